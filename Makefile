@@ -1,0 +1,87 @@
+# glioflow: `make demo` and `make test` set up what they need. Linux x86_64, Python 3.11, GNU make 4.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help setup setup-dev demo test lint format lock clean
+
+CORES ?= $(shell nproc)
+PYTHON_VERSION := 3.11
+PYTHON := .venv/bin/python
+
+# The machine's own uv, or else one installed beside the environment.
+UV := $(or $(shell command -v uv),.venv-uv/bin/uv)
+OWN_UV := $(filter .venv-uv/bin/uv,$(UV))
+
+# So that nothing outside the locked environment is found first.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH VIRTUAL_ENV
+
+help:  ## print this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
+
+setup: .venv/setup.stamp  ## install the locked runtime environment into .venv
+
+setup-dev: .venv/setup-dev.stamp  ## install the runtime and what tests and linters need
+
+demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by default all cores)
+	@$(PYTHON) -m snakemake --cores $(CORES) --rerun-incomplete all
+	@echo "report: results/report/index.html"
+
+test: setup-dev  ## run every test (PYTEST="-k name" for some)
+	@$(PYTHON) -m pytest $(PYTEST)
+
+lint: setup-dev  ## check style, formatting, types and the workflow's own rules
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m snakefmt --check Snakefile rules
+	$(PYTHON) -m snakemake --lint
+
+format: setup-dev  ## rewrite the code in the agreed format
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m snakefmt Snakefile rules
+
+COMPILE = $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
+  --python-version $(PYTHON_VERSION) --python-platform x86_64-manylinux_2_28 $(UPGRADE)
+
+lock: | $(PYTHON)  ## compile envs/*.in into the locks and the conda form (UPGRADE=--upgrade for newer dependencies)
+	$(COMPILE) envs/glioflow.in -o envs/glioflow.lock
+	$(COMPILE) envs/dev.in -c envs/glioflow.lock -o envs/dev.lock
+	$(COMPILE) envs/uv.in -o envs/uv.lock
+	$(PYTHON) envs/write_conda.py
+
+clean:  ## remove the environment and tools' caches; results stay
+	rm -rf .venv .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Two passes, because pyradiomics' build needs numpy, setuptools and wheel in place; the lock gives both their hashes.
+define install_lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != ($(subst .,$(comma),$(PYTHON_VERSION))))' || { \
+	  echo "glioflow needs Python $(PYTHON_VERSION), but .venv holds $$($(PYTHON) -V): run 'make clean' and try again" >&2; exit 1; }
+	@echo "installing $< into .venv"
+	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes -c $< \
+	  $$(grep -oE '^(numpy|setuptools|wheel)==[^ ]+' $<)
+	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes --no-build-isolation-package pyradiomics -r $<
+	@touch $@
+endef
+comma := ,
+
+.venv/setup.stamp: envs/glioflow.lock | $(PYTHON)
+	$(install_lock)
+
+.venv/setup-dev.stamp: envs/dev.lock | $(PYTHON)
+	$(install_lock)
+
+$(PYTHON): | $(OWN_UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv || { \
+	  echo "glioflow needs Python $(PYTHON_VERSION), and none could be found or fetched: install it and try again" >&2; exit 1; }
+
+.venv-uv/bin/uv: envs/uv.lock
+	@echo "installing uv into .venv-uv"
+	@{ python3 -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet --require-hashes -r $<; } || { \
+	  rm -rf .venv-uv; echo "uv could not be installed: install it yourself (https://docs.astral.sh/uv) and try again" >&2; exit 1; }
+	@touch $@

@@ -1,0 +1,86 @@
+# glioflow: from a glioma MRI cohort to a published, explained result.
+# A study is one configuration file: config/config.yaml is the demo, and --configfile puts another study in its place.
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
+
+from glioflow.config import load_study
+from glioflow.console import UserError
+
+
+if not workflow.overwrite_configfiles:
+
+    configfile: str(Path(workflow.basedir, "config/config.yaml"))
+
+
+try:
+    STUDY = load_study(config, str(workflow.configfiles[0]))
+except UserError as error:
+    sys.exit(str(error))
+
+
+pathvars:
+    results=STUDY.results,
+    logs=f"{STUDY.results}/logs",
+    benchmarks=f"{STUDY.results}/benchmarks",
+
+
+include: "rules/common.smk"
+include: "rules/cohorts.smk"
+include: "rules/models.smk"
+include: "rules/evaluation.smk"
+include: "rules/failure.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    cohorts,
+    models,
+    predictions,
+    scores,
+    failure,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report/index.html",
+
+
+rule cohorts:
+    input:
+        expand("<results>/cohorts/{cohort}/split.csv", cohort=STUDY.cohorts),
+
+
+rule models:
+    input:
+        [fold for model in STUDY.trained() for fold in fold_manifests(model)],
+
+
+rule predictions:
+    input:
+        expand("<results>/predictions/{pair}/predictions.csv", pair=model_sets()),
+
+
+rule scores:
+    input:
+        expand("<results>/scores/{pair}_summary.csv", pair=model_sets()),
+
+
+rule failure:
+    input:
+        expand("<results>/failure/{pair}/effects.png", pair=failure_sets()),
+        expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets()),
+
+
+rule report:
+    input:
+        "<results>/report/index.html",

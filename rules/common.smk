@@ -1,0 +1,241 @@
+# Look-ups that the rules share: paths, parts of the configuration, numbers of shards. No rules here.
+
+import re
+from math import ceil
+
+from glioflow.codeprint import code_fingerprint
+from glioflow.config import (
+    GivenModel,
+    PhantomCohort,
+    TableCohort,
+    cohort_channels,
+    cohort_layout,
+    expand_path,
+    label_schemes,
+)
+from glioflow.layouts import list_cases, source_stamp
+
+# Cases per job (a job of scoring takes seconds, of radiomics a minute or two; see docs/performance in README).
+SCORES_PER_SHARD = 50
+RADIOMICS_PER_SHARD = 20
+
+
+def _one_of(names):
+    """Return a wildcard pattern that matches any of the names, and nothing where there is none."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+wildcard_constraints:
+    cohort=_one_of(STUDY.cohorts),
+    model=_one_of([*STUDY.models, *STUDY.ensembles]),
+    set=_one_of({"cv", "test", "given", *STUDY.cohorts}),
+    fold=r"\d+",
+    shard=r"\d+",
+
+
+def under(path):
+    """Return a path below the results folder, for params, where Snakemake fills in no path variables."""
+    return f"{STUDY.results}/{path}"
+
+
+def ledger(stage, *parts):
+    """Return the path of the ledger in which a stage keeps what it has finished case by case."""
+    return under(f"ledger/{stage}/{'_'.join(parts)}.jsonl")
+
+
+# ---- cohorts
+
+
+def phantom_truth(wildcards):
+    """Return the phantoms' truth table for a cohort of phantoms, nothing for any other."""
+    is_phantom = isinstance(STUDY.cohorts[wildcards.cohort], PhantomCohort)
+    return f"<results>/cohorts/{wildcards.cohort}/phantom.csv" if is_phantom else []
+
+
+def phantom_folder(cohort):
+    return under(f"cohorts/{cohort}/phantoms")
+
+
+def cohort_block(wildcards):
+    return STUDY.cohorts[wildcards.cohort].model_dump(mode="json")
+
+
+def cohort_source(cohort):
+    """Return where a cohort comes from, in words for a message."""
+    spec = STUDY.cohorts[cohort]
+    where = {"phantom": "the phantom generator", "table": getattr(spec, "table", "")}
+    return where.get(spec.dataset, getattr(spec, "path", ""))
+
+
+def cohort_stamp(wildcards):
+    """Return a fingerprint of the cohort's source files; phantoms are followed by their truth table instead."""
+    spec = STUDY.cohorts[wildcards.cohort]
+    if isinstance(spec, PhantomCohort):
+        return "phantoms"
+    return source_stamp(list_cases(spec, None))
+
+
+def cohort_size(cohort):
+    """Return how many cases a cohort's source shows."""
+    spec = STUDY.cohorts[cohort]
+    return spec.cases if isinstance(spec, PhantomCohort) else len(list_cases(spec, None))
+
+
+def cohort_scheme(cohort):
+    """Return the name of the cohort's label scheme and the scheme, raw value to canonical label."""
+    name = cohort_layout(STUDY.cohorts[cohort])["label_scheme"]
+    return name, label_schemes()[name]
+
+
+def cohort_folds(wildcards):
+    """Return each number of folds that a model of the cohort uses."""
+    trained = STUDY.trained().values()
+    return sorted({model.folds for model in trained if model.cohort == wildcards.cohort})
+
+
+def needed_channels(wildcards):
+    """Return the channels that the study reads from a cohort, in canonical order."""
+    cohort = wildcards.cohort
+    trained = [m for m in STUDY.trained().values() if cohort in (m.cohort, *m.external)]
+    used = {channel for model in trained for channel in model.channels}
+    if any(STUDY.cohort_of_set(*pair.split("/")) == cohort for pair in failure_sets()):
+        used.add(STUDY.failure.image)
+    return [channel for channel in ("t1", "t1ce", "t2", "flair") if channel in used]
+
+
+def cohort_demands(wildcards):
+    """Return what the study asks of a cohort that its cases may not be able to give."""
+    pairs = [pair.split("/") for pair in failure_sets()]
+    spec = STUDY.cohorts[wildcards.cohort]
+    sets = {set_name for model, set_name in pairs if STUDY.cohort_of_set(model, set_name) == wildcards.cohort}
+    return {
+        "source": cohort_source(wildcards.cohort),
+        "test_fraction": spec.test_fraction,
+        "seed": spec.seed,
+        "folds": cohort_folds(wildcards),
+        "failure_sets": sorted(sets),
+        "extremes": STUDY.failure.extremes,
+    }
+
+
+# ---- models
+
+
+def model_root(wildcards):
+    """Return the folder that holds a model's nnU-Net folders."""
+    return under(f"models/{wildcards.model}/nnunet")
+
+
+def plan_block(wildcards):
+    """Return what the plans of a model depend on."""
+    return STUDY.models[wildcards.model].model_dump(mode="json", exclude={"cohort", "external", "device", "folds"})
+
+
+def model_key(key):
+    """Return a params function that looks up one key of a model's configuration."""
+    return lambda wildcards: getattr(STUDY.models[wildcards.model], key)
+
+
+def cohort_file(name):
+    """Return an input function: a file of the cohort that the wildcard ``model`` is trained on or scored against."""
+    return lambda wildcards: f"<results>/cohorts/{STUDY.cohort_of(wildcards.model)}/{name}"
+
+
+def set_file(name):
+    """Return an input function: a file of the cohort that the set of the wildcards ``model`` and ``set`` belongs to."""
+    return lambda wildcards: f"<results>/cohorts/{STUDY.cohort_of_set(wildcards.model, wildcards.set)}/{name}"
+
+
+def fold_manifests(model):
+    """Return the manifests of all folds of a model."""
+    return expand("<results>/models/{model}/fold_{fold}/manifest.json", model=model, fold=range(STUDY.models[model].folds))
+
+
+def model_gpus(wildcards):
+    """Return the GPUs that a job of a model asks for."""
+    return 0 if STUDY.models[wildcards.model].device == "cpu" else 1
+
+
+def keeps_probabilities(wildcards):
+    """Tell whether an ensemble needs the probabilities of a model."""
+    return any(wildcards.model in ensemble.members for ensemble in STUDY.ensembles.values())
+
+
+def nnunet_file(name):
+    """Return the path pattern of a file in nnU-Net's raw or preprocessed folder of a model."""
+    part, _, rest = name.partition("/")
+    return f"<results>/models/{{model}}/nnunet/{part}/Dataset001_{{model}}/{rest}"
+
+
+def member_file(name):
+    """Return an input function: a file of an ensemble's first member."""
+    return lambda wildcards: nnunet_file(name).replace("{model}", STUDY.ensembles[wildcards.model].members[0])
+
+
+def member_predictions(wildcards):
+    members = STUDY.ensembles[wildcards.model].members
+    return expand("<results>/predictions/{member}/{set}/predictions.csv", member=members, set=wildcards.set)
+
+
+def member_folds(wildcards):
+    """Return the folds whose validation left the probabilities of an ensemble's ``cv`` set; nothing for other sets."""
+    members = STUDY.ensembles[wildcards.model].members
+    return [fold for member in members for fold in fold_manifests(member)] if wildcards.set == "cv" else []
+
+
+def given_stamp(wildcards):
+    """Return a fingerprint of the masks given for a model, by path, size and time of change."""
+    model = STUDY.models[wildcards.model]
+    masks = list_cases(STUDY.cohorts[model.cohort], Path(phantom_folder(model.cohort)))
+    pattern = expand_path(model.predictions)
+    return source_stamp([{**case, "label": pattern.replace("{case}", case["case_id"])} for case in masks])
+
+
+# ---- sets
+
+
+def model_sets():
+    """Return ``model/set`` for every prediction set of the study."""
+    return [f"{model}/{name}" for model in (*STUDY.models, *STUDY.ensembles) for name in STUDY.sets_of(model)]
+
+
+def failure_sets():
+    """Return ``model/set`` for every set whose failures are analysed."""
+    return [f"{model}/{name}" for model in (*STUDY.models, *STUDY.ensembles) for name in STUDY.failure_sets_of(model)]
+
+
+def prediction_tta(wildcards):
+    """Return whether a set was predicted with mirroring; None where nobody knows."""
+    members = [wildcards.model] if wildcards.model in STUDY.models else STUDY.ensembles[wildcards.model].members
+    modes = {None if isinstance(STUDY.models[m], GivenModel) else STUDY.models[m].tta for m in members}
+    return modes.pop() if len(modes) == 1 else None
+
+
+def score_shards(wildcards):
+    """Return how many jobs score a set."""
+    return max(1, ceil(cohort_size(STUDY.cohort_of_set(wildcards.model, wildcards.set)) / SCORES_PER_SHARD))
+
+
+def score_tables(wildcards):
+    pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(score_shards(wildcards)))
+
+
+def radiomics_shards(wildcards):
+    """Return how many jobs extract the features of the extreme cases."""
+    return max(1, ceil(2 * STUDY.failure.extremes / RADIOMICS_PER_SHARD))
+
+
+def radiomics_tables(wildcards):
+    pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(radiomics_shards(wildcards)))
+
+
+def report_pairs():
+    """Return what the report shows: every prediction set, its cohort, and whether its failures are analysed."""
+    pairs = [pair.split("/") for pair in model_sets()]
+    analysed = failure_sets()
+    return [
+        {"model": model, "set": name, "cohort": STUDY.cohort_of_set(model, name), "failure": f"{model}/{name}" in analysed}
+        for model, name in pairs
+    ]

@@ -1,0 +1,47 @@
+# predictions → scores of every case → summaries
+
+
+rule score_cases:
+    input:
+        manifest=set_file("manifest.csv"),
+        predictions="<results>/predictions/{model}/{set}/predictions.csv",
+    output:
+        "<results>/scores/{model}/{set}_shards/{shard}.csv",
+    params:
+        regions=STUDY.evaluation.regions,
+        tta=prediction_tta,
+        shard=lambda w: int(w.shard),
+        shards=score_shards,
+        ledger=lambda w: ledger("score_cases", w.model, w.set, w.shard),
+        code=code_fingerprint("score_cases"),
+    log:
+        "<logs>/score_cases/{model}_{set}_{shard}.log",
+    benchmark:
+        "<benchmarks>/score_cases/{model}_{set}_{shard}.tsv"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/glioflow.yaml"
+    script:
+        "../scripts/score_cases.py"
+
+
+rule summarise_scores:
+    input:
+        score_tables,
+    output:
+        scores="<results>/scores/{model}/{set}.csv",
+        summary="<results>/scores/{model}/{set}_summary.csv",
+    params:
+        code=code_fingerprint("summarise_scores"),
+    log:
+        "<logs>/summarise_scores/{model}_{set}.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/glioflow.yaml"
+    script:
+        "../scripts/summarise_scores.py"

@@ -1,0 +1,123 @@
+# scores → the worst and the best cases → their features → what sets them apart → figures
+
+
+rule select_extremes:
+    input:
+        scores="<results>/scores/{model}/{set}.csv",
+    output:
+        extremes="<results>/failure/{model}/{set}/extremes.csv",
+    params:
+        rank_by=STUDY.failure.rank_by,
+        region=STUDY.failure.region,
+        extremes=STUDY.failure.extremes,
+        model=lambda w: w.model,
+        set=lambda w: w.set,
+        code=code_fingerprint("select_extremes"),
+    log:
+        "<logs>/select_extremes/{model}_{set}.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/glioflow.yaml"
+    script:
+        "../scripts/select_extremes.py"
+
+
+rule extract_radiomics:
+    input:
+        extremes="<results>/failure/{model}/{set}/extremes.csv",
+        manifest=set_file("manifest.csv"),
+        predictions="<results>/predictions/{model}/{set}/predictions.csv",
+    output:
+        radiomics="<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv",
+    params:
+        image=STUDY.failure.image,
+        mask=STUDY.failure.mask,
+        region=STUDY.failure.region,
+        settings={"bin_width": STUDY.failure.bin_width, "normalise": STUDY.failure.normalise},
+        shard=lambda w: int(w.shard),
+        shards=radiomics_shards,
+        ledger=lambda w: ledger("extract_radiomics", w.model, w.set, w.shard),
+        code=code_fingerprint("extract_radiomics"),
+    log:
+        "<logs>/extract_radiomics/{model}_{set}_{shard}.log",
+    benchmark:
+        "<benchmarks>/extract_radiomics/{model}_{set}_{shard}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    conda:
+        "../envs/glioflow.yaml"
+    script:
+        "../scripts/extract_radiomics.py"
+
+
+rule compare_extremes:
+    input:
+        extremes="<results>/failure/{model}/{set}/extremes.csv",
+        shards=radiomics_tables,
+    output:
+        radiomics="<results>/failure/{model}/{set}/radiomics.csv",
+        effects="<results>/failure/{model}/{set}/effects.csv",
+    params:
+        code=code_fingerprint("compare_extremes"),
+    log:
+        "<logs>/compare_extremes/{model}_{set}.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/glioflow.yaml"
+    script:
+        "../scripts/compare_extremes.py"
+
+
+rule draw_effects:
+    input:
+        effects="<results>/failure/{model}/{set}/effects.csv",
+    output:
+        figure="<results>/failure/{model}/{set}/effects.png",
+    params:
+        rank_by=STUDY.failure.rank_by,
+        region=STUDY.failure.region,
+        image=STUDY.failure.image,
+        mask=STUDY.failure.mask,
+        code=code_fingerprint("draw_effects"),
+    log:
+        "<logs>/draw_effects/{model}_{set}.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/glioflow.yaml"
+    script:
+        "../scripts/draw_effects.py"
+
+
+rule draw_extremes:
+    input:
+        extremes="<results>/failure/{model}/{set}/extremes.csv",
+        scores="<results>/scores/{model}/{set}.csv",
+        manifest=set_file("manifest.csv"),
+        predictions="<results>/predictions/{model}/{set}/predictions.csv",
+    output:
+        table="<results>/failure/{model}/{set}/overlays.csv",
+    params:
+        image=STUDY.failure.image,
+        region=STUDY.failure.region,
+        rank_by=STUDY.failure.rank_by,
+        code=code_fingerprint("draw_extremes"),
+    log:
+        "<logs>/draw_extremes/{model}_{set}.log",
+    benchmark:
+        "<benchmarks>/draw_extremes/{model}_{set}.tsv"
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/glioflow.yaml"
+    script:
+        "../scripts/draw_extremes.py"

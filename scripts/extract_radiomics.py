@@ -1,0 +1,92 @@
+"""Extract radiomic features of one shard of the selected cases.
+
+Inputs:  ``extremes`` (extremes.csv), ``manifest``, ``predictions``.
+Outputs: ``radiomics``, the shard's table: group, rank, case_id, patient_id, image, mask, region, one column a feature, note.
+         A case whose mask is too small for features keeps its row, with the features empty and a note.
+Params:  ``image`` (channel), ``mask`` (truth or prediction), ``region``, ``shard`` (from 0) of ``shards``, ``settings``
+         (bin_width, normalise, normalise_scale) and ``ledger``, the file that keeps finished cases for a job that was killed
+         or merely reruns.
+Threads: one case each.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glioflow.case_files import CaseFiles, find_case_files
+from glioflow.console import Console, UserError, count, run_script
+from glioflow.files import key_of, read_table, write_table
+from glioflow.labels import region_mask
+from glioflow.ledger import Ledger
+from glioflow.parallel import map_unordered
+from glioflow.radiomics_features import Extraction, complete_settings, extract_features, extraction_key, feature_names
+from glioflow.volumes import read_labels, read_volume
+
+MASKS = ("truth", "prediction")
+
+
+def shard_of(extremes: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
+    """Return every ``shards``-th row of ``extremes``, from row ``shard`` on."""
+    return extremes.iloc[shard::shards]
+
+
+def case_key(files: CaseFiles, mask: str, region: str, settings: Mapping[str, Any]) -> str:
+    """Return the content key of a case's features: it changes with anything that could change a value."""
+    mask_sha256 = files.truth_sha256 if mask == "truth" else files.prediction_sha256
+    return key_of({"image": files.image_sha256, "mask": mask_sha256, "region": region, **extraction_key(settings)})
+
+
+def extract_case(files: CaseFiles, mask: str, region: str, settings: Mapping[str, Any]) -> Extraction:
+    """Return the features of ``region`` in the case's truth or prediction.
+
+    Raises ``UserError`` where image and mask differ in shape.
+    """
+    image = read_volume(files.image)
+    mask_path = files.truth if mask == "truth" else files.prediction
+    labels = read_labels(mask_path).data
+    if labels.shape != image.data.shape:
+        raise UserError(
+            f"{files.case_id}: {mask_path} has shape {labels.shape}, but {files.image} has {image.data.shape}; "
+            "a mask must have its image's shape"
+        )
+    found = extract_features(image, region_mask(labels.astype(np.uint8, copy=False), region), settings)
+    return Extraction(found.features, f"{region} of the {mask}: {found.note}" if found.note else "", found.warnings)
+
+
+def main(snakemake: Any, console: Console) -> str:
+    """Write the shard's table."""
+    params = snakemake.params
+    if params.mask not in MASKS:
+        raise UserError(f"mask: {params.mask} is not one of {', '.join(MASKS)}")
+    settings = complete_settings(params.settings)
+    rows = shard_of(read_table(snakemake.input.extremes), params.shard, params.shards)
+    cases = find_case_files(
+        rows["case_id"], read_table(snakemake.input.manifest), read_table(snakemake.input.predictions), params.image
+    )
+    ledger = Ledger(params.ledger)
+    keys = {case.case_id: case_key(case, params.mask, params.region, settings) for case in cases}
+    results = {case_id: kept for case_id, key in keys.items() if (kept := ledger.get(case_id, key)) is not None}
+    waiting = [case for case in cases if case.case_id not in results]
+    warned: Counter[str] = Counter()
+    done = map_unordered(extract_case, waiting, snakemake.threads, params.mask, params.region, settings)
+    for case, extraction in console.track(done, len(waiting), "cases"):
+        results[case.case_id] = {"features": extraction.features, "note": extraction.note}
+        ledger.put(case.case_id, keys[case.case_id], results[case.case_id])
+        warned.update(set(extraction.warnings))
+    for message, cases_warned in warned.items():
+        console.note(f"pyradiomics, {count(cases_warned, 'case')}: {message}")
+
+    table = rows[["group", "rank", "case_id", "patient_id"]].reset_index(drop=True)
+    table = table.assign(image=params.image, mask=params.mask, region=params.region)
+    features = pd.DataFrame([results[c]["features"] for c in rows["case_id"]], columns=list(feature_names()), dtype=float)
+    notes = pd.Series([results[c]["note"] or pd.NA for c in rows["case_id"]], name="note", dtype="string")
+    write_table(snakemake.output.radiomics, pd.concat([table, features, notes], axis=1))
+    kept = len(cases) - len(waiting)
+    return f"{count(len(cases), 'case')}, {len(feature_names())} features" + (f", {kept} kept from before" if kept else "")
+
+
+if __name__ == "__main__":
+    run_script(main, globals()["snakemake"])

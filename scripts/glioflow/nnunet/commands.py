@@ -1,0 +1,121 @@
+"""nnU-Net's folders and commands, as glioflow uses them.
+
+Each model has nnU-Net folders of its own (``models/<model>/nnunet/{raw,preprocessed,results}``), so that models never share
+a data set id, and parallel jobs of different models never meet.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glioflow.console import Console
+
+PLANS = "glioflowPlans"
+TRAINER = "GlioflowTrainer"
+TRAINERS = Path(__file__).parent / "trainers"
+PROGRESS = "glioflow| "  # what a line of our trainer begins with that is meant for the terminal
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(frozen=True)
+class ModelFolders:
+    """Where nnU-Net keeps what belongs to a model, below ``models/<model>/nnunet``."""
+
+    model: str
+    root: Path
+
+    @property
+    def dataset(self) -> str:
+        """nnU-Net's name of the model's data set."""
+        return f"Dataset001_{self.model}"
+
+    @property
+    def raw(self) -> Path:
+        """Folder of dataset.json."""
+        return self.root / "raw" / self.dataset
+
+    @property
+    def preprocessed(self) -> Path:
+        """Folder of the fingerprint, the plans, the splits and the preprocessed cases."""
+        return self.root / "preprocessed" / self.dataset
+
+    def trained(self, configuration: str) -> Path:
+        """Return the folder that holds a trained configuration's folds."""
+        return self.root / "results" / self.dataset / f"{TRAINER}__{PLANS}__{configuration}"
+
+    def fold(self, configuration: str, fold: int) -> Path:
+        """Return nnU-Net's folder of one fold: checkpoints, logs and the predictions of its validation cases."""
+        return self.trained(configuration) / f"fold_{fold}"
+
+
+def device_of(wanted: str, console: Console) -> str:
+    """Return ``cuda`` or ``cpu`` for a model's ``device`` (auto, cuda, cpu); says so where ``auto`` finds no GPU."""
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    console.say("no GPU was found: working on the CPU (device: cpu says so without this line)")
+    return "cpu"
+
+
+def environment(folders: ModelFolders, threads: int, device: str) -> dict[str, str]:
+    """Return the environment of an nnU-Net command: its folders, our trainers, and as many workers as threads."""
+    workers = str(max(1, threads - 1 if device == "cuda" else threads // 2))
+    return {
+        **os.environ,
+        "nnUNet_raw": str((folders.root / "raw").absolute()),
+        "nnUNet_preprocessed": str((folders.root / "preprocessed").absolute()),
+        "nnUNet_results": str((folders.root / "results").absolute()),
+        "nnUNet_extTrainer": str(TRAINERS),
+        "nnUNet_n_proc_DA": workers,
+        "nnUNet_def_n_proc": str(threads),
+        "nnUNet_compile": "t" if device == "cuda" else "f",
+        "GLIOFLOW_THREADS": str(threads),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+        "MPLBACKEND": "Agg",
+    }
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def run_nnunet(
+    command: str,
+    arguments: Sequence[object],
+    env: dict[str, str],
+    console: Console,
+    on_progress: Callable[[str], None] | None = None,
+) -> None:
+    """Run an nnU-Net command of this very Python environment, its output going to the log.
+
+    Lines of our trainer meant for people go to the terminal, or to ``on_progress``. The command dies with this process, so
+    that a killed job leaves no training behind. Raises RuntimeError with the last lines printed where the command fails.
+    """
+    executable = Path(sys.executable).with_name(command)
+    line_of = [str(executable), *map(str, arguments)]
+    console.note("$ " + " ".join(line_of))
+    last: deque[str] = deque(maxlen=15)
+    with subprocess.Popen(
+        line_of, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", preexec_fn=_die_with_parent
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(PROGRESS):
+                (on_progress or console.say)(line.removeprefix(PROGRESS).rstrip("\n"))
+                continue
+            console.note(line)
+            if line.strip():
+                last.append(line.rstrip())
+    if process.returncode:
+        raise RuntimeError(f"{command} ended with exit status {process.returncode}; the last it printed:\n" + "\n".join(last))

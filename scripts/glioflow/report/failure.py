@@ -1,0 +1,152 @@
+"""The report on failures: the worst and the best cases of a set, and the features that set them apart."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from glioflow.figures import FEATURE_GROUP_NAMES, METRIC_NAMES, feature_title, metric_text
+from glioflow.labels import REGION_NAMES
+from glioflow.report.cohorts import planted_words
+from glioflow.report.source import Pair, Source, embed, records
+from glioflow.report.tables import (
+    SHORT_NAMES,
+    Cell,
+    Table,
+    count_cell,
+    join_words,
+    metric_decimals,
+    number,
+    number_cell,
+    significant_cell,
+    slug,
+    text_cell,
+    together,
+    without_empty,
+)
+
+SHOWN_EFFECTS = 20
+NAMED_EFFECTS = 3
+GROUPS = ("worst", "best")
+
+
+def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
+    """Return what the page says of the worst and the best cases of a set."""
+    extremes, effects = source.failure(pair, "extremes"), source.failure(pair, "effects")
+    spec, pictures = source.study["failure"], overlays(source, pair)
+    defined = int(effects["cohens_d"].notna().sum())
+    left_out = f"{len(effects) - defined} of {len(effects)} features have no effect size: {reasons(effects)}."
+    groups = [group for group in GROUPS if (extremes["group"] == group).any()]
+    chart = source.root / "failure" / pair.model / pair.set / "effects.png"
+    return {
+        "name": pair.name,
+        "anchor": slug("failure", pair.model, pair.set),
+        "ranked_by": f"{METRIC_NAMES[spec['rank_by']]} of {spec['region']} ({REGION_NAMES[spec['region']]})",
+        "groups": [
+            {"name": group, "table": extremes_table(source, pair, extremes, group), "pictures": pictures.get(group, [])}
+            for group in groups
+        ],
+        "sentence": failure_sentence(source, pair)["text"],
+        "chart": embed(chart, f"Bar chart of the largest effect sizes of {pair.name}; the table that follows has the numbers."),
+        "effects": effects_table(pair, effects) if defined else None,
+        "left_out": left_out if defined < len(effects) else "",
+        "features": len(effects),
+    }
+
+
+def failure_sentence(source: Source, pair: Pair) -> dict[str, str]:
+    """Return which features set the worst cases of a set apart, in words, and the anchor of the section that shows it."""
+    extremes, effects = source.failure(pair, "extremes"), source.failure(pair, "effects")
+    named = effects[effects["cohens_d"].notna()].head(NAMED_EFFECTS)
+    found = [effect_words(row) for row in records(named)]
+    counts = {group: int((extremes["group"] == group).sum()) for group in GROUPS}
+    if found:
+        text = f"The {counts['worst']} worst cases differ from the {counts['best']} best most in {join_words(found)}."
+    else:
+        text = f"No effect size is defined: {reasons(effects)}."
+    worst = extremes.iloc[0]
+    text += f" The very worst is {worst['case_id']} ({worst['label']} {metric_text(worst['metric'], worst['value'])})."
+    planted = planted_sentence(extremes, source.planted(pair.cohort))
+    return {"name": pair.name, "anchor": slug("failure", pair.model, pair.set), "text": together(f"{text} {planted}".strip())}
+
+
+def effect_words(effect: Mapping[str, Any]) -> str:
+    """Return one effect in words: ``Entropy (first order, lower in the worst, d = −3.10)``."""
+    group, _, name = feature_title(effect["feature"]).partition(" · ")
+    direction = "higher" if effect["cohens_d"] > 0 else "lower"
+    return (
+        f"{name} ({group if group.isupper() else group.lower()}, {direction} in the worst, d = {number(effect['cohens_d'], 2)})"
+    )
+
+
+def planted_sentence(extremes: pd.DataFrame, planted: dict[str, str]) -> str:
+    """Return how many of the extremes were made hard; nothing where ``planted`` (case to kind) is empty."""
+    if not planted:
+        return ""
+    parts = []
+    for group in GROUPS:
+        cases = list(extremes.loc[extremes["group"] == group, "case_id"])
+        kinds = Counter(planted_words(planted[case]) for case in cases if planted.get(case))
+        which = f" ({', '.join(f'{number} {kind}' for kind, number in kinds.most_common())})" if kinds else ""
+        parts.append(f"{sum(kinds.values())} of the {len(cases)} {group}{which}")
+    return f"A difficulty was planted in {join_words(parts)}."
+
+
+def reasons(effects: pd.DataFrame) -> str:
+    """Return why effect sizes are undefined, each reason once."""
+    return (
+        "; ".join(dict.fromkeys(effects.loc[effects["cohens_d"].isna(), "note"].dropna().astype(str)))
+        or "no feature was computed"
+    )
+
+
+def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: str) -> Table:
+    """Return one row a case of the worst or of the best, the most extreme first."""
+    spec, planted, scores = source.study["failure"], source.planted(pair.cohort), source.scores(pair)
+    of_region = scores[scores["label"] == spec["region"]].drop_duplicates("case_id").set_index("case_id")
+    metrics = list(dict.fromkeys([spec["rank_by"], "dice", "hausdorff", "hd95_mm", "volume_truth_ml", "volume_prediction_ml"]))
+    rows = []
+    for row in records(extremes[extremes["group"] == group].sort_values("rank")):
+        values = {**of_region.loc[row["case_id"], metrics], spec["rank_by"]: row["value"]}
+        cells = [Cell(str(row["rank"])), Cell(row["case_id"])]
+        cells += [number_cell(values[metric], metric_decimals(metric)) for metric in metrics]
+        cells += [Cell(planted_words(planted.get(row["case_id"], "")) or "nothing")] if planted else []
+        rows.append([*cells, text_cell(row["note"])])
+    columns = ["Rank", "Case", *(SHORT_NAMES[metric] for metric in metrics), *(["Planted"] if planted else []), "Note"]
+    caption = f"The {group} cases of {pair.name}, values of {spec['region']}."
+    return without_empty(Table(caption, columns, rows, frozenset({0, *range(2, 2 + len(metrics))}), headers=2))
+
+
+def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
+    """Return the pictures of each group, the most extreme case first."""
+    folder = source.root / "failure" / pair.model / pair.set
+    pictures: dict[str, list[dict[str, Any]]] = {}
+    for row in records(source.failure(pair, "overlays").sort_values("rank")):
+        value = metric_text(source.study["failure"]["rank_by"], float(row["value"]))
+        title = f"{row['group']} {row['rank']}: {row['case_id']}"
+        alt = f"{title}, axial slice {row['slice']} with the outlines of truth and prediction, {value}"
+        item = {
+            "rank": row["rank"],
+            "case_id": row["case_id"],
+            "value": together(value),
+            "picture": embed(folder / str(row["picture"]), alt),
+        }
+        pictures.setdefault(row["group"], []).append(item)
+    return pictures
+
+
+def effects_table(pair: Pair, effects: pd.DataFrame) -> Table:
+    """Return the largest effect sizes of a set."""
+    rows = [
+        [
+            Cell(feature_title(row["feature"]).partition(" · ")[2], title=row["feature"]),
+            Cell(FEATURE_GROUP_NAMES.get(row["feature_group"], row["feature_group"])),
+            number_cell(row["cohens_d"], 2),
+            *(significant_cell(row[column]) for column in ("mean_worst", "mean_best", "sd_pooled")),
+            *(count_cell(row[column]) for column in ("n_worst", "n_best")),
+        ]
+        for row in records(effects[effects["cohens_d"].notna()].head(SHOWN_EFFECTS))
+    ]
+    columns = ["Feature", "Class", "Cohen's d", "Mean, worst", "Mean, best", "Pooled SD", "n worst", "n best"]
+    return Table(f"The largest effect sizes of {pair.name}.", columns, rows, frozenset(range(2, 8)), sortable=True)

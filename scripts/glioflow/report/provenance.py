@@ -1,0 +1,72 @@
+"""The report on where its numbers come from: software, trained networks, what to cite."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from glioflow.config import datasets
+from glioflow.report.source import Source
+from glioflow.report.tables import Cell, Table
+
+PACKAGES = ("nnunetv2", "torch", "numpy", "scipy", "pandas", "nibabel", "pyradiomics", "SimpleITK", "matplotlib", "snakemake")
+SHOWN_HASH = 16
+
+NNUNET = ("nnU-Net", "Isensee et al. 2021, Nature Methods 18:203–211", "https://doi.org/10.1038/s41592-020-01008-z")
+PYRADIOMICS = (
+    "pyradiomics",
+    "van Griethuysen et al. 2017, Cancer Research 77:e104–e107",
+    "https://doi.org/10.1158/0008-5472.CAN-17-0339",
+)
+COHEN = ("Cohen's d", "Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, 2nd edition", "")
+SNAKEMAKE = ("Snakemake", "Mölder et al. 2021, F1000Research 10:33", "https://doi.org/10.12688/f1000research.29032.2")
+
+
+def provenance_section(source: Source) -> dict[str, Any]:
+    """Return versions, checkpoints and citations."""
+    return {"versions": versions_table(source), "checkpoints": checkpoint_table(source), "citations": citations(source)}
+
+
+def versions_table(source: Source) -> Table:
+    """Return the versions of this environment, beside those that the folds were trained with."""
+    here = {"python": platform.python_version(), **{name: found for name in PACKAGES if (found := _installed(name))}}
+    trained: dict[str, set[str]] = {}
+    for manifest in (manifest for folds in source.folds.values() for manifest in folds):
+        for name, found in manifest.get("versions", {}).items():
+            trained.setdefault(name, set()).add(str(found))
+    rows = [
+        [Cell(name), Cell(here.get(name, "")), *([Cell(", ".join(sorted(trained.get(name, ()))))] if trained else [])]
+        for name in dict.fromkeys([*here, *trained])
+    ]
+    return Table("Versions of the software.", ["Software", "This report", *(["Training"] if trained else [])], rows)
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def checkpoint_table(source: Source) -> Table | None:
+    """Return the checkpoint of every fold with its SHA-256; None where nothing was trained."""
+    rows = []
+    for model, folds in source.folds.items():
+        for manifest in folds:
+            checkpoint = manifest.get("checkpoint", {})
+            digest = str(checkpoint.get("sha256", ""))
+            files = [Cell(digest[:SHOWN_HASH], title=digest, code=True), Cell(str(checkpoint.get("path", "")), code=True)]
+            rows.append([Cell(model), Cell(str(manifest["fold"])), *files])
+    columns = ["Model", "Fold", f"SHA-256 (first {SHOWN_HASH} digits)", "Checkpoint"]
+    return Table("The trained networks, by the hash of their checkpoints.", columns, rows, headers=2) if rows else None
+
+
+def citations(source: Source) -> list[dict[str, str]]:
+    """Return what a paper that uses this report should cite: the software and the data sets that were used."""
+    analysed = any(pair.failure for pair in source.pairs)
+    software = [*([NNUNET] if source.trained else []), *([PYRADIOMICS, COHEN] if analysed else []), SNAKEMAKE]
+    # The phantoms are this workflow's own.
+    used = {spec["dataset"] for spec in source.study["cohorts"].values()} - {"phantom"}
+    data = [
+        (known["title"], known["citation"], "") for name, known in datasets().items() if name in used and "citation" in known
+    ]
+    return [{"what": what, "text": text, "link": link} for what, text, link in (*software, *data)]

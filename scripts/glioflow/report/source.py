@@ -1,0 +1,167 @@
+"""What every section of the report reads from: the study's configuration and the tables below its results folder."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from glioflow.console import UserError, count
+from glioflow.figures import CHANNEL_NAMES, save_figure
+from glioflow.files import read_json, read_table
+from glioflow.report.tables import day, join_words
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image within the page: its data URI and the words that stand for it."""
+
+    source: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prediction set: the masks of one model for the cases of one set, and the cohort these belong to."""
+
+    model: str
+    set: str
+    cohort: str
+    failure: bool
+
+    @property
+    def name(self) -> str:
+        """The set's name for people."""
+        return f"{self.model} · {self.set}"
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as dicts by column."""
+    return [{str(column): value for column, value in row.items()} for row in table.to_dict("records")]
+
+
+def embed(path: Path, alt: str) -> Picture | None:
+    """Return a picture file as part of the page, None where there is no such file."""
+    if not path.exists():
+        return None
+    kind = {".svg": "svg+xml", ".png": "png"}[path.suffix]
+    return Picture(f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}", alt)
+
+
+def embed_figure(figure: Figure, alt: str) -> Picture | None:
+    """Return a figure as a vector graphic within the page."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.svg"
+        save_figure(figure, path)
+        return embed(path, alt)
+
+
+class Source:
+    """A study and its results. ``pairs``: one mapping a prediction set; ``trained``: model to number of folds."""
+
+    def __init__(
+        self,
+        study: Mapping[str, Any],
+        config_file: str,
+        results: str | Path,
+        pairs: Iterable[Mapping[str, Any]],
+        trained: Mapping[str, int],
+    ) -> None:
+        self.study = study
+        self.config_file = config_file
+        self.root = Path(results)
+        self.pairs = [Pair(pair["model"], pair["set"], pair["cohort"], bool(pair["failure"])) for pair in pairs]
+        self.trained = trained
+        self.regions: list[str] = list(study["evaluation"]["regions"])
+        self._tables: dict[Path, pd.DataFrame] = {}
+
+    # ---- tables
+
+    def table(self, *parts: str) -> pd.DataFrame:
+        """Return the table at a path below the results folder, read once. Raises UserError where it is missing."""
+        path = self.root.joinpath(*parts)
+        if path not in self._tables:
+            if not path.exists():
+                raise UserError(f"{path} is missing, and the report needs it; run the workflow again, it will make it")
+            self._tables[path] = read_table(path)
+        return self._tables[path]
+
+    def cohort_table(self, cohort: str, name: str) -> pd.DataFrame:
+        """Return a table of a cohort: ``manifest``, ``split``, ``verification``, ``phantom``."""
+        return self.table("cohorts", cohort, f"{name}.csv")
+
+    def scores(self, pair: Pair) -> pd.DataFrame:
+        """Return the score table of a set."""
+        return self.table("scores", pair.model, f"{pair.set}.csv")
+
+    def summary(self, pair: Pair) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the summary of a set: region and metric to their row."""
+        rows = records(self.table("scores", pair.model, f"{pair.set}_summary.csv"))
+        return {(row["label"], row["metric"]): row for row in rows}
+
+    def failure(self, pair: Pair, name: str) -> pd.DataFrame:
+        """Return a table of a set's failure analysis: ``extremes``, ``effects``, ``overlays``."""
+        return self.table("failure", pair.model, pair.set, f"{name}.csv")
+
+    def curves(self, model: str, fold: int) -> pd.DataFrame:
+        """Return the curves of a trained fold."""
+        return self.table("models", model, f"fold_{fold}", "curves.csv")
+
+    @cached_property
+    def folds(self) -> dict[str, list[dict[str, Any]]]:
+        """Manifests of the trained folds, by model."""
+        folder = self.root / "models"
+        return {
+            model: [dict(read_json(folder / model / f"fold_{fold}" / "manifest.json")) for fold in range(folds)]
+            for model, folds in self.trained.items()
+        }
+
+    def planted(self, cohort: str) -> dict[str, str]:
+        """Return case to kind of planted difficulty (empty where none) for a cohort of phantoms, nothing for others."""
+        if self.study["cohorts"][cohort]["dataset"] != "phantom":
+            return {}
+        table = self.cohort_table(cohort, "phantom")
+        return dict(zip(table["case_id"], table["planted"].fillna("").astype(str), strict=True))
+
+    # ---- words
+
+    def dated(self) -> str:
+        """Return when the newest fold was trained; without one, when the newest scores were written."""
+        if finished := [fold["finished_at"] for folds in self.folds.values() for fold in folds if fold.get("finished_at")]:
+            return f"last training finished {day(max(map(datetime.fromisoformat, finished)))}"
+        files = [self.root / "scores" / pair.model / f"{pair.set}.csv" for pair in self.pairs]
+        if times := [path.stat().st_mtime for path in files if path.exists()]:
+            return f"newest scores written {day(datetime.fromtimestamp(max(times), UTC))}"
+        return ""
+
+    def models(self) -> list[str]:
+        """Return the names of all models and ensembles."""
+        return [*self.study["models"], *self.study["ensembles"]]
+
+    def model_words(self, name: str) -> str:
+        """Return in words what a model or an ensemble is."""
+        if ensemble := self.study["ensembles"].get(name):
+            merged = [f"{region} from {member}" for region, member in ensemble["merge"].items()]
+            parts = f"; {join_words(merged)}" if merged else ""
+            return f"ensemble, the mean of the probabilities of {join_words(ensemble['members'])}{parts}"
+        model = self.study["models"][name]
+        if name not in self.trained:
+            return "given masks, not trained here"
+        channels = join_words(CHANNEL_NAMES[channel] for channel in model["channels"])
+        folds, epochs = count(model["folds"], "fold"), count(model["epochs"], "epoch")
+        return f"nnU-Net {model['configuration']} on {channels}, {folds} of {epochs}"
+
+    def set_words(self, pair: Pair) -> str:
+        """Return in words which cases a set holds."""
+        words = {
+            "cv": "out of fold: each training case predicted by the fold that never saw it",
+            "test": "held out: cases that no fold was trained on, predicted by all folds together",
+            "given": "masks given with the study",
+        }
+        return words.get(pair.set, f"external: all cases of the cohort {pair.cohort}, predicted by all folds together")

@@ -1,0 +1,55 @@
+"""The report's first section: who was studied, how well it went, and what sets the worst cases apart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from glioflow.console import count
+from glioflow.report.failure import failure_sentence
+from glioflow.report.source import Source
+from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, metric_decimals, number
+
+
+def summary_section(source: Source) -> dict[str, Any]:
+    """Return the answer first."""
+    return {
+        "cohorts": [cohort_sentence(source, name) for name in source.study["cohorts"]],
+        "models": [(name, source.model_words(name)) for name in source.models()],
+        "table": headline_table(source),
+        "failures": [failure_sentence(source, pair) for pair in source.pairs if pair.failure],
+    }
+
+
+def cohort_sentence(source: Source, name: str) -> str:
+    """Return a cohort's size in one sentence."""
+    split = source.cohort_table(name, "split")
+    sizes = split["set"].value_counts()
+    held_out, patients = int(sizes.get("test", 0)), split["patient_id"].nunique()
+    of_patients = f" of {count(patients, 'patient')}" if patients != len(split) else ", one a patient"
+    parts = f": {int(sizes.get('train', 0))} for training and {held_out} held out" if held_out else ""
+    return f"The cohort {name} has {count(len(split), 'case')}{of_patients}{parts}."
+
+
+def headline_table(source: Source) -> Table | None:
+    """Return mean Dice and median HD95 of every set, None where nothing was scored."""
+    rows = []
+    for pair in source.pairs:
+        summary, cases = source.summary(pair), source.scores(pair)["case_id"].nunique()
+        row = [Cell(pair.model), Cell(pair.set), count_cell(cases)]
+        for metric, statistic in (("dice", "mean"), ("hd95_mm", "median")):
+            row += [_headline_cell(summary.get((region, metric)), metric, statistic, cases) for region in source.regions]
+        rows.append(row)
+    columns = [
+        *("Model", "Set", "Cases"),
+        *(f"Dice {region}, mean" for region in source.regions),
+        *(f"HD95 {region}, median (mm)" for region in source.regions),
+    ]
+    caption = "How well each set was segmented (HD95: 95th percentile Hausdorff distance)."
+    return Table(caption, columns, rows, frozenset(range(2, len(columns))), headers=2) if rows else None
+
+
+def _headline_cell(line: Mapping[str, Any] | None, metric: str, statistic: str, cases: int) -> Cell:
+    """Return one number, with the number of cases behind it where that is not all of them."""
+    if line is None:
+        return Cell(UNDEFINED)
+    text = number(line[statistic], metric_decimals(metric))
+    return Cell(text if line["n"] == cases or text == UNDEFINED else f"{text} (n = {int(line['n'])})")

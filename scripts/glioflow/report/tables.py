@@ -1,0 +1,150 @@
+"""How the report writes numbers and tables: one place for decimals, names of columns and the sign of undefined values."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from math import floor, isfinite, log10
+from typing import Any
+
+import pandas as pd
+
+from glioflow.figures import METRIC_UNITS
+
+UNDEFINED = "–"
+MINUS = "−"
+# As many decimals as the voxels (mm), the overlap of some ten thousand voxels and the volumes (ml) can bear.
+DECIMALS = {"mm": 2, "ratio": 3, "ml": 2}
+FINE_METRICS = {"spec": 4}  # nearly 1 in every case, because most of an image is background
+SHORT_NAMES = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "sens": "Sensitivity",
+    "spec": "Specificity",
+    "precision": "Precision",
+    "hausdorff": "Hausdorff (mm)",
+    "hd95_mm": "HD95 (mm)",
+    "assd_mm": "ASSD (mm)",
+    "volume_truth_ml": "Truth (ml)",
+    "volume_prediction_ml": "Prediction (ml)",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table shows and, where that differs, the full value its column sorts by."""
+
+    text: str
+    sort: str = ""
+    title: str = ""
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to render: the first ``headers`` cells of a row name it, the columns in ``numeric`` are aligned as numbers."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: list[list[Cell]]
+    numeric: frozenset[int] = field(default_factory=frozenset)
+    headers: int = 1
+    sortable: bool = False
+
+
+def number(value: Any, decimals: int) -> str:
+    """Return a number with so many decimals and a true minus sign, ``–`` where it is undefined."""
+    if value is None or pd.isna(value) or not isfinite(float(value)):
+        return UNDEFINED
+    text = f"{float(value):.{decimals}f}"
+    return MINUS + text[1:] if text.startswith("-") and text.strip("-0.") else text.lstrip("-")
+
+
+def significant(value: Any, digits: int = 4) -> str:
+    """Return a number with ``digits`` significant digits, without dropping digits before the point."""
+    if value is None or pd.isna(value) or not isfinite(float(value)):
+        return UNDEFINED
+    size = float(value)
+    if size == 0:
+        return "0"
+    power = floor(log10(abs(size)))
+    if power < -4 or power >= 9:
+        mantissa, _, exponent = f"{size:.{digits - 1}e}".partition("e")
+        return f"{mantissa} × 10^{int(exponent)}".replace("-", MINUS)
+    return number(size, max(0, digits - 1 - power))
+
+
+def metric_decimals(metric: str) -> int:
+    """Return how many decimals a column of the score table is shown with."""
+    if metric.endswith("_ml"):
+        return DECIMALS["ml"]
+    return DECIMALS["mm"] if metric in METRIC_UNITS else FINE_METRICS.get(metric, DECIMALS["ratio"])
+
+
+def text_cell(value: Any, code: bool = False) -> Cell:
+    """Return a cell of text, empty where the value is missing."""
+    return Cell("" if value is None or pd.isna(value) else str(value), code=code)
+
+
+def number_cell(value: Any, decimals: int) -> Cell:
+    """Return a cell that shows a rounded number and sorts by the full one."""
+    defined = value is not None and not pd.isna(value)
+    return Cell(number(value, decimals), repr(float(value)) if defined else "")
+
+
+def significant_cell(value: Any) -> Cell:
+    """Return a cell that shows four significant digits and sorts by the full number."""
+    defined = value is not None and not pd.isna(value)
+    return Cell(significant(value), repr(float(value)) if defined else "")
+
+
+def count_cell(value: Any) -> Cell:
+    """Return a cell of a whole number."""
+    return number_cell(value, 0)
+
+
+def without_empty(table: Table) -> Table:
+    """Return ``table`` without the columns that are empty in every row; tables of no rows stay as they are."""
+    kept = [index for index in range(len(table.columns)) if not table.rows or any(row[index].text for row in table.rows)]
+    return replace(
+        table,
+        columns=[table.columns[index] for index in kept],
+        rows=[[row[index] for index in kept] for row in table.rows],
+        numeric=frozenset(place for place, index in enumerate(kept) if index in table.numeric),
+    )
+
+
+def together(text: str) -> str:
+    """Return ``text`` with the space before a unit and around an equals sign made unbreakable."""
+    return re.sub(r" (?=mm\b|= )|(?<= =) ", "\u00a0", text)
+
+
+def join_words(parts: Iterable[str], last: str = "and") -> str:
+    """Return ``a, b and c``."""
+    words = list(parts)
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
+
+
+def slug(*parts: str) -> str:
+    """Return an id for a heading made of names, letters, digits and hyphens only."""
+    return "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", part).strip("-") for part in parts)
+
+
+def day(moment: datetime) -> str:
+    """Return a date such as ``3 May 2024``."""
+    return f"{moment.day} {moment:%B %Y}"
+
+
+def row_groups(table: Table) -> Iterator[tuple[list[Cell], int]]:
+    """Yield each row and how many rows its first cell spans: equal first cells under one another become one cell.
+
+    A row whose first cell is covered by one above has 0. Tables that can be sorted, or have one header a row, are not grouped.
+    """
+    names = [row[0].text for row in table.rows]
+    for index, row in enumerate(table.rows):
+        if table.sortable or table.headers < 2:
+            yield row, 1
+        elif index and names[index - 1] == names[index]:
+            yield row, 0
+        else:
+            yield row, next((offset for offset, name in enumerate(names[index:]) if name != names[index]), len(names) - index)

@@ -1,0 +1,39 @@
+"""Preprocess a model's training cases with nnU-Net.
+
+Inputs: ``dataset.json``, ``manifest.csv``, ``glioflowPlans.json``. Params: ``configuration``, ``channels``, ``root``. Output:
+``preprocessed.json`` (key and its parts); the data lie undeclared in the model's nnU-Net folder. With the key unchanged the
+step returns at once.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from glioflow.console import Console, count, run_script
+from glioflow.files import key_of, read_json, read_table, write_json
+from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
+from glioflow.nnunet.keys import case_hashes, describe
+from glioflow.nnunet.plans import preprocessing_part
+
+
+def main(snakemake: Any, console: Console) -> str:
+    """Preprocess, unless the same data stand there already."""
+    params = snakemake.params
+    folders = ModelFolders(snakemake.wildcards.model, Path(params.root))
+    described = read_json(snakemake.input.dataset)
+    plans = read_json(snakemake.input.plans)
+    hashes = case_hashes(read_table(snakemake.input.manifest), params.channels, list(described["dataset"]))
+    parts = {"cases": hashes, "dataset": describe(described), "plans": preprocessing_part(plans, params.configuration)}
+    key = key_of(parts)
+    stamp = folders.preprocessed / f"{PLANS}_{params.configuration}.key"
+    fresh = not stamp.exists() or stamp.read_text() != key
+    if fresh:
+        stamp.unlink(missing_ok=True)
+        arguments = ["-d", 1, "-plans_name", PLANS, "-c", params.configuration, "-np", snakemake.threads, "--no_pbar"]
+        run_nnunet("nnUNetv2_preprocess", arguments, environment(folders, snakemake.threads, "cpu"), console)
+        stamp.write_text(key)
+    write_json(snakemake.output[0], {"key": key, "parts": parts})
+    return f"{count(len(hashes), 'case')} {'preprocessed' if fresh else 'unchanged since they were preprocessed'}"
+
+
+if __name__ == "__main__":
+    run_script(main, globals()["snakemake"])

@@ -1,0 +1,75 @@
+"""Select the worst and the best cases of a prediction set by one metric of one region.
+
+Distances are worst where they are high, overlaps where they are low. Cases that tie are ordered by Dice (lower is worse),
+then by case id. A case whose metric is undefined is not ranked. A table may hold a case twice, with and without test-time
+augmentation (column ``tta``), as open_brats2020's can: the augmented row counts, and the other is put aside.
+
+Inputs:  ``scores``, a table that begins patient_id,label,tta,hausdorff,dice,sens,spec; cases are told apart by case_id, or
+         by patient_id where there is no such column.
+Outputs: ``extremes`` (extremes.csv): group, rank, case_id, patient_id, label, metric, value, note. The worst case comes
+         first, the best last; rank 1 is the very worst, or the very best.
+Params:  ``rank_by`` (column), ``region``, ``extremes`` (cases at either end), ``model`` and ``set`` (for messages).
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glioflow.console import Console, UserError, count, run_script
+from glioflow.files import PathLike, write_table
+from glioflow.score_tables import read_scores
+
+WORST_WHEN_HIGH = ("hausdorff", "hd95_mm", "assd_mm")
+WORST_WHEN_LOW = ("dice", "iou", "sens", "spec", "precision")
+COLUMNS = ["group", "rank", "case_id", "patient_id", "label", "metric", "value", "note"]
+
+
+def largest_extremes(n_cases: int) -> int:
+    """Return how many worst and as many best cases ``n_cases`` can give without any case being both."""
+    return n_cases // 2
+
+
+def rank_cases(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the rows of ``scores`` (case_id, dice, ``metric``) with a defined metric, from the worst to the best."""
+    if metric not in WORST_WHEN_HIGH + WORST_WHEN_LOW:
+        raise UserError(f"rank_by: {metric} is not one of {', '.join(WORST_WHEN_HIGH + WORST_WHEN_LOW)}")
+    ranked = scores[np.isfinite(scores[metric])]
+    quality = -ranked[metric] if metric in WORST_WHEN_HIGH else ranked[metric]
+    ranked = ranked.assign(quality=quality).sort_values(["quality", "dice", "case_id"])
+    return pd.DataFrame(ranked.drop(columns="quality"))
+
+
+def select_extremes(ranked: pd.DataFrame, metric: str, region: str, extremes: int, source: PathLike) -> pd.DataFrame:
+    """Return the ``extremes`` worst and best of the ranked cases as the rows of ``extremes.csv``.
+
+    Raises ``UserError`` where there are not twice as many cases.
+    """
+    if extremes > largest_extremes(len(ranked)):
+        raise UserError(
+            f"extremes: {extremes} asks for {2 * extremes} different cases, but only {len(ranked)} have a {metric} "
+            f"for {region} in {source}; the largest possible is {largest_extremes(len(ranked))}"
+        )
+    worst = ranked.iloc[:extremes].assign(group="worst", rank=range(1, extremes + 1))
+    best = ranked.iloc[len(ranked) - extremes :].assign(group="best", rank=range(extremes, 0, -1))
+    chosen = pd.concat([worst, best], ignore_index=True)
+    return chosen.assign(label=region, metric=metric, value=chosen[metric])[COLUMNS]
+
+
+def main(snakemake: Any, console: Console) -> str:
+    """Write ``extremes.csv``."""
+    source, metric, region = snakemake.input.scores, snakemake.params.rank_by, snakemake.params.region
+    scores = read_scores(source, region, tuple(dict.fromkeys([metric, "dice"])))
+    ranked = rank_cases(scores, metric)
+    chosen = select_extremes(ranked, metric, region, snakemake.params.extremes, source)
+    write_table(snakemake.output.extremes, chosen)
+    unranked = len(scores) - len(ranked)
+    left_out = f", {unranked} not ranked ({metric} undefined)" if unranked else ""
+    return (
+        f"{len(chosen) // 2} worst and {len(chosen) // 2} best of {count(len(ranked), 'case')} "
+        f"by {region} {metric} ({snakemake.params.model}, {snakemake.params.set}){left_out}"
+    )
+
+
+if __name__ == "__main__":
+    run_script(main, globals()["snakemake"])

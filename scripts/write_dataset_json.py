@@ -1,0 +1,55 @@
+"""Describe a model's training cases to nnU-Net: files by path, no image copied, and the folds written before training.
+
+Inputs: ``manifest.csv``, ``split.csv``. Params: ``channels``, ``regions``, ``folds``. Outputs: ``dataset.json`` and
+``splits_final.json``, where nnU-Net looks for them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from glioflow.console import Console, count, run_script
+from glioflow.files import read_table, write_json
+from glioflow.nnunet.plans import dataset_json
+from glioflow.splits import fold_column
+
+
+def training_cases(manifest: pd.DataFrame, split: pd.DataFrame, channels: list[str]) -> dict[str, dict[str, Any]]:
+    """Return case -> absolute paths of its images (in channel order) and its label, for the training cases."""
+    training = split.loc[split["set"] == "train", "case_id"]
+    rows = manifest.set_index("case_id").loc[sorted(training)]
+    return {
+        str(case): {
+            "images": [str(Path(row[channel]).absolute()) for channel in channels],
+            "label": str(Path(row["label"]).absolute()),
+        }
+        for case, row in rows.iterrows()
+    }
+
+
+def fold_lists(split: pd.DataFrame, folds: int) -> list[dict[str, list[str]]]:
+    """Return nnU-Net's splits: for each fold the sorted case ids to train on and to validate on."""
+    training = split[split["set"] == "train"]
+    fold_of = training[fold_column(folds)].astype(int)
+    return [
+        {
+            "train": sorted(training.loc[fold_of != fold, "case_id"].astype(str)),
+            "val": sorted(training.loc[fold_of == fold, "case_id"].astype(str)),
+        }
+        for fold in range(folds)
+    ]
+
+
+def main(snakemake: Any, console: Console) -> str:
+    """Write dataset.json and splits_final.json."""
+    params = snakemake.params
+    split = read_table(snakemake.input.split)
+    cases = training_cases(read_table(snakemake.input.manifest), split, params.channels)
+    write_json(snakemake.output.dataset, dataset_json(params.channels, params.regions, cases))
+    write_json(snakemake.output.splits, fold_lists(split, params.folds))
+    return f"{count(len(cases), 'training case')}, {count(params.folds, 'fold')}"
+
+
+if __name__ == "__main__":
+    run_script(main, globals()["snakemake"])

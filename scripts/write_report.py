@@ -1,0 +1,84 @@
+"""Write the study's report: one HTML page that needs no network, no other file and no script.
+
+Inputs:  the tables and figures of every stage, listed for their order only; they are found below ``results``.
+Outputs: ``index.html``.
+Params:  ``study`` (the validated configuration), ``config_file`` (its path), ``results`` (folder), ``pairs`` (one dict a
+         prediction set: model, set, cohort, failure), ``trained`` (model to number of folds).
+
+The sections are made by ``glioflow.report``, the page's words and layout are in ``scripts/report/``. Scores and effect sizes
+are shown as their tables have them, rounded. The same tables give the same bytes.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from glioflow.codeprint import SCRIPTS
+from glioflow.console import Console, count, run_script
+from glioflow.figures import CHANNEL_NAMES, METRIC_NAMES
+from glioflow.files import write_text
+from glioflow.labels import REGION_NAMES
+from glioflow.report.cohorts import cohort_section
+from glioflow.report.failure import failure_section
+from glioflow.report.provenance import provenance_section
+from glioflow.report.scores import score_section
+from glioflow.report.source import Source
+from glioflow.report.summary import summary_section
+from glioflow.report.tables import row_groups
+from glioflow.report.training import training_section
+
+TEMPLATES = SCRIPTS / "report"
+
+
+def report_context(source: Source) -> dict[str, Any]:
+    """Return everything that the page's template shows."""
+    study = source.study
+    return {
+        "title": study["report"]["title"],
+        "config_file": source.config_file,
+        "results": str(source.root),
+        "dated": source.dated(),
+        "summary": summary_section(source),
+        "cohorts": [cohort_section(source, name) for name in study["cohorts"]],
+        "models": [training_section(source, name) for name in source.trained],
+        "untrained": [(name, source.model_words(name)) for name in source.models() if name not in source.trained],
+        "scores": [score_section(source, pair) for pair in source.pairs],
+        "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
+        "failure": {**study["failure"], "rank_name": METRIC_NAMES[study["failure"]["rank_by"]]},
+        "channel_names": CHANNEL_NAMES,
+        "regions": {name: REGION_NAMES[name] for name in source.regions},
+        "provenance": provenance_section(source),
+        # Through JSON, so that tuples and Snakemake's own lists and dicts are written as plain ones.
+        "configuration": yaml.safe_dump(json.loads(json.dumps(study)), sort_keys=False, allow_unicode=True, width=110),
+    }
+
+
+def render_page(context: Mapping[str, Any]) -> str:
+    """Return the page. All text is escaped; only the page's own style sheet and script go in as they stand."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "sort.js"))
+    return environment.get_template("index.html.j2").render(**context, row_groups=row_groups, style=style, script=script)
+
+
+def main(snakemake: Any, console: Console) -> str:
+    """Write the page."""
+    params = snakemake.params
+    source = Source(params.study, params.config_file, params.results, params.pairs, params.trained)
+    page = render_page(report_context(source))
+    write_text(snakemake.output[0], page)
+    sets, pictures = count(len(source.pairs), "prediction set"), count(page.count("<img "), "picture")
+    return f"{sets}, {pictures}, {len(page.encode()) / 1e6:.1f} MB"
+
+
+if __name__ == "__main__":
+    run_script(main, globals()["snakemake"])

@@ -1,0 +1,54 @@
+"""Fixtures shared by all tests: real data where it is to be had, and tiny cohorts on disk."""
+
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+AFFINE[:3, 3] = (0, 11, 0)
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real MRI, or a skip that says where it was looked for."""
+    folder = Path(os.environ.get("GLIOFLOW_REAL_DATA") or REPO.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("no real data: set GLIOFLOW_REAL_DATA to a folder of real MRI")
+    return folder
+
+
+def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    """Write an array as NIfTI, independently of the code under test."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, affine), path)
+    return path
+
+
+def write_case(folder: Path, case: str, seed: int = 0, raw_et: int = 4, tumour: int = 3) -> Path:
+    """Write a BraTS-2021-like case of 10×12×8 voxels: four channels, and a tumour of ``tumour``³ voxels with an ET voxel."""
+    rng = np.random.default_rng([seed, *case.encode()])
+    for channel in ("t1", "t1ce", "t2", "flair"):
+        save(folder / case / f"{case}_{channel}.nii.gz", rng.integers(1, 900, (10, 12, 8)).astype(np.int16))
+    label = np.zeros((10, 12, 8), np.uint8)
+    label[2 : 2 + tumour, 2 : 2 + tumour, 2 : 2 + tumour] = 2
+    label[3, 3, 3] = raw_et
+    save(folder / case / f"{case}_seg.nii.gz", label)
+    return folder / case
+
+
+@pytest.fixture
+def brats_folder(tmp_path: Path) -> Path:
+    """A folder of six BraTS-2021-like cases with tumours of different size."""
+    folder = tmp_path / "brats"
+    for number in range(6):
+        write_case(folder, f"BraTS2021_{number:05d}", tumour=2 + number % 4)
+    return folder

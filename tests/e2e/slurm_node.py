@@ -1,0 +1,255 @@
+"""A real Slurm of one node on loopback, in a temporary folder, without accounting and without touching the system's own.
+
+As a context manager it gives the environment in which ``sbatch``, ``squeue`` and Snakemake's slurm executor find the node::
+
+    with slurm_node() as environment:
+        subprocess.run(["sbatch", "--wrap", "hostname"], env=environment, check=True)
+
+From a shell, everything after ``--`` runs inside such an environment::
+
+    python tests/e2e/slurm_node.py -- snakemake --profile slurm --slurm-status-command squeue
+
+It needs Debian's packages slurm-wlm and munge, and ends only the processes it started.
+"""
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "srun", "scancel")
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+MEMORY_SHARE = 0.9  # slurmd drains a node that has less memory than the configuration promises
+
+CONFIGURATION = """\
+ClusterName=loopback
+SlurmctldHost={host}({address})
+SlurmctldPort={controller_port}
+SlurmdPort={node_port}
+SlurmUser={user}
+SlurmdUser={user}
+{communication}
+AuthType=auth/munge
+CredType=cred/munge
+AuthInfo=socket={folder}/munge.socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+MailProg=/bin/true
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+ReturnToService=2
+MinJobAge=300
+KillWait=5
+GresTypes=gpu
+NodeName={host} NodeAddr={address} CPUs={cpus} RealMemory={memory_mb} Gres=gpu:phantom:1 State=UNKNOWN
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+# Slurm asks for a device file and does not look inside: enough to see that a rule's GPU request arrives as a GPU.
+GRES_CONFIGURATION = "Name=gpu Type=phantom File=/dev/null\n"
+
+# The executor plugin (2.8.0) drops SLURM_CONF before it calls srun inside a job; this srun puts it back.
+SRUN_WRAPPER = """\
+#!/bin/sh
+SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
+"""
+
+
+def missing_programs() -> list[str]:
+    """Return the names of the Slurm and munge programs that are not on the PATH."""
+    path = system_path()
+    return [program for program in PROGRAMS if shutil.which(program, path=path) is None]
+
+
+def system_path() -> str:
+    """Return the PATH with the folders of system daemons, which ordinary users' PATH lacks."""
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+def listening_address(host: str) -> tuple[str, str]:
+    """Return a loopback address for the daemons and the slurm.conf line that keeps them on it.
+
+    Slurm can listen on one address only if that is the host name's own. Debian calls it 127.0.0.1 or 127.0.1.1; where it is
+    a public one, the daemons listen on all addresses and munge alone keeps others out.
+    """
+    try:
+        address = socket.gethostbyname(host)
+    except OSError:
+        address = ""
+    if address.startswith("127."):
+        return address, "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny"
+    return "127.0.0.1", ""
+
+
+def free_ports(address: str, number: int) -> list[int]:
+    """Return TCP ports of ``address`` that nothing listens on at this moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind((address, 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def write_configuration(folder: Path, cpus: int) -> None:
+    """Write slurm.conf, gres.conf, the munge key and the srun wrapper into ``folder``."""
+    host = socket.gethostname().split(".")[0]
+    address, communication = listening_address(host)
+    controller_port, node_port = free_ports(address, 2)
+    memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    for name in ("state", "spool", "bin"):
+        (folder / name).mkdir()
+    (folder / "slurm.conf").write_text(
+        CONFIGURATION.format(
+            host=host,
+            address=address,
+            communication=communication,
+            user=pwd.getpwuid(os.getuid()).pw_name,
+            folder=folder,
+            cpus=cpus,
+            memory_mb=int(memory_mb * MEMORY_SHARE),
+            controller_port=controller_port,
+            node_port=node_port,
+        )
+    )
+    (folder / "gres.conf").write_text(GRES_CONFIGURATION)
+    key = folder / "munge.key"
+    key.touch(mode=0o600)
+    key.write_bytes(secrets.token_bytes(128))
+    srun = folder / "bin" / "srun"
+    srun.write_text(SRUN_WRAPPER.format(folder=folder, srun=shutil.which("srun", path=system_path())))
+    srun.chmod(0o755)
+
+
+def node_environment(folder: Path) -> dict[str, str]:
+    """Return the process environment in which Slurm's commands talk to the node of ``folder``."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_", "SRUN_"))}
+    environment["SLURM_CONF"] = str(folder / "slurm.conf")
+    environment["PATH"] = os.pathsep.join([str(folder / "bin"), system_path()])
+    return environment
+
+
+def ask(environment: dict[str, str], *command: str) -> str:
+    """Return what a Slurm command prints, or an empty text where it fails."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def wait_until_idle(folder: Path, environment: dict[str, str], daemons: list[subprocess.Popen[bytes]]) -> None:
+    """Return when ``sinfo`` calls the node idle; raise RuntimeError with the logs' ends where it does not come up."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    state = ""
+    while time.monotonic() < deadline and all(daemon.poll() is None for daemon in daemons):
+        state = ask(environment, "sinfo", "--noheader", "--format=%T")
+        if state == "idle":
+            return
+        time.sleep(0.3)
+    logs = "\n".join(f"== {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in sorted(folder.glob("*.log")))
+    raise RuntimeError(f"the Slurm node did not come up within {START_TIMEOUT_S} s, sinfo says {state or 'nothing'!r}\n{logs}")
+
+
+def start_daemon(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start one daemon in the foreground, with what it prints in a log of ``folder``."""
+    with (folder / f"{command[0]}.out.log").open("wb") as output:
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+
+def wait_for(path: Path) -> None:
+    """Return when ``path`` exists, or after STOP_TIMEOUT_S."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def end_jobs(environment: dict[str, str]) -> None:
+    """Cancel what still runs and wait for it to leave the queue, so that no job outlives the node."""
+    for job in ask(environment, "squeue", "--noheader", "--format=%i").split():
+        ask(environment, "scancel", job)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while ask(environment, "squeue", "--noheader", "--format=%i") and time.monotonic() < deadline:
+        time.sleep(0.3)
+
+
+def end_daemon(daemon: subprocess.Popen[bytes]) -> None:
+    """End one process that was started here, politely first."""
+    daemon.terminate()
+    try:
+        daemon.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
+
+
+@contextlib.contextmanager
+def slurm_node(cpus: int | None = None) -> Iterator[dict[str, str]]:
+    """Run munged, slurmctld and slurmd until the block ends; give the environment for everything that talks to them.
+
+    ``cpus`` is what the node offers, all of the machine's where it is not given. Raises RuntimeError when the node does not
+    come up.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    folder.chmod(0o755)
+    environment = node_environment(folder)
+    write_configuration(folder, cpus or os.cpu_count() or 1)
+    munge = {
+        "socket": "munge.socket",
+        "key-file": "munge.key",
+        "pid-file": "munged.pid",
+        "log-file": "munged.log",
+        "seed-file": "seed",
+    }
+    commands = [
+        ["munged", "--foreground", "--force", *(f"--{option}={folder}/{name}" for option, name in munge.items())],
+        ["slurmctld", "-D", "-c"],
+        ["slurmd", "-D"],
+    ]
+    daemons: list[subprocess.Popen[bytes]] = []
+    try:
+        for command in commands:
+            daemons.append(start_daemon(command, folder, environment))
+            wait_for(folder / "munge.socket")
+        wait_until_idle(folder, environment, daemons)
+        yield environment
+    finally:
+        if len(daemons) == len(commands):
+            end_jobs(environment)
+        for daemon in reversed(daemons):
+            end_daemon(daemon)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command after ``--`` inside a Slurm of one node and return its exit status."""
+    command = arguments[1:] if arguments[:1] == ["--"] else arguments
+    if not command:
+        print(__doc__, file=sys.stderr)
+        return 2
+    if missing := missing_programs():
+        print(f"not installed: {', '.join(missing)} (Debian: apt-get install slurm-wlm munge)", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with slurm_node() as environment:
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

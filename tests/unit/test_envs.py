@@ -1,0 +1,115 @@
+"""The locked environment, its conda form and what is installed here agree."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVS = ROOT / "envs"
+LOCKS = ["glioflow.lock", "dev.lock", "uv.lock"]
+
+
+def load_write_conda() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("write_conda", ENVS / "write_conda.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+write_conda = load_write_conda()
+
+
+def pins(name: str) -> dict[str, str]:
+    return write_conda.read_pins((ENVS / name).read_text())
+
+
+def conda_pins() -> dict[str, str]:
+    dependencies = yaml.safe_load((ENVS / "glioflow.yaml").read_text())["dependencies"]
+    (from_pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
+    return dict(line.split("==") for line in from_pip)
+
+
+def test_conda_form_and_post_deployment_together_hold_the_lock():
+    post_deployed = dict(re.findall(r"(\S+)==(\S+)", (ENVS / "glioflow.post-deploy.sh").read_text()))
+    assert not conda_pins().keys() & post_deployed.keys()
+    assert conda_pins() | post_deployed == pins("glioflow.lock")
+
+
+def test_conda_file_is_what_the_lock_gives():
+    assert (ENVS / "glioflow.yaml").read_text() == write_conda.conda_form((ENVS / "glioflow.lock").read_text())
+
+
+def test_a_changed_lock_changes_the_conda_form():
+    assert "      - numpy==0.0.1\n" in write_conda.conda_form("numpy==0.0.1 \\\n    --hash=sha256:00\n")
+
+
+@pytest.mark.parametrize("name", ["glioflow", "dev", "uv"])
+def test_every_direct_pin_is_in_its_lock(name):
+    direct = pins(f"{name}.in")
+    locked = pins(f"{name}.lock")
+    assert direct
+    assert direct == {package: locked.get(package) for package in direct}
+
+
+@pytest.mark.parametrize("name", ["glioflow", "dev", "uv"])
+def test_every_direct_requirement_is_pinned(name):
+    lines = [line.split("#")[0].strip() for line in (ENVS / f"{name}.in").read_text().splitlines()]
+    loose = [line for line in lines if line and "==" not in line and not line.startswith("-r ")]
+    assert loose == []
+
+
+def test_development_lock_is_the_runtime_lock_and_more():
+    runtime, development = pins("glioflow.lock"), pins("dev.lock")
+    assert runtime == {package: development.get(package) for package in runtime}
+    assert len(development) > len(runtime)
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_hashes(name):
+    blocks = re.split(r"^(?=[a-z0-9])", (ENVS / name).read_text(), flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(pins(name))
+    assert [block.split()[0] for block in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)] == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted({*ENVS.glob("glioflow.*"), *ENVS.glob("*.in"), *ENVS.glob("*.lock")}), ids=lambda path: path.name
+)
+def test_no_environment_file_names_a_host_an_index_or_a_local_path(path):
+    forbidden = re.compile(r"\w+://|--(extra-)?index-url|--find-links|--trusted-host|\s@\s|(?<![\w.!])/\w")
+    assert [line for line in path.read_text().splitlines() if forbidden.search(line)] == []
+
+
+def test_python_version_is_the_same_wherever_it_stands():
+    makefile = re.search(r"^PYTHON_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE).group(1)
+    conda = yaml.safe_load((ENVS / "glioflow.yaml").read_text())["dependencies"][0]
+    mypy = re.search(r'^python_version = "(\S+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE).group(1)
+    assert [conda, mypy] == [f"python={makefile}", makefile]
+
+
+def test_the_environment_running_this_is_the_locked_one():
+    if sys.prefix != str(ROOT / ".venv"):
+        pytest.skip("not run from .venv (`make test` does)")
+    locked = pins("dev.lock")
+    assert {package: version(package) for package in locked} == locked
+
+
+def test_make_refuses_an_environment_of_another_python(tmp_path):
+    """A .venv whose interpreter says it is another version stops with one line that says what to do."""
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "glioflow.lock").write_text("")
+    interpreter = tmp_path / ".venv" / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.write_text('#!/bin/sh\n[ "$1" = -V ] && echo "Python 3.13.1"\nexit 1\n')
+    interpreter.chmod(0o755)
+    command = ["make", "--file", str(ROOT / "Makefile"), "setup", "UV=true"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "glioflow needs Python 3.11, but .venv holds Python 3.13.1: run 'make clean' and try again" in done.stderr
+    assert "Traceback" not in done.stderr

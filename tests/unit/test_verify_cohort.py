@@ -1,0 +1,228 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import AFFINE, save, write_case
+
+from glioflow.config import datasets, label_schemes
+from glioflow.layouts import find_cases
+from glioflow.volumes import read_labels
+from verify_cohort import assemble, check_case, check_demands, check_identity, files_key
+
+FILES = datasets()["brats2021"]["files"]
+CASE = "BraTS2021_00001"
+
+
+@pytest.fixture
+def rules(tmp_path):
+    return {
+        "scheme": label_schemes()["brats2021"],
+        "scheme_name": "brats2021",
+        "channels": ["t1", "t1ce", "t2", "flair"],
+        "on_geometry_mismatch": "error",
+        "labels": str(tmp_path / "labels"),
+    }
+
+
+@pytest.fixture
+def case(brats_folder):
+    return next(case for case in find_cases(brats_folder, FILES, "(.+)") if case["case_id"] == CASE)
+
+
+def only_problem(case, rules):
+    problems = check_case(case, rules)["problems"]
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+def test_a_right_case_has_no_problem_and_a_whole_row(case, rules):
+    checked = check_case(case, rules)
+    assert checked["problems"] == []
+    row = checked["row"]
+    assert row["shape"] == "10x12x8"
+    assert row["spacing_mm"] == "1x1x1"
+    assert row["volume_WT_ml"] == pytest.approx(0.027)  # 3 × 3 × 3 voxels of 1 mm³
+    assert row["volume_ET_ml"] == pytest.approx(0.001)
+    assert len(row["flair_sha256"]) == 64
+
+
+def test_raw_labels_become_canonical_on_the_grid_of_the_image(case, rules):
+    row = check_case(case, rules)["row"]
+    labels = read_labels(row["label"])
+    assert Path(row["label"]).parent == Path(rules["labels"])
+    assert labels.data[3, 3, 3] == 3  # raw 4
+    assert np.array_equal(labels.affine, AFFINE)
+
+
+def test_canonical_labels_are_used_where_they_lie(brats_folder, rules):
+    write_case(brats_folder, CASE, raw_et=3)
+    case = find_cases(brats_folder, FILES, "(.+)")[1]
+    checked = check_case(case, {**rules, "scheme": label_schemes()["canonical"]})
+    assert checked["row"]["label"] == case["label"]
+    assert not Path(rules["labels"]).exists()
+
+
+def test_the_label_hash_is_of_the_labels_not_of_the_file(case, rules):
+    first = check_case(case, rules)["row"]["label_sha256"]
+    packed = Path(case["label"])
+    packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()), 9, mtime=5))
+    assert check_case(case, rules)["row"]["label_sha256"] == first
+
+
+def test_a_case_without_enhancing_tumour_is_no_error(brats_folder, rules):
+    write_case(brats_folder, CASE, raw_et=1)
+    case = find_cases(brats_folder, FILES, "(.+)")[1]
+    checked = check_case(case, rules)
+    assert checked["problems"] == []
+    assert checked["row"]["volume_ET_ml"] == 0
+
+
+def test_a_missing_channel_names_the_case_the_channel_and_the_file(case, rules):
+    Path(case["t2"]).unlink()
+    problem = only_problem(case, rules)
+    assert problem["problem"] == "missing_channel"
+    assert problem["message"].startswith(f"{CASE}, {case['t2']}: found no file for channel t2; expected")
+
+
+def test_a_missing_channel_that_no_model_needs_is_no_problem(case, rules):
+    Path(case["t2"]).unlink()
+    assert check_case(case, {**rules, "channels": ["flair"]})["problems"] == []
+
+
+def test_an_unknown_label_value_is_named_with_the_schemes_that_would_fit(brats_folder, rules):
+    write_case(brats_folder, CASE, raw_et=3)
+    case = find_cases(brats_folder, FILES, "(.+)")[1]
+    problem = only_problem(case, rules)
+    assert problem["problem"] == "unknown_label"
+    assert "found label value 3; expected values 0, 1, 2, 4 of the scheme 'brats2021'" in problem["message"]
+    assert "brats2023" in problem["expected"]
+
+
+def test_a_resampled_label_is_refused(case, rules):
+    label = np.zeros((10, 12, 8), np.float32)
+    label[2:5, 2:5, 2:5] = 1.0039
+    save(Path(case["label"]), label)
+    assert "found label value 1.0039" in only_problem(case, rules)["message"]
+
+
+def test_a_label_of_another_shape_or_place_is_an_error(case, rules):
+    label = np.zeros((10, 12, 9), np.uint8)
+    label[2, 2, 2] = 1
+    save(Path(case["label"]), label)
+    problem = only_problem(case, rules)
+    assert problem["problem"] == "shape_mismatch"
+    assert "(10, 12, 9)" in problem["found"]
+    shifted = AFFINE.copy()
+    shifted[0, 3] += 5
+    save(Path(case["label"]), label[:, :, :8], shifted)
+    problem = only_problem(case, rules)
+    assert problem["problem"] == "affine_mismatch"
+    assert "5 mm" in problem["found"]
+    assert "use_image_header" in problem["expected"]
+
+
+def test_use_image_header_takes_the_voxels_by_index_and_says_so(case, rules):
+    label = np.zeros((10, 12, 8), np.uint8)
+    label[2:5, 2:5, 2:5] = 2
+    save(Path(case["label"]), label, np.eye(4))
+    checked = check_case(case, {**rules, "on_geometry_mismatch": "use_image_header"})
+    assert [problem["severity"] for problem in checked["problems"]] == ["warning"]
+    written = read_labels(checked["row"]["label"])
+    assert np.array_equal(written.affine, AFFINE)
+    assert np.array_equal(written.data, label)
+
+
+def test_an_image_off_the_grid_of_the_others_is_an_error(case, rules):
+    save(Path(case["flair"]), np.arange(10 * 12 * 9, dtype=np.int16).reshape(10, 12, 9))
+    problem = only_problem(case, rules)
+    assert (problem["problem"], problem["file"]) == ("shape_mismatch", case["flair"])
+
+
+def test_nan_voxels_are_counted(case, rules):
+    data = np.ones((10, 12, 8), np.float32)
+    data[0, 0, :3] = np.nan
+    save(Path(case["t1"]), data)
+    problem = only_problem(case, rules)
+    assert problem["problem"] == "non_finite_voxels"
+    assert problem["found"].startswith("3 voxels")
+
+
+def test_a_constant_image_is_an_error(case, rules):
+    save(Path(case["t1"]), np.full((10, 12, 8), 7, np.int16))
+    assert only_problem(case, rules)["problem"] == "constant_image"
+
+
+@pytest.mark.parametrize("damage", ["truncate", "empty", "text"])
+def test_an_unreadable_file_is_one_problem_and_the_rest_is_still_checked(case, rules, damage):
+    path = Path(case["t1ce"])
+    content = path.read_bytes()
+    path.write_bytes({"truncate": content[: len(content) // 2], "empty": b"", "text": b"not an image"}[damage])
+    checked = check_case(case, rules)
+    assert [problem["problem"] for problem in checked["problems"]] == ["unreadable"]
+    assert checked["row"]["label"]
+
+
+def test_several_problems_of_a_case_are_all_listed(case, rules):
+    Path(case["t2"]).unlink()
+    save(Path(case["flair"]), np.full((10, 12, 8), np.nan, np.float32))
+    save(Path(case["label"]), np.full((10, 12, 8), 9, np.uint8))
+    found = [problem["problem"] for problem in check_case(case, rules)["problems"]]
+    assert found == ["missing_channel", "non_finite_voxels", "unknown_label"]
+
+
+def test_an_empty_label_is_a_warning(case, rules):
+    save(Path(case["label"]), np.zeros((10, 12, 8), np.uint8))
+    problem = only_problem(case, rules)
+    assert (problem["problem"], problem["severity"]) == ("empty_label", "warning")
+
+
+def test_a_case_id_that_is_no_file_name_is_refused(rules):
+    assert only_problem({"case_id": "../x y", "patient_id": "x"}, rules)["problem"] == "case_id"
+
+
+def test_two_cases_with_one_id_and_one_image_under_two_ids_are_found(brats_folder, rules):
+    cases = find_cases(brats_folder, FILES, "(.+)")
+    Path(cases[2]["t1"]).write_bytes(Path(cases[1]["t1"]).read_bytes())
+    cases.append(dict(cases[0]))
+    rows = {index: check_case(case, rules)["row"] for index, case in enumerate(cases)}
+    problems = check_identity(cases, rows)
+    assert [(problem["case_id"], problem["problem"]) for problem in problems] == [
+        ("BraTS2021_00002", "duplicate_image"),
+        ("BraTS2021_00000", "duplicate_case"),
+    ]
+    assert len(assemble(cases, rows)) == 6
+
+
+DEMANDS = {"source": "here", "test_fraction": 0.25, "seed": 0, "folds": [], "failure_sets": [], "extremes": 3}
+
+
+def sized(cases: int) -> pd.DataFrame:
+    ids = [f"c{number}" for number in range(cases)]
+    return pd.DataFrame({"case_id": ids, "patient_id": ids, "volume_WT_ml": range(cases)})
+
+
+def test_an_empty_cohort_is_an_error():
+    assert [problem["problem"] for problem in check_demands(pd.DataFrame(), DEMANDS)] == ["empty_cohort"]
+
+
+def test_fewer_patients_than_folds_is_an_error_that_says_how_many_there_are():
+    problem = check_demands(sized(4), {**DEMANDS, "folds": [3, 5]})[0]
+    assert problem["found"] == "3 training patients for 5 folds"
+    assert len(check_demands(sized(4), {**DEMANDS, "folds": [3]})) == 0
+
+
+def test_more_extremes_than_half_the_cases_is_an_error_that_says_the_largest_possible():
+    problem = check_demands(sized(8), {**DEMANDS, "failure_sets": ["cv"], "extremes": 4})[0]
+    assert problem["found"] == "failure.extremes: 4 for a set 'cv' of 6 cases"
+    assert problem["expected"].startswith("3 at most")
+    assert check_demands(sized(8), {**DEMANDS, "failure_sets": ["cv", "given"], "extremes": 3}) == []
+
+
+def test_a_case_stays_checked_until_a_file_or_a_rule_changes(case, rules):
+    key = files_key(case, rules)
+    assert files_key(dict(case), dict(rules)) == key
+    assert files_key(case, {**rules, "on_geometry_mismatch": "use_image_header"}) != key
+    save(Path(case["t1"]), np.ones((10, 12, 8), np.int16))
+    assert files_key(case, rules) != key

@@ -1,0 +1,180 @@
+"""What the workflow plans, seen in dry-runs: job lists of the demo and of every study, and what reruns what."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import REPO, save, write_case
+from workflows import copy_checkout, planned_jobs, snakemake
+
+CHAIN = {
+    "convert_cohort": 1, "verify_cohort": 1, "split_cohort": 1, "write_dataset_json": 1, "plan_model": 1, "preprocess_model": 1,
+    "collect_cv": 1, "select_extremes": 1, "extract_radiomics": 1, "compare_extremes": 1, "draw_effects": 1, "draw_extremes": 1,
+    "write_report": 1, "all": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    return copy_checkout(tmp_path_factory.mktemp("planning") / "glioflow")
+
+
+@pytest.fixture(scope="module")
+def look_alike(tmp_path_factory):
+    """A folder laid out like the real data that the studies name, with tiny cases."""
+    root = tmp_path_factory.mktemp("data")
+    for number in range(6):
+        write_case(root / "brats2021", f"BraTS2021_{number:05d}")
+    for case in ("BraTS2024_SSA-00002-000", "BraTS2024_SSA-00230-000"):
+        folder = write_case(root / "brats_africa/images", case, raw_et=1)
+        for model in ("nnUnet", "SegResNet"):
+            target = root / "brats_africa/predictions" / model / case / f"{case}_pred.nii.gz"
+            target.parent.mkdir(parents=True)
+            shutil.copyfile(folder / f"{case}_seg.nii.gz", target)
+    return root
+
+
+def plan(checkout: Path, study: dict, tmp_path: Path, *arguments: str):
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    return snakemake(checkout, "-n", "--configfile", str(path), *arguments)
+
+
+def test_the_demo_plans_every_stage(checkout):
+    jobs = planned_jobs(snakemake(checkout, "-n"))
+    assert jobs == {
+        **CHAIN, "make_phantom": 1, "train_fold": 3, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
+    }  # fmt: skip
+
+
+def test_the_brats_study_plans_from_its_configuration_alone(checkout, look_alike):
+    run = snakemake(checkout, "-n", "--configfile", "config/studies/brats21_cpu.yaml", GLIOFLOW_REAL_DATA=str(look_alike))
+    assert planned_jobs(run) == {**CHAIN, "train_fold": 2, "score_cases": 1, "summarise_scores": 1}
+    assert "phantom" not in run.stdout, "the demo was merged into the study"
+
+
+def test_the_scoring_study_plans_no_training(checkout, look_alike):
+    run = snakemake(checkout, "-n", "--configfile", "config/studies/brats_africa_given.yaml", GLIOFLOW_REAL_DATA=str(look_alike))
+    jobs = planned_jobs(run)
+    assert jobs["convert_predictions"] == 2
+    assert jobs["score_cases"] == 2
+    assert not {"plan_model", "preprocess_model", "train_fold", "predict_cases"} & set(jobs)
+
+
+def test_every_study_file_is_planned_by_a_test():
+    tested = Path(__file__).read_text()
+    assert [study.name for study in sorted((REPO / "config/studies").glob("*.yaml")) if study.name not in tested] == []
+
+
+@pytest.mark.parametrize(
+    ("target", "last"),
+    [
+        ("cohorts", "split_cohort"),
+        ("models", "train_fold"),
+        ("predictions", "predict_cases"),
+        ("scores", "summarise_scores"),
+        ("failure", "draw_effects"),
+        ("report", "write_report"),
+    ],
+)
+def test_each_stage_is_a_target(checkout, target, last):
+    order = [
+        "split_cohort", "train_fold", "predict_cases", "summarise_scores", "draw_effects", "write_report",
+    ]  # fmt: skip
+    jobs = planned_jobs(snakemake(checkout, "-n", target))
+    assert jobs[last] >= 1
+    assert not set(order[order.index(last) + 1 :]) & set(jobs)
+
+
+def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout, tmp_path):
+    study = {
+        "cohorts": {"a": {"dataset": "phantom", "cases": 120, "test_fraction": 0.5}, "b": {"dataset": "phantom", "cases": 20}},
+        "models": {"x": {"cohort": "a", "folds": 22, "external": ["b"]}, "y": {"cohort": "a", "folds": 22}},
+        "ensembles": {"xy": {"members": ["x", "y"], "merge": {"ED": "y"}}},
+    }
+    jobs = planned_jobs(plan(checkout, study, tmp_path))
+    assert jobs["train_fold"] == 44
+    assert jobs["predict_cases"] == 3  # x: test, b; y: test
+    assert jobs["ensemble_models"] == 2  # cv, test
+    assert jobs["score_cases"] == 3 * 6 + 1  # three shards of 120 cases for each of six sets, one for the 20 of b
+    assert jobs["extract_radiomics"] == 3 * 2  # cv of x, y and xy; two shards of 40 extreme cases
+
+
+def test_the_slurm_profile_plans(checkout):
+    (checkout / "slurm").symlink_to("profiles/slurm")
+    run = snakemake(checkout, "-n", "--profile", "slurm")
+    assert planned_jobs(run)["train_fold"] == 3
+
+
+def test_a_wrong_configuration_stops_before_planning_without_a_traceback(checkout, tmp_path):
+    run = plan(checkout, {"cohorts": {"a": {"dataset": "phantom", "casess": 3}}}, tmp_path)
+    assert run.returncode != 0
+    assert "cohorts.a.casess: unknown key; did you mean 'cases'?" in run.stdout
+    assert "study.yaml: 1 problem in the configuration" in run.stdout
+    assert "Traceback" not in run.stdout
+
+
+def test_configuration_on_the_command_line_changes_the_study_it_runs(checkout, tmp_path):
+    run = plan(checkout, {"cohorts": {"a": {"dataset": "phantom"}}}, tmp_path, "--config", "results=elsewhere")
+    assert "elsewhere/cohorts/a/manifest.csv" in run.stdout
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, look_alike):
+    """A finished run of a study that scores given masks: the cheap rules, for real."""
+    checkout = copy_checkout(tmp_path_factory.mktemp("scored") / "glioflow")
+    data = tmp_path_factory.mktemp("brats")
+    masks = tmp_path_factory.mktemp("masks")
+    for number in range(4):
+        folder = write_case(data, f"case{number}", tumour=2 + number)
+        shutil.copyfile(folder / f"case{number}_seg.nii.gz", masks / f"case{number}.nii.gz")
+    study = {
+        "cohorts": {"c": {"dataset": "brats2021", "path": str(data)}},
+        "models": {"m": {"cohort": "c", "predictions": f"{masks}/{{case}}.nii.gz", "label_scheme": "brats2021"}},
+        "failure": {"extremes": 2},
+    }
+    (checkout / "study.yaml").write_text(yaml.safe_dump(study))
+    run = snakemake(checkout, "--configfile", "study.yaml")
+    assert run.returncode == 0, run.stdout
+    return checkout, data, masks, study
+
+
+def jobs_after(checkout: Path, *arguments: str) -> set[str]:
+    return set(planned_jobs(snakemake(checkout, "-n", "--configfile", "study.yaml", *arguments)))
+
+
+def test_nothing_changed_plans_nothing(scored):
+    assert jobs_after(scored[0]) == set()
+
+
+def test_touching_the_code_and_the_results_plans_nothing(scored):
+    for path in scored[0].rglob("*"):
+        if path.is_file() and ".snakemake" not in path.parts:
+            path.touch()
+    assert jobs_after(scored[0]) == set()
+
+
+def test_a_comment_in_a_script_plans_nothing_and_a_change_plans_the_rule_and_what_follows(scored):
+    script = scored[0] / "scripts/compare_extremes.py"
+    text = script.read_text()
+    script.write_text(text + "\n# a remark\n")
+    assert jobs_after(scored[0]) == set()
+    script.write_text(text + "\nCHANGED = 1\n")
+    assert jobs_after(scored[0]) == {"compare_extremes", "draw_effects", "write_report", "all"}
+    script.write_text(text)
+
+
+def test_a_figure_setting_plans_only_what_it_affects(scored):
+    jobs = jobs_after(scored[0], "--config", "failure={extremes: 2, bin_width: 10}")
+    assert jobs == {"extract_radiomics", "compare_extremes", "draw_effects", "write_report", "all"}
+
+
+def test_a_changed_mask_is_seen_and_only_its_case_is_done_again(scored):
+    checkout, _, masks, _ = scored
+    save(masks / "case1.nii.gz", np.zeros((10, 12, 8), np.uint8))
+    run = snakemake(checkout, "scores", "--configfile", "study.yaml")
+    assert run.returncode == 0, run.stdout
+    assert "4 masks, 1 converted" in run.stdout
+    assert "4 cases, 12 rows" in run.stdout
