@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev demo test lint format lock clean
+.PHONY: help setup setup-dev demo test lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -28,7 +28,7 @@ setup: .venv/setup.stamp  ## install the locked runtime environment into .venv
 setup-dev: .venv/setup-dev.stamp  ## install the runtime and what tests and linters need
 
 demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by default all cores)
-	@$(PYTHON) -m snakemake --cores $(CORES) --rerun-incomplete all
+	@$(PYTHON) -m snakemake --cores $(CORES) --rerun-incomplete --quiet rules -- all
 	@echo "report: results/report/index.html"
 
 test: setup-dev  ## run every test (PYTEST="-k name" for some)
@@ -45,6 +45,9 @@ format: setup-dev  ## rewrite the code in the agreed format
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m snakefmt Snakefile rules
+
+docs: setup  ## rewrite config/schema.json and the tables of config/README.md from the configuration's model
+	@cd scripts && ../$(PYTHON) -m glioflow.config_docs
 
 COMPILE = $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
   --python-version $(PYTHON_VERSION) --python-platform x86_64-manylinux_2_28 $(UPGRADE)

@@ -10,9 +10,8 @@ min_version("9.27")
 
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from glioflow.config import load_study
+from glioflow.config_checks import load_study
 from glioflow.console import UserError
-
 
 if not workflow.overwrite_configfiles:
 

@@ -4,6 +4,16 @@
 rule make_phantom:
     output:
         truth="<results>/cohorts/{cohort}/phantom.csv",
+    log:
+        "<logs>/make_phantom/{cohort}.log",
+    benchmark:
+        "<benchmarks>/make_phantom/{cohort}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         cases=lambda w: STUDY.cohorts[w.cohort].cases,
         seed=lambda w: STUDY.cohorts[w.cohort].seed,
@@ -13,16 +23,6 @@ rule make_phantom:
         folder=lambda w: phantom_folder(w.cohort),
         ledger=lambda w: ledger("make_phantom", w.cohort),
         code=code_fingerprint("make_phantom"),
-    log:
-        "<logs>/make_phantom/{cohort}.log",
-    benchmark:
-        "<benchmarks>/make_phantom/{cohort}.tsv"
-    threads: 8
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/make_phantom.py"
 
@@ -32,20 +32,20 @@ rule convert_cohort:
         phantom_truth,
     output:
         "<results>/cohorts/{cohort}/cases.csv",
+    log:
+        "<logs>/convert_cohort/{cohort}.log",
+    benchmark:
+        "<benchmarks>/convert_cohort/{cohort}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
     params:
         cohort=cohort_block,
         phantoms=lambda w: phantom_folder(w.cohort),
         source=cohort_stamp,
         code=code_fingerprint("convert_cohort"),
-    log:
-        "<logs>/convert_cohort/{cohort}.log",
-    benchmark:
-        "<benchmarks>/convert_cohort/{cohort}.tsv"
-    resources:
-        mem_mb=1000,
-        runtime=30,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/convert_cohort.py"
 
@@ -56,6 +56,16 @@ rule verify_cohort:
     output:
         manifest="<results>/cohorts/{cohort}/manifest.csv",
         verification="<results>/cohorts/{cohort}/verification.csv",
+    log:
+        "<logs>/verify_cohort/{cohort}.log",
+    benchmark:
+        "<benchmarks>/verify_cohort/{cohort}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=240,
     params:
         scheme_name=lambda w: cohort_scheme(w.cohort)[0],
         scheme=lambda w: cohort_scheme(w.cohort)[1],
@@ -66,16 +76,6 @@ rule verify_cohort:
         labels=lambda w: under(f"cohorts/{w.cohort}/labels"),
         ledger=lambda w: ledger("verify_cohort", w.cohort),
         code=code_fingerprint("verify_cohort"),
-    log:
-        "<logs>/verify_cohort/{cohort}.log",
-    benchmark:
-        "<benchmarks>/verify_cohort/{cohort}.tsv"
-    threads: 8
-    resources:
-        mem_mb=4000,
-        runtime=240,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/verify_cohort.py"
 
@@ -86,19 +86,19 @@ rule split_cohort:
         verification="<results>/cohorts/{cohort}/verification.csv",
     output:
         "<results>/cohorts/{cohort}/split.csv",
+    log:
+        "<logs>/split_cohort/{cohort}.log",
+    benchmark:
+        "<benchmarks>/split_cohort/{cohort}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         test_fraction=lambda w: STUDY.cohorts[w.cohort].test_fraction,
         seed=lambda w: STUDY.cohorts[w.cohort].seed,
         folds=cohort_folds,
         code=code_fingerprint("split_cohort"),
-    log:
-        "<logs>/split_cohort/{cohort}.log",
-    benchmark:
-        "<benchmarks>/split_cohort/{cohort}.tsv"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/split_cohort.py"

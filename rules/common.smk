@@ -128,7 +128,7 @@ def model_root(wildcards):
 
 def plan_block(wildcards):
     """Return what the plans of a model depend on."""
-    return STUDY.models[wildcards.model].model_dump(mode="json", exclude={"cohort", "external", "device", "folds"})
+    return STUDY.models[wildcards.model].model_dump(mode="json", exclude={"cohort", "external", "device", "folds", "threads"})
 
 
 def model_key(key):
@@ -149,6 +149,10 @@ def set_file(name):
 def fold_manifests(model):
     """Return the manifests of all folds of a model."""
     return expand("<results>/models/{model}/fold_{fold}/manifest.json", model=model, fold=range(STUDY.models[model].folds))
+
+
+def model_threads(wildcards):
+    return STUDY.models[wildcards.model].threads
 
 
 def model_gpus(wildcards):

@@ -7,6 +7,16 @@ rule score_cases:
         predictions="<results>/predictions/{model}/{set}/predictions.csv",
     output:
         "<results>/scores/{model}/{set}_shards/{shard}.csv",
+    log:
+        "<logs>/score_cases/{model}_{set}_{shard}.log",
+    benchmark:
+        "<benchmarks>/score_cases/{model}_{set}_{shard}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         regions=STUDY.evaluation.regions,
         tta=prediction_tta,
@@ -14,16 +24,6 @@ rule score_cases:
         shards=score_shards,
         ledger=lambda w: ledger("score_cases", w.model, w.set, w.shard),
         code=code_fingerprint("score_cases"),
-    log:
-        "<logs>/score_cases/{model}_{set}_{shard}.log",
-    benchmark:
-        "<benchmarks>/score_cases/{model}_{set}_{shard}.tsv"
-    threads: 8
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/score_cases.py"
 
@@ -34,14 +34,14 @@ rule summarise_scores:
     output:
         scores="<results>/scores/{model}/{set}.csv",
         summary="<results>/scores/{model}/{set}_summary.csv",
-    params:
-        code=code_fingerprint("summarise_scores"),
     log:
         "<logs>/summarise_scores/{model}_{set}.log",
+    conda:
+        "../envs/glioflow.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/glioflow.yaml"
+    params:
+        code=code_fingerprint("summarise_scores"),
     script:
         "../scripts/summarise_scores.py"

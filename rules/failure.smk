@@ -6,6 +6,13 @@ rule select_extremes:
         scores="<results>/scores/{model}/{set}.csv",
     output:
         extremes="<results>/failure/{model}/{set}/extremes.csv",
+    log:
+        "<logs>/select_extremes/{model}_{set}.log",
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
@@ -13,13 +20,6 @@ rule select_extremes:
         model=lambda w: w.model,
         set=lambda w: w.set,
         code=code_fingerprint("select_extremes"),
-    log:
-        "<logs>/select_extremes/{model}_{set}.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/select_extremes.py"
 
@@ -31,6 +31,16 @@ rule extract_radiomics:
         predictions="<results>/predictions/{model}/{set}/predictions.csv",
     output:
         radiomics="<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv",
+    log:
+        "<logs>/extract_radiomics/{model}_{set}_{shard}.log",
+    benchmark:
+        "<benchmarks>/extract_radiomics/{model}_{set}_{shard}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         image=STUDY.failure.image,
         mask=STUDY.failure.mask,
@@ -40,16 +50,6 @@ rule extract_radiomics:
         shards=radiomics_shards,
         ledger=lambda w: ledger("extract_radiomics", w.model, w.set, w.shard),
         code=code_fingerprint("extract_radiomics"),
-    log:
-        "<logs>/extract_radiomics/{model}_{set}_{shard}.log",
-    benchmark:
-        "<benchmarks>/extract_radiomics/{model}_{set}_{shard}.tsv"
-    threads: 8
-    resources:
-        mem_mb=8000,
-        runtime=120,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/extract_radiomics.py"
 
@@ -61,15 +61,15 @@ rule compare_extremes:
     output:
         radiomics="<results>/failure/{model}/{set}/radiomics.csv",
         effects="<results>/failure/{model}/{set}/effects.csv",
-    params:
-        code=code_fingerprint("compare_extremes"),
     log:
         "<logs>/compare_extremes/{model}_{set}.log",
+    conda:
+        "../envs/glioflow.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/glioflow.yaml"
+    params:
+        code=code_fingerprint("compare_extremes"),
     script:
         "../scripts/compare_extremes.py"
 
@@ -79,19 +79,19 @@ rule draw_effects:
         effects="<results>/failure/{model}/{set}/effects.csv",
     output:
         figure="<results>/failure/{model}/{set}/effects.png",
+    log:
+        "<logs>/draw_effects/{model}_{set}.log",
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
     params:
         rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
         image=STUDY.failure.image,
         mask=STUDY.failure.mask,
         code=code_fingerprint("draw_effects"),
-    log:
-        "<logs>/draw_effects/{model}_{set}.log",
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/draw_effects.py"
 
@@ -104,20 +104,20 @@ rule draw_extremes:
         predictions="<results>/predictions/{model}/{set}/predictions.csv",
     output:
         table="<results>/failure/{model}/{set}/overlays.csv",
+    log:
+        "<logs>/draw_extremes/{model}_{set}.log",
+    benchmark:
+        "<benchmarks>/draw_extremes/{model}_{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         image=STUDY.failure.image,
         region=STUDY.failure.region,
         rank_by=STUDY.failure.rank_by,
         code=code_fingerprint("draw_extremes"),
-    log:
-        "<logs>/draw_extremes/{model}_{set}.log",
-    benchmark:
-        "<benchmarks>/draw_extremes/{model}_{set}.tsv"
-    threads: 4
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/draw_extremes.py"

@@ -13,20 +13,20 @@ rule write_dataset_json:
     output:
         dataset=nnunet_file("raw/dataset.json"),
         splits=nnunet_file("preprocessed/splits_final.json"),
+    log:
+        "<logs>/write_dataset_json/{model}.log",
     wildcard_constraints:
         model=TRAINED,
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         channels=model_key("channels"),
         regions=model_key("regions"),
         folds=model_key("folds"),
         code=code_fingerprint("write_dataset_json"),
-    log:
-        "<logs>/write_dataset_json/{model}.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/write_dataset_json.py"
 
@@ -37,22 +37,22 @@ rule plan_model:
         manifest=cohort_file("manifest.csv"),
     output:
         nnunet_file("preprocessed/glioflowPlans.json"),
-    wildcard_constraints:
-        model=TRAINED,
-    params:
-        model=plan_block,
-        root=model_root,
-        code=code_fingerprint("plan_model"),
     log:
         "<logs>/plan_model/{model}.log",
     benchmark:
         "<benchmarks>/plan_model/{model}.tsv"
+    wildcard_constraints:
+        model=TRAINED,
+    conda:
+        "../envs/glioflow.yaml"
     threads: 8
     resources:
         mem_mb=16000,
         runtime=240,
-    conda:
-        "../envs/glioflow.yaml"
+    params:
+        model=plan_block,
+        root=model_root,
+        code=code_fingerprint("plan_model"),
     script:
         "../scripts/plan_model.py"
 
@@ -64,22 +64,22 @@ rule preprocess_model:
         plans=nnunet_file("preprocessed/glioflowPlans.json"),
     output:
         "<results>/models/{model}/preprocessed.json",
-    wildcard_constraints:
-        model=TRAINED,
-    params:
-        configuration=model_key("configuration"),
-        channels=model_key("channels"),
-        root=model_root,
     log:
         "<logs>/preprocess_model/{model}.log",
     benchmark:
         "<benchmarks>/preprocess_model/{model}.tsv"
+    wildcard_constraints:
+        model=TRAINED,
+    conda:
+        "../envs/glioflow.yaml"
     threads: 8
     resources:
         mem_mb=32000,
         runtime=480,
-    conda:
-        "../envs/glioflow.yaml"
+    params:
+        configuration=model_key("configuration"),
+        channels=model_key("channels"),
+        root=model_root,
     script:
         "../scripts/preprocess_model.py"
 
@@ -94,25 +94,25 @@ rule train_fold:
     output:
         manifest="<results>/models/{model}/fold_{fold}/manifest.json",
         curves="<results>/models/{model}/fold_{fold}/curves.csv",
+    log:
+        "<logs>/train_fold/{model}_{fold}.log",
+    benchmark:
+        "<benchmarks>/train_fold/{model}_{fold}.tsv"
     wildcard_constraints:
         model=TRAINED,
+    conda:
+        "../envs/glioflow.yaml"
+    threads: model_threads
+    resources:
+        mem_mb=32000,
+        runtime=4320,
+        gpu=model_gpus,
     params:
         configuration=model_key("configuration"),
         channels=model_key("channels"),
         device=model_key("device"),
         probabilities=keeps_probabilities,
         root=model_root,
-    log:
-        "<logs>/train_fold/{model}_{fold}.log",
-    benchmark:
-        "<benchmarks>/train_fold/{model}_{fold}.tsv"
-    threads: 12
-    resources:
-        mem_mb=32000,
-        runtime=4320,
-        gpu=model_gpus,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/train_fold.py"
 
@@ -123,17 +123,17 @@ rule collect_cv:
         folds=lambda w: fold_manifests(w.model),
     output:
         "<results>/predictions/{model}/cv/predictions.csv",
-    wildcard_constraints:
-        model=TRAINED,
-    params:
-        code=code_fingerprint("collect_cv"),
     log:
         "<logs>/collect_cv/{model}.log",
+    wildcard_constraints:
+        model=TRAINED,
+    conda:
+        "../envs/glioflow.yaml"
     resources:
         mem_mb=1000,
         runtime=30,
-    conda:
-        "../envs/glioflow.yaml"
+    params:
+        code=code_fingerprint("collect_cv"),
     script:
         "../scripts/collect_cv.py"
 
@@ -147,9 +147,20 @@ rule predict_cases:
         folds=lambda w: fold_manifests(w.model),
     output:
         "<results>/predictions/{model}/{set}/predictions.csv",
+    log:
+        "<logs>/predict_cases/{model}_{set}.log",
+    benchmark:
+        "<benchmarks>/predict_cases/{model}_{set}.tsv"
     wildcard_constraints:
         model=TRAINED,
         set=_one_of({"test", *STUDY.cohorts}),
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 12
+    resources:
+        mem_mb=32000,
+        runtime=1440,
+        gpu=model_gpus,
     params:
         configuration=model_key("configuration"),
         channels=model_key("channels"),
@@ -158,17 +169,6 @@ rule predict_cases:
         probabilities=keeps_probabilities,
         root=model_root,
         ledger=lambda w: ledger("predict_cases", w.model, w.set),
-    log:
-        "<logs>/predict_cases/{model}_{set}.log",
-    benchmark:
-        "<benchmarks>/predict_cases/{model}_{set}.tsv"
-    threads: 12
-    resources:
-        mem_mb=32000,
-        runtime=1440,
-        gpu=model_gpus,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/predict_cases.py"
 
@@ -179,6 +179,16 @@ rule convert_predictions:
         split=cohort_file("split.csv"),
     output:
         "<results>/predictions/{model}/given/predictions.csv",
+    log:
+        "<logs>/convert_predictions/{model}.log",
+    benchmark:
+        "<benchmarks>/convert_predictions/{model}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         pattern=lambda w: expand_path(STUDY.models[w.model].predictions),
         scheme_name=model_key("label_scheme"),
@@ -187,16 +197,6 @@ rule convert_predictions:
         source=given_stamp,
         ledger=lambda w: ledger("convert_predictions", w.model),
         code=code_fingerprint("convert_predictions"),
-    log:
-        "<logs>/convert_predictions/{model}.log",
-    benchmark:
-        "<benchmarks>/convert_predictions/{model}.tsv"
-    threads: 8
-    resources:
-        mem_mb=8000,
-        runtime=120,
-    conda:
-        "../envs/glioflow.yaml"
     script:
         "../scripts/convert_predictions.py"
 
@@ -210,21 +210,21 @@ rule ensemble_models:
         plans=member_file("preprocessed/glioflowPlans.json"),
     output:
         "<results>/predictions/{model}/{set}/predictions.csv",
-    wildcard_constraints:
-        model=_one_of(STUDY.ensembles),
-    params:
-        members=lambda w: STUDY.ensembles[w.model].members,
-        merge=lambda w: dict(STUDY.ensembles[w.model].merge),
-        code=code_fingerprint("ensemble_models"),
     log:
         "<logs>/ensemble_models/{model}_{set}.log",
     benchmark:
         "<benchmarks>/ensemble_models/{model}_{set}.tsv"
+    wildcard_constraints:
+        model=_one_of(STUDY.ensembles),
+    conda:
+        "../envs/glioflow.yaml"
     threads: 8
     resources:
         mem_mb=32000,
         runtime=240,
-    conda:
-        "../envs/glioflow.yaml"
+    params:
+        members=lambda w: STUDY.ensembles[w.model].members,
+        merge=lambda w: dict(STUDY.ensembles[w.model].merge),
+        code=code_fingerprint("ensemble_models"),
     script:
         "../scripts/ensemble_models.py"

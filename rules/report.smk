@@ -6,26 +6,28 @@ rule write_report:
         expand("<results>/cohorts/{cohort}/{table}.csv", cohort=STUDY.cohorts, table=["manifest", "verification", "split"]),
         expand("<results>/scores/{pair}.csv", pair=model_sets()),
         expand("<results>/scores/{pair}_summary.csv", pair=model_sets()),
-        expand("<results>/failure/{pair}/{table}.csv", pair=failure_sets(), table=["extremes", "radiomics", "effects", "overlays"]),
+        expand(
+            "<results>/failure/{pair}/{table}.csv", pair=failure_sets(), table=["extremes", "radiomics", "effects", "overlays"]
+        ),
         expand("<results>/failure/{pair}/effects.png", pair=failure_sets()),
         [fold for model in STUDY.trained() for fold in fold_manifests(model)],
     output:
         "<results>/report/index.html",
-    params:
-        study=STUDY.model_dump(mode="json"),
-        config_file=str(workflow.configfiles[0]),
-        results=STUDY.results,
-        pairs=report_pairs(),
-        trained={name: model.folds for name, model in STUDY.trained().items()},
-        code=code_fingerprint("write_report"),
     log:
         "<logs>/write_report.log",
     benchmark:
         "<benchmarks>/write_report.tsv"
+    conda:
+        "../envs/glioflow.yaml"
     resources:
         mem_mb=4000,
         runtime=30,
-    conda:
-        "../envs/glioflow.yaml"
+    params:
+        study=STUDY.model_dump(mode="json"),
+        config_file=str(workflow.configfiles[0]),
+        results=lambda w: STUDY.results,
+        pairs=report_pairs(),
+        trained={name: model.folds for name, model in STUDY.trained().items()},
+        code=code_fingerprint("write_report"),
     script:
         "../scripts/write_report.py"

@@ -22,7 +22,9 @@ def main(snakemake: Any, console: Console) -> str:
             place(Path(manifest["validation"]["folder"]) / f"{case}.nii.gz", folder / f"{case}.nii.gz")
             folds[case] = manifest["fold"]
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
-    write_table(snakemake.output[0], prediction_table(folder, {case: patients[case] for case in set_members(split, "cv")}, folds))
+    write_table(
+        snakemake.output[0], prediction_table(folder, {case: patients[case] for case in set_members(split, "cv")}, folds)
+    )
     return f"{count(len(folds), 'out-of-fold prediction')} of {count(len(snakemake.input.folds), 'fold')}"
 
 

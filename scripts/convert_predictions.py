@@ -22,7 +22,7 @@ from glioflow.volumes import Volume, affine_distance_mm, read_labels, read_volum
 
 
 def convert_mask(item: tuple[str, str, str], target: Path, rules: Mapping[str, Any]) -> str | None:
-    """Convert one mask, ``item`` = (case id, mask path, truth path), to ``target/<case>.nii.gz``; return its problem, or None."""
+    """Convert one mask to ``target/<case>.nii.gz``; return its problem, or None. ``item``: case id, mask path, truth path."""
     case, path, truth_path = item
     if not Path(path).exists():
         return f"{case}, {path}: found no mask; expected one for every case of the cohort"
@@ -35,8 +35,8 @@ def convert_mask(item: tuple[str, str, str], target: Path, rules: Mapping[str, A
         return f"{case}, {path}: found shape {mask.data.shape}; expected {truth.data.shape} as the truth"
     if rules["on_geometry_mismatch"] == "error" and not same_geometry(mask, truth):
         return (
-            f"{case}, {path}: found an affine that puts a corner {affine_distance_mm(mask, truth):.3g} mm from the truth's; expected "
-            "the same; if the voxels correspond by index, set on_geometry_mismatch: use_image_header"
+            f"{case}, {path}: found an affine that puts a corner {affine_distance_mm(mask, truth):.3g} mm from the truth's; "
+            "expected the same; if the voxels correspond by index, set on_geometry_mismatch: use_image_header"
         )
     scheme = {int(raw): int(label) for raw, label in rules["scheme"].items()}
     if unknown := unknown_values(mask.data, scheme):

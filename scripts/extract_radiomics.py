@@ -66,6 +66,7 @@ def main(snakemake: Any, console: Console) -> str:
     cases = find_case_files(
         rows["case_id"], read_table(snakemake.input.manifest), read_table(snakemake.input.predictions), params.image
     )
+    names = list(feature_names())  # loads pyradiomics here, once, and not in every process
     ledger = Ledger(params.ledger)
     keys = {case.case_id: case_key(case, params.mask, params.region, settings) for case in cases}
     results = {case_id: kept for case_id, key in keys.items() if (kept := ledger.get(case_id, key)) is not None}
@@ -81,11 +82,11 @@ def main(snakemake: Any, console: Console) -> str:
 
     table = rows[["group", "rank", "case_id", "patient_id"]].reset_index(drop=True)
     table = table.assign(image=params.image, mask=params.mask, region=params.region)
-    features = pd.DataFrame([results[c]["features"] for c in rows["case_id"]], columns=list(feature_names()), dtype=float)
+    features = pd.DataFrame([results[c]["features"] for c in rows["case_id"]], columns=names, dtype=float)
     notes = pd.Series([results[c]["note"] or pd.NA for c in rows["case_id"]], name="note", dtype="string")
     write_table(snakemake.output.radiomics, pd.concat([table, features, notes], axis=1))
     kept = len(cases) - len(waiting)
-    return f"{count(len(cases), 'case')}, {len(feature_names())} features" + (f", {kept} kept from before" if kept else "")
+    return f"{count(len(cases), 'case')}, {len(names)} features" + (f", {kept} kept from before" if kept else "")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def link_inputs(manifest: pd.DataFrame, cases: Sequence[str], channels: Sequence
     rows = manifest.set_index("case_id")
     for case in cases:
         for index, channel in enumerate(channels):
-            source = Path(rows.loc[case, channel]).absolute()
+            source = Path(str(rows.loc[case, channel])).absolute()
             if not source.name.endswith(".nii.gz"):
                 raise UserError(f"{case}, {source}: nnU-Net predicts from .nii.gz only; compress the file (gzip) and run again")
             (folder / f"{case}_{index:04d}.nii.gz").symlink_to(source)

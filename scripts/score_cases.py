@@ -34,7 +34,7 @@ from glioflow.files import key_of, read_table, write_table
 from glioflow.ledger import Ledger
 from glioflow.metrics import LABEL_COUNT, METRICS_VERSION, score_regions
 from glioflow.parallel import map_unordered
-from glioflow.volumes import UnreadableVolume, Volume, affine_distance_mm, read_labels, same_geometry
+from glioflow.volumes import UnreadableVolumeError, Volume, affine_distance_mm, read_labels, same_geometry
 
 # The first seven are those of open_brats2020's patients_indiv_perf.csv, so that what reads its tables reads these.
 COLUMNS = (
@@ -108,7 +108,7 @@ def score_case(case: Case, regions: Sequence[str]) -> tuple[list[dict[str, Any]]
     for path in (case.truth, case.prediction):
         try:
             volume = read_labels(path)
-        except UnreadableVolume as error:
+        except UnreadableVolumeError as error:
             problems.append(f"{case.case_id}: {error}")
             continue
         volumes.append(volume)

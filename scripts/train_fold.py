@@ -65,7 +65,13 @@ def take_place(fold: Path, key: str, console: Console) -> None:
 
 
 def train(
-    folders: ModelFolders, configuration: str, fold: int, env: Mapping[str, str], device: str, probabilities: bool, console: Console
+    folders: ModelFolders,
+    configuration: str,
+    fold: int,
+    env: Mapping[str, str],
+    device: str,
+    probabilities: bool,
+    console: Console,
 ) -> str:
     """Train the fold as far as it is not trained, then predict its validation cases as far as they are not predicted.
 
@@ -133,7 +139,10 @@ def main(snakemake: Any, console: Console) -> str:
             "epochs": len(curves),
             "seconds_per_epoch": float(curves["seconds"].median()),
             "device": device,
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in ("nnunetv2", "torch", "numpy")}},
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("nnunetv2", "torch", "numpy")},
+            },
         },
     )
     return (

@@ -12,6 +12,7 @@ written once, as uint8 on its image's grid, into the ``labels`` folder.
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ class CaseCheck:
 
     def report(self, file: str, problem: str, found: str, expected: str, severity: str = "error") -> None:
         """Record one problem; its message says case, file, what was found and what would be right."""
-        self.problems.append(problem_row(self.case["case_id"], file, problem, found, expected, severity, self.case["patient_id"]))
+        self.problems.append(
+            problem_row(self.case["case_id"], file, problem, found, expected, severity, self.case["patient_id"])
+        )
 
     def check(self) -> dict[str, Any]:
         """Read the case's files; return its manifest row (empty values where a file failed) and its problems."""
@@ -66,7 +69,9 @@ class CaseCheck:
         path = self.case.get(channel)
         if not path or not Path(path).exists():
             if channel in self.rules["channels"]:
-                self.report(path or "", "missing_channel", f"no file for channel {channel}", "an image, or a model without this channel")
+                self.report(
+                    path or "", "missing_channel", f"no file for channel {channel}", "an image, or a model without this channel"
+                )
             return
         volume = self.read(path)
         if volume is None:
@@ -94,7 +99,9 @@ class CaseCheck:
             self.report(path, "unreadable", found, "a 3D NIfTI image (.nii or .nii.gz); copy or download the file again")
             return None
         if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < 1e-9:
-            self.report(path, "affine", "an affine that is not finite or not invertible", "a header with the voxels' place in mm")
+            self.report(
+                path, "affine", "an affine that is not finite or not invertible", "a header with the voxels' place in mm"
+            )
             return None
         return volume
 
@@ -118,7 +125,9 @@ class CaseCheck:
         """Check the label map, bring it to canonical values and measure it."""
         path = self.case.get("label")
         if not path or not Path(path).exists():
-            self.report(path or "", "missing_label", "no label map", "the truth: a case without one cannot be trained on or scored")
+            self.report(
+                path or "", "missing_label", "no label map", "the truth: a case without one cannot be trained on or scored"
+            )
             return
         volume = self.read(path)
         if volume is None:
@@ -178,25 +187,23 @@ def files_key(case: Mapping[str, Any], rules: Mapping[str, Any]) -> str:
     return key_of({"case": case["case_id"], "files": stamps, "rules": {**rules}, "version": CHECKS_VERSION})
 
 
-def check_identity(cases: Sequence[Mapping[str, Any]], rows: Mapping[int, Mapping[str, Any]]) -> list[dict[str, str]]:
+def check_identity(cases: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return problems between cases: an id used twice, and one image under two ids."""
     problems = []
-    first_of: dict[str, int] = {}
+    known: set[str] = set()
     image_of: dict[str, str] = {}
-    for index, case in enumerate(cases):
+    for case, row in zip(cases, rows, strict=True):
         case_id = case["case_id"]
-        if case_id in first_of:
-            found = f"a second case with the id {case_id!r}"
-            problems.append(problem_row(case_id, case.get("label") or "", "duplicate_case", found, "one row a case, each with its own id"))
+        if case_id in known:
+            found, expected = f"a second case with the id {case_id!r}", "one row a case, each with its own id"
+            problems.append(problem_row(case_id, case.get("label") or "", "duplicate_case", found, expected))
             continue
-        first_of[case_id] = index
+        known.add(case_id)
         for channel in CHANNELS:
-            digest = rows.get(index, {}).get(f"{channel}_sha256")
-            if digest and digest in image_of and image_of[digest] != case_id:
+            digest = row.get(f"{channel}_sha256")
+            if digest and image_of.setdefault(digest, case_id) != case_id:
                 found = f"the very image of case {image_of[digest]}"
-                problems.append(problem_row(case_id, rows[index][channel], "duplicate_image", found, "an image of its own"))
-            elif digest:
-                image_of[digest] = case_id
+                problems.append(problem_row(case_id, row[channel], "duplicate_image", found, "an image of its own"))
     return problems
 
 
@@ -222,14 +229,47 @@ def check_demands(manifest: pd.DataFrame, demands: Mapping[str, Any]) -> list[di
     return problems
 
 
-def main(snakemake: Any, console: Console) -> str:
-    """Write manifest.csv and verification.csv."""
-    params = snakemake.params
-    table = read_table(snakemake.input[0])
-    cases = [{k: v for k, v in row.items() if not pd.isna(v)} for row in table.to_dict("records")]
+def verify_cases(
+    cases: Sequence[Mapping[str, Any]], rules: Mapping[str, Any], ledger: Ledger, threads: int, console: Console
+) -> tuple[list[dict[str, Any]], int]:
+    """Return what ``check_case`` finds in each case, in their order, and how many were not in the ledger."""
+    seen: Counter[str] = Counter()
+    names = []
+    for case in cases:  # an id used twice is a problem to report, and must not hide in the ledger
+        seen[case["case_id"]] += 1
+        names.append(f"{case['case_id']}#{seen[case['case_id']]}")
+    keys = [files_key(case, rules) for case in cases]
+    checked: dict[int, dict[str, Any]] = {}
+    for index, (name, key) in enumerate(zip(names, keys, strict=True)):
+        value = ledger.get(name, key)
+        if value and Path(value["row"].get("label", ".")).exists():
+            checked[index] = value
+    waiting = [index for index in range(len(cases)) if index not in checked]
+    work = map_unordered(_check_indexed, [(index, cases[index]) for index in waiting], threads, rules)
+    for (index, _), value in console.track(work, len(waiting), "cases verified"):
+        ledger.put(names[index], keys[index], value)
+        checked[index] = value
+    return [checked[index] for index in range(len(cases))], len(waiting)
+
+
+def _check_indexed(item: tuple[int, Mapping[str, Any]], rules: Mapping[str, Any]) -> dict[str, Any]:
+    return check_case(item[1], rules)
+
+
+def read_cases(path: str) -> list[dict[str, Any]]:
+    """Return the rows of cases.csv without their empty cells; identifiers as text."""
+    rows = read_table(path).to_dict("records")
+    cases = [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
     for case in cases:
         case["case_id"] = str(case.get("case_id", ""))
         case["patient_id"] = str(case.get("patient_id", case["case_id"]))
+    return cases
+
+
+def main(snakemake: Any, console: Console) -> str:
+    """Write manifest.csv and verification.csv."""
+    params = snakemake.params
+    cases = read_cases(snakemake.input[0])
     rules = {
         "scheme": params.scheme,
         "scheme_name": params.scheme_name,
@@ -237,45 +277,33 @@ def main(snakemake: Any, console: Console) -> str:
         "on_geometry_mismatch": params.on_geometry_mismatch,
         "labels": params.labels,
     }
-    ledger = Ledger(params.ledger)
-    keys = {index: files_key(case, rules) for index, case in enumerate(cases)}
-    checked = {index: ledger.get(f"{index}:{case['case_id']}", keys[index]) for index, case in enumerate(cases)}
-    checked = {index: value for index, value in checked.items() if value and Path(value["row"].get("label", ".")).exists()}
-    waiting = [index for index in range(len(cases)) if index not in checked]
-    work = map_unordered(_check_indexed, [(index, cases[index]) for index in waiting], snakemake.threads, rules)
-    for (index, case), value in console.track(work, len(waiting), "cases verified"):
-        ledger.put(f"{index}:{case['case_id']}", keys[index], value)
-        checked[index] = value
-    rows = {index: value["row"] for index, value in checked.items()}
-    problems = [problem for index in sorted(checked) for problem in checked[index]["problems"]]
-    problems += check_identity(cases, rows)
+    checked, read = verify_cases(cases, rules, Ledger(params.ledger), snakemake.threads, console)
+    rows = [value["row"] for value in checked]
     manifest = assemble(cases, rows)
+    problems = [problem for value in checked for problem in value["problems"]]
+    problems += check_identity(cases, rows)
     problems += check_demands(manifest, params.demands)
     write_table(snakemake.output.manifest, manifest)
     write_table(snakemake.output.verification, pd.DataFrame(problems, columns=PROBLEM_COLUMNS))
     errors = sum(problem["severity"] == "error" for problem in problems)
     found = f"{count(errors, 'error')}, {count(len(problems) - errors, 'warning')}" if problems else "no problem"
-    return f"{count(len(cases), 'case')}, {len(waiting)} read, {found}"
+    return f"{count(len(cases), 'case')}, {read} read, {found}"
 
 
-def _check_indexed(item: tuple[int, Mapping[str, Any]], rules: Mapping[str, Any]) -> dict[str, Any]:
-    return check_case(item[1], rules)
-
-
-def assemble(cases: Sequence[Mapping[str, Any]], rows: Mapping[int, Mapping[str, Any]]) -> pd.DataFrame:
+def assemble(cases: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return manifest.csv: the cases that have a row, the first of each id, measured values before covariates."""
     records: dict[str, dict[str, Any]] = {}
-    for index, case in enumerate(cases):
-        if rows.get(index) and case["case_id"] not in records:
-            covariates = {key: value for key, value in case.items() if key not in (*ROLES, *rows[index])}
-            records[case["case_id"]] = {**covariates, **rows[index]}
+    for case, row in zip(cases, rows, strict=True):
+        if row and case["case_id"] not in records:
+            covariates = {key: value for key, value in case.items() if key not in (*ROLES, *row)}
+            records[case["case_id"]] = {**covariates, **row}
     used = [channel for channel in CHANNELS if any(channel in record for record in records.values())]
     measured = [
         "case_id", "patient_id", *used, "label", "shape", "spacing_mm", "orientation",
         *[f"{channel}_sha256" for channel in used], "label_sha256", *[f"volume_{region}_ml" for region in REGIONS],
     ]  # fmt: skip
-    covariates = list(dict.fromkeys(key for record in records.values() for key in record if key not in measured))
-    return pd.DataFrame(list(records.values()), columns=[*measured, *covariates])
+    further = dict.fromkeys(key for record in records.values() for key in record if key not in measured)
+    return pd.DataFrame(list(records.values()), columns=[*measured, *further])
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def write_table(path: PathLike, table: pd.DataFrame) -> None:
 
 def read_table(path: PathLike) -> pd.DataFrame:
     """Return a CSV table written by ``write_table``: identifiers and paths as strings, the rest as pandas infers it."""
-    text = {column: "string" for column in ("case_id", "patient_id", "label", "group", "note", "file", "message")}
+    text = dict.fromkeys(("case_id", "patient_id", "label", "group", "note", "file", "message"), "string")
     return pd.read_csv(path, dtype=text)  # type: ignore[arg-type]
 
 

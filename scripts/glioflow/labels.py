@@ -34,9 +34,8 @@ REGION_FILL = {"WT": ED, "TC": NCR, "ET": ET, "ED": ED, "NCR": NCR, "RC": RC}
 
 def region_mask(labels: NDArray[np.uint8], region: str) -> NDArray[np.bool_]:
     """Return the bool mask of ``region`` in a canonical label map of any shape."""
-    members = REGIONS[region]
-    mask = labels == members[0]
-    for value in members[1:]:
+    mask = np.zeros(labels.shape, bool)
+    for value in REGIONS[region]:
         mask |= labels == value
     return mask
 

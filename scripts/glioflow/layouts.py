@@ -30,7 +30,9 @@ def find_case_ids(folder: Path, pattern: str) -> set[str]:
     stem = pattern.removesuffix(".gz")
     whole = re.escape(stem).replace(re.escape("{case}"), "(?P<case>[^/]+)", 1).replace(re.escape("{case}"), "(?P=case)")
     expression = re.compile(whole + r"(?:\.gz)?")
-    matches = (expression.fullmatch(path.relative_to(folder).as_posix()) for path in folder.glob(stem.replace("{case}", "*") + "*"))
+    matches = (
+        expression.fullmatch(path.relative_to(folder).as_posix()) for path in folder.glob(stem.replace("{case}", "*") + "*")
+    )
     return {match["case"] for match in matches if match}
 
 
@@ -87,5 +89,7 @@ def source_stamp(cases: list[dict[str, str]]) -> str:
         for role in ROLES:
             path = Path(case.get(role) or "")
             stat = path.stat() if case.get(role) and path.exists() else None
-            stamps.append([case["case_id"], case["patient_id"], role, str(path), *((stat.st_size, stat.st_mtime_ns) if stat else ())])
+            stamps.append(
+                [case["case_id"], case["patient_id"], role, str(path), *((stat.st_size, stat.st_mtime_ns) if stat else ())]
+            )
     return key_of({"files": stamps})

@@ -39,7 +39,7 @@ class Ledger:
     def put(self, item: str, key: str, value: Mapping[str, Any] | list[Any]) -> None:
         """Record the value of ``item`` (JSON-able) and flush it to disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self.path.exists() and self.path.stat().st_size > 0 and not self.path.read_bytes()[-1:] == b"\n"
+        torn = self.path.exists() and self.path.stat().st_size > 0 and self.path.read_bytes()[-1:] != b"\n"
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(("\n" if torn else "") + json.dumps([item, key, value]) + "\n")
         self._entries[item] = (key, json.loads(json.dumps(value)))

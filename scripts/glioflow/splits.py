@@ -30,7 +30,7 @@ def draw_test_patients(patients: Sequence[str], fraction: float, seed: int) -> d
 
 
 def draw_folds(patients: Sequence[str], folds: int, seed: int) -> dict[str, int]:
-    """Return patient -> fold. ``patients`` are sorted by tumour volume; each run of ``folds`` neighbours goes to as many folds."""
+    """Return patient -> fold; ``patients`` are sorted by tumour volume, and ``folds`` neighbours go to as many folds."""
     rng = np.random.default_rng([seed, folds])
     drawn: dict[str, int] = {}
     for start in range(0, len(patients), folds):

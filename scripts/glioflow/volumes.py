@@ -7,6 +7,7 @@ millimetres in RAS+ space.
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -21,7 +22,7 @@ from glioflow.files import PathLike, replacing
 AFFINE_TOLERANCE_MM = 1e-2
 
 
-class UnreadableVolume(UserError):
+class UnreadableVolumeError(UserError):
     """A file that is not a readable 3D image; the message says why."""
 
 
@@ -29,7 +30,7 @@ class UnreadableVolume(UserError):
 class Volume:
     """A 3D image: ``data`` (x, y, z), ``affine`` (4, 4) voxel to mm, ``spacing`` mm per axis."""
 
-    data: NDArray[np.generic]
+    data: NDArray[Any]
     affine: NDArray[np.float64]
 
     @property
@@ -52,31 +53,31 @@ class Volume:
 def read_volume(path: PathLike) -> Volume:
     """Read a 3D NIfTI file, in its stored type (scaled to float where the header scales).
 
-    Raises ``UnreadableVolume`` where the file is missing, empty, truncated, corrupt, not an image or not 3D.
+    Raises ``UnreadableVolumeError`` where the file is missing, empty, truncated, corrupt, not an image or not 3D.
     """
     try:
         image = nib.load(path)
         data = np.asanyarray(image.dataobj)  # type: ignore[attr-defined]
     except FileNotFoundError:
-        raise UnreadableVolume(f"{path}: no such file") from None
+        raise UnreadableVolumeError(f"{path}: no such file") from None
     except (ImageFileError, OSError, EOFError, zlib.error, ValueError) as error:
         reason = "the file is empty" if Path(path).stat().st_size == 0 else str(error).strip().split("\n")[0]
-        raise UnreadableVolume(f"{path}: cannot be read as a NIfTI image ({reason})") from None
+        raise UnreadableVolumeError(f"{path}: cannot be read as a NIfTI image ({reason})") from None
     if data.ndim != 3:
-        raise UnreadableVolume(f"{path}: has {data.ndim} dimensions {data.shape}; a volume of 3 is needed")
+        raise UnreadableVolumeError(f"{path}: has {data.ndim} dimensions {data.shape}; a volume of 3 is needed")
     return Volume(data, np.asarray(image.affine, np.float64))  # type: ignore[attr-defined]
 
 
 def read_labels(path: PathLike) -> Volume:
     """Read a canonical label map written by ``write_labels`` as uint8.
 
-    Raises ``UnreadableVolume`` also where a value is not a whole number from 0 to 255, instead of rounding or wrapping it.
+    Raises ``UnreadableVolumeError`` also where a value is not a whole number from 0 to 255, instead of rounding or wrapping it.
     """
     volume = read_volume(path)
     with np.errstate(invalid="ignore"):
         labels = volume.data.astype(np.uint8)
     if not np.array_equal(labels, volume.data):
-        raise UnreadableVolume(f"{path}: holds values that are not whole numbers from 0 to 255; labels are")
+        raise UnreadableVolumeError(f"{path}: holds values that are not whole numbers from 0 to 255; labels are")
     return Volume(labels, volume.affine)
 
 

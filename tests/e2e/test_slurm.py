@@ -1,6 +1,7 @@
 """The slurm profile on a real Slurm of one node: what jobs ask for arrives, and what fails is told."""
 
 import contextlib
+import json
 import re
 import subprocess
 import sys
@@ -52,6 +53,23 @@ with open(snakemake.output[0], "w") as stream:
     print(*(f"{name}={value}" for name, value in found.items()), file=stream)
 """
 
+STUDY = """
+cohorts:
+  tiny: {dataset: phantom, cases: 6, shape: [40, 48, 40], spacing_mm: [4, 4, 4], planted: {low_contrast: 1}}
+models:
+  small:
+    cohort: tiny
+    channels: [t1ce, flair]
+    folds: 2
+    epochs: 2
+    iterations_per_epoch: 2
+    validation_iterations: 1
+    device: cpu
+    plans: {patch_size: [32, 32, 32], batch_size: 2, n_stages: 3, base_features: 4}
+failure: {extremes: 1}
+"""
+FOLD = "results/models/small/fold_0/manifest.json"
+
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[dict[str, str]]:
@@ -62,7 +80,7 @@ def node() -> Iterator[dict[str, str]]:
 def run_snakemake(node: dict[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command of docs/slurm.md from the repository's root, with everything it makes in ``folder``."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--profile", "slurm", "--slurm-status-command", "squeue"]
-    command += ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5", "--directory", str(folder), *arguments]
+    command += ["--slurm-init-seconds-before-status-checks", "8", "--latency-wait", "5", "--directory", str(folder), *arguments]
     return subprocess.run(command, cwd=ROOT, env=node, capture_output=True, text=True, timeout=900, check=False)
 
 
@@ -113,6 +131,19 @@ def test_a_failing_job_ends_the_run_with_a_log_that_says_why_and_lets_the_others
     assert "case_007 has no flair" in log.read_text()
     assert not (folder / "never.txt").exists()
     assert (folder / "joined.txt").exists()
+
+
+def test_a_fold_of_the_real_workflow_trains_in_the_queue(node, tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY)
+    rules = ["plan_model", "preprocess_model", "train_fold"]
+    modest = ["--set-resources", *(f"{rule}:mem_mb=3000" for rule in rules)]
+    done = run_snakemake(node, tmp_path, FOLD, "--configfile", str(tmp_path / "study.yaml"), *modest)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall("has been submitted with SLURM jobid", done.stderr)) == 8
+    record = json.loads((tmp_path / FOLD).read_text())
+    assert record["epochs"] == 2
+    again = run_snakemake(node, tmp_path, FOLD, "--configfile", str(tmp_path / "study.yaml"), *modest)
+    assert "Nothing to be done" in again.stderr
 
 
 def processes_that_know(folder: Path) -> list[str]:

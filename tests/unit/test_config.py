@@ -3,7 +3,8 @@ import json
 import pytest
 import yaml
 
-from glioflow.config import CONFIG_DIR, Study, load_study
+from glioflow.config import CONFIG_DIR, Study
+from glioflow.config_checks import load_study
 from glioflow.console import UserError
 
 
@@ -77,7 +78,11 @@ def test_references_that_lead_nowhere_are_named(text, expected):
 def test_a_cohort_without_the_channel_is_refused_with_what_it_has(tmp_path):
     text = f"""
 cohorts:
-  c: {{dataset: folders, path: {tmp_path}, label_scheme: canonical, files: {{flair: "{{case}}_f.nii", label: "{{case}}_l.nii"}}}}
+  c:
+    dataset: folders
+    path: {tmp_path}
+    label_scheme: canonical
+    files: {{flair: "{{case}}_f.nii", label: "{{case}}_l.nii"}}
 models: {{m: {{cohort: c, channels: [flair, t1ce]}}}}
 """
     assert "models.m.channels: the cohort 'c' has no channel t1ce; it has flair" in problems(text)

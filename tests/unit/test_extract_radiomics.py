@@ -132,7 +132,7 @@ def test_axes_in_any_order_give_the_same_sizes_and_first_order_features() -> Non
         assert one[f"original_{name}"] == pytest.approx(other[f"original_{name}"], rel=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     arrays(bool, st.tuples(*[st.integers(1, 6)] * 3)).filter(np.any),
     st.tuples(*[st.floats(0.3, 6)] * 3),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from glioflow.volumes import read_volume
 Labels = NDArray[np.uint8]
 Box = tuple[slice, slice, slice]
 DIAGONAL = 99.0
+UNHURRIED = settings(deadline=None)  # a busy machine may stall any single example
 DISTANCES = ("hausdorff", "hd95_mm", "assd_mm")
 COUNT_RATIOS = ("dice", "iou", "sens", "spec", "precision")
 
@@ -219,6 +220,7 @@ def values(found: RegionScore, *metrics: str) -> list[float]:
     return [getattr(found, metric) for metric in metrics]
 
 
+@UNHURRIED
 @given(small_maps(), REGION_CHOICE, SPACING_CHOICE)
 def test_swapping_truth_and_prediction_swaps_only_the_one_sided_metrics(
     maps: tuple[Labels, Labels], region: str, spacing: tuple[float, ...]
@@ -231,6 +233,7 @@ def test_swapping_truth_and_prediction_swaps_only_the_one_sided_metrics(
     assert values(one, *ahead) == pytest.approx(values(other, *swapped), nan_ok=True)
 
 
+@UNHURRIED
 @given(small_maps(), REGION_CHOICE, st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=3))
 def test_where_the_tumour_lies_changes_only_the_specificity(
     maps: tuple[Labels, Labels], region: str, margins: list[tuple[int, int]]
@@ -242,6 +245,7 @@ def test_where_the_tumour_lies_changes_only_the_specificity(
     assert values(moved, *without_spec) == pytest.approx(values(still, *without_spec), nan_ok=True)
 
 
+@UNHURRIED
 @given(small_maps(), REGION_CHOICE, SPACING_CHOICE, st.permutations([0, 1, 2]), st.integers(0, 2))
 def test_turning_and_mirroring_the_image_changes_nothing(
     maps: tuple[Labels, Labels], region: str, spacing: tuple[float, ...], axes: list[int], flipped: int
@@ -253,6 +257,7 @@ def test_turning_and_mirroring_the_image_changes_nothing(
     assert values(turned, *numbers) == pytest.approx(values(still, *numbers), nan_ok=True)
 
 
+@UNHURRIED
 @given(small_maps(), REGION_CHOICE, SPACING_CHOICE, st.sampled_from([0.5, 2.0, 3.0]))
 def test_distances_scale_with_the_spacing_and_volumes_with_its_cube(
     maps: tuple[Labels, Labels], region: str, spacing: tuple[float, ...], factor: float
@@ -265,6 +270,7 @@ def test_distances_scale_with_the_spacing_and_volumes_with_its_cube(
     assert values(scaled, *COUNT_RATIOS) == pytest.approx(values(one, *COUNT_RATIOS), nan_ok=True)
 
 
+@UNHURRIED
 @given(small_maps(), REGION_CHOICE, st.integers(0, 4))
 def test_specificity_counts_the_whole_image(maps: tuple[Labels, Labels], region: str, margin: int) -> None:
     truth, prediction = (np.pad(labels, margin) for labels in maps)
@@ -274,6 +280,7 @@ def test_specificity_counts_the_whole_image(maps: tuple[Labels, Labels], region:
     assert score(truth, prediction, region).spec == pytest.approx(expected, nan_ok=True)
 
 
+@UNHURRIED
 @given(small_maps(), REGION_CHOICE, SPACING_CHOICE)
 def test_no_distance_is_negative_beyond_the_diagonal_or_above_hausdorff(
     maps: tuple[Labels, Labels], region: str, spacing: tuple[float, ...]
@@ -284,6 +291,7 @@ def test_no_distance_is_negative_beyond_the_diagonal_or_above_hausdorff(
         assert all(0 <= distance <= found.hausdorff <= diagonal for distance in values(found, *DISTANCES))
 
 
+@UNHURRIED
 @given(small_maps(), st.sampled_from("CF"), st.sampled_from("CF"))
 def test_the_order_in_memory_does_not_matter(maps: tuple[Labels, Labels], order: str, other: str) -> None:
     truth, prediction = maps
@@ -292,6 +300,7 @@ def test_the_order_in_memory_does_not_matter(maps: tuple[Labels, Labels], order:
     assert values(found, *numbers) == pytest.approx(values(score(truth, prediction), *numbers), nan_ok=True)
 
 
+@UNHURRIED
 @given(small_maps())
 def test_scoring_leaves_the_maps_as_they_were(maps: tuple[Labels, Labels]) -> None:
     before = [labels.copy() for labels in maps]

@@ -134,7 +134,7 @@ def test_a_value_that_is_no_number_is_named(tmp_path: Path) -> None:
         select(tmp_path, scores([1.0, "big"]), extremes=1)  # type: ignore[list-item]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(0, 400), min_size=2, max_size=30), st.data())
 def test_no_best_case_is_worse_than_a_worst_one_whatever_the_order_of_rows(values: list[float], data: st.DataObject) -> None:
     table = scores(list(values))

@@ -12,7 +12,9 @@ from verify_cohort import PROBLEM_COLUMNS, problem_row
 
 def cohort(patients: list[int]) -> pd.DataFrame:
     """A manifest in which patient ``n`` has ``patients[n]`` cases, with volumes that grow with n."""
-    rows = [(f"p{n}_{session}", f"p{n}", 10.0 * n + session) for n, sessions in enumerate(patients) for session in range(sessions)]
+    rows = [
+        (f"p{n}_{session}", f"p{n}", 10.0 * n + session) for n, sessions in enumerate(patients) for session in range(sessions)
+    ]
     return pd.DataFrame(rows, columns=["case_id", "patient_id", "volume_WT_ml"])
 
 

@@ -7,9 +7,11 @@ import pytest
 from conftest import AFFINE, save, write_case
 
 from glioflow.config import datasets, label_schemes
+from glioflow.console import Console
 from glioflow.layouts import find_cases
+from glioflow.ledger import Ledger
 from glioflow.volumes import read_labels
-from verify_cohort import assemble, check_case, check_demands, check_identity, files_key
+from verify_cohort import assemble, check_case, check_demands, check_identity, files_key, verify_cases
 
 FILES = datasets()["brats2021"]["files"]
 CASE = "BraTS2021_00001"
@@ -186,7 +188,7 @@ def test_two_cases_with_one_id_and_one_image_under_two_ids_are_found(brats_folde
     cases = find_cases(brats_folder, FILES, "(.+)")
     Path(cases[2]["t1"]).write_bytes(Path(cases[1]["t1"]).read_bytes())
     cases.append(dict(cases[0]))
-    rows = {index: check_case(case, rules)["row"] for index, case in enumerate(cases)}
+    rows = [check_case(case, rules)["row"] for case in cases]
     problems = check_identity(cases, rows)
     assert [(problem["case_id"], problem["problem"]) for problem in problems] == [
         ("BraTS2021_00002", "duplicate_image"),
@@ -226,3 +228,19 @@ def test_a_case_stays_checked_until_a_file_or_a_rule_changes(case, rules):
     assert files_key(case, {**rules, "on_geometry_mismatch": "use_image_header"}) != key
     save(Path(case["t1"]), np.ones((10, 12, 8), np.int16))
     assert files_key(case, rules) != key
+
+
+def test_a_second_pass_reads_only_the_case_that_changed_or_came(brats_folder, rules, tmp_path):
+    cases = find_cases(brats_folder, FILES, "(.+)")
+
+    def verify():
+        return verify_cases(cases, rules, Ledger(tmp_path / "ledger.jsonl"), 1, Console())
+
+    first, read = verify()
+    assert read == 6
+    assert verify() == (first, 0)
+    write_case(brats_folder, CASE, seed=5)
+    assert verify()[1] == 1
+    write_case(brats_folder, "BraTS2021_00000a")
+    cases = find_cases(brats_folder, FILES, "(.+)")
+    assert verify()[1] == 1

@@ -45,7 +45,7 @@ def plan(checkout: Path, study: dict, tmp_path: Path, *arguments: str):
 def test_the_demo_plans_every_stage(checkout):
     jobs = planned_jobs(snakemake(checkout, "-n"))
     assert jobs == {
-        **CHAIN, "make_phantom": 1, "train_fold": 3, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
+        **CHAIN, "make_phantom": 1, "train_fold": 4, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
     }  # fmt: skip
 
 
@@ -56,7 +56,9 @@ def test_the_brats_study_plans_from_its_configuration_alone(checkout, look_alike
 
 
 def test_the_scoring_study_plans_no_training(checkout, look_alike):
-    run = snakemake(checkout, "-n", "--configfile", "config/studies/brats_africa_given.yaml", GLIOFLOW_REAL_DATA=str(look_alike))
+    run = snakemake(
+        checkout, "-n", "--configfile", "config/studies/brats_africa_given.yaml", GLIOFLOW_REAL_DATA=str(look_alike)
+    )
     jobs = planned_jobs(run)
     assert jobs["convert_predictions"] == 2
     assert jobs["score_cases"] == 2
@@ -105,7 +107,7 @@ def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout,
 def test_the_slurm_profile_plans(checkout):
     (checkout / "slurm").symlink_to("profiles/slurm")
     run = snakemake(checkout, "-n", "--profile", "slurm")
-    assert planned_jobs(run)["train_fold"] == 3
+    assert planned_jobs(run)["train_fold"] == 4
 
 
 def test_a_wrong_configuration_stops_before_planning_without_a_traceback(checkout, tmp_path):

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 
-def case_hashes(manifest: pd.DataFrame, channels: Sequence[str], cases: Sequence[str], label: bool = True) -> dict[str, list[str]]:
+def case_hashes(
+    manifest: pd.DataFrame, channels: Sequence[str], cases: Sequence[str], label: bool = True
+) -> dict[str, list[str]]:
     """Return case -> SHA-256 of each channel's file and, where ``label``, of its canonical label map."""
     columns = [f"{channel}_sha256" for channel in channels] + (["label_sha256"] if label else [])
     rows = manifest.set_index("case_id")

@@ -47,7 +47,7 @@ def customise(plans: Mapping[str, Any], model: Mapping[str, Any], identifier: st
     configuration = model["configuration"]
     if configuration not in ours["configurations"]:
         raise UserError(
-            f"nnU-Net planned no configuration {configuration!r} for this cohort; it planned {', '.join(ours['configurations'])}"
+            f"nnU-Net planned no configuration {configuration!r} for this cohort, but {', '.join(ours['configurations'])}"
         )
     ours["plans_name"] = identifier
     ours["configurations"] = {configuration: ours["configurations"][configuration]}

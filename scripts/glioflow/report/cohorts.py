@@ -13,7 +13,7 @@ from glioflow.figures import CHANNEL_NAMES
 from glioflow.labels import REGION_NAMES, REGIONS
 from glioflow.report.figures import draw_volumes
 from glioflow.report.source import Source, embed_figure
-from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, join_words, number, number_cell, slug
+from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, join_words, number, number_cell, slug, together
 
 # A browser and a reader bear no more; the table's file has them all.
 SHOWN_PROBLEMS = 200
@@ -31,7 +31,7 @@ def cohort_section(source: Source, name: str) -> dict[str, Any]:
         "facts": cohort_facts(source.study["cohorts"][name], manifest),
         "split": split_table(name, split),
         "volumes": volume_table(name, volumes, parts),
-        "figure": embed_figure(draw_volumes(volumes, parts), alt),
+        "figure": embed_figure(draw_volumes(volumes, parts), alt) if volumes.gt(0).any(axis=None) else None,
         "verification": verification(name, source.cohort_table(name, "verification")),
         "planted": planted_table(name, source.planted(name), split),
     }
@@ -69,7 +69,7 @@ def cohort_facts(spec: Mapping[str, Any], manifest: pd.DataFrame) -> list[tuple[
     if scheme in label_schemes():
         names = {labels[0]: region for region, labels in REGIONS.items() if len(labels) == 1}
         meaning = [f"{raw} = {names[label]}" for raw, label in label_schemes()[scheme].items()]
-        facts.append(("Label scheme", f"{scheme}: {', '.join(meaning)}"))
+        facts.append(("Label scheme", together(f"{scheme}: {', '.join(meaning)}")))
     return facts
 
 

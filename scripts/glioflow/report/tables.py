@@ -131,8 +131,8 @@ def slug(*parts: str) -> str:
 
 
 def day(moment: datetime) -> str:
-    """Return a date such as ``3 May 2024``."""
-    return f"{moment.day} {moment:%B %Y}"
+    """Return a date such as ``3 Nov 2024``."""
+    return f"{moment.day} {moment:%b %Y}"
 
 
 def row_groups(table: Table) -> Iterator[tuple[list[Cell], int]]:

@@ -74,7 +74,7 @@ def fold_table(name: str, folds: Sequence[Mapping[str, Any]], regions: Sequence[
             ]
         )
     columns = [
-        *("Fold", "Training cases", "Validation cases", "Epochs", "Seconds an epoch", "Device", "Loss"),
+        *("Fold", "Training cases", "Validation cases", "Epochs", "Epoch (s)", "Device", "Loss"),
         *(f"Pseudo-Dice {region}" for region in regions),
         "Finished",
     ]

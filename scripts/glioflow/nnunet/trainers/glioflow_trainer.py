@@ -8,6 +8,7 @@ import json
 import os
 import random
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +17,15 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 PROGRESS = "glioflow| "
 
 
-class GlioflowTrainer(nnUNetTrainer):
+class GlioflowTrainer(nnUNetTrainer):  # type: ignore[misc]
     """nnU-Net's trainer with its settings taken from the plans, seeded, with atomic checkpoints and readable progress."""
 
     def __init__(
         self,
-        plans: dict,
+        plans: dict[str, Any],
         configuration: str,
         fold: int,
-        dataset_json: dict,
+        dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
@@ -66,7 +67,7 @@ class GlioflowTrainer(nnUNetTrainer):
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Predict the fold's validation cases, mirrored or not as the plans say; the checkpoint keeps the axes either way."""
-        axes = self.inference_allowed_mirroring_axes
+        axes: tuple[int, ...] | None = self.inference_allowed_mirroring_axes  # type: ignore[has-type]
         self.inference_allowed_mirroring_axes = axes if self.tta else None
         try:
             super().perform_actual_validation(save_probabilities)

@@ -1,0 +1,124 @@
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import AFFINE, save
+
+from glioflow.config import label_schemes
+from glioflow.labels import REGIONS, canonical_labels, fitting_schemes, region_mask, unknown_values
+from glioflow.volumes import (
+    UnreadableVolumeError,
+    Volume,
+    affine_distance_mm,
+    orientation,
+    read_volume,
+    same_geometry,
+    write_volume,
+)
+
+
+def test_regions_are_those_of_brats():
+    labels = np.array([0, 1, 2, 3, 4], np.uint8)
+    masks = {region: region_mask(labels, region).astype(int).tolist() for region in REGIONS}
+    assert masks == {
+        "WT": [0, 1, 1, 1, 0],
+        "TC": [0, 1, 0, 1, 0],
+        "ET": [0, 0, 0, 1, 0],
+        "ED": [0, 0, 1, 0, 0],
+        "NCR": [0, 1, 0, 0, 0],
+        "RC": [0, 0, 0, 0, 1],
+    }
+
+
+@pytest.mark.parametrize(
+    ("scheme", "raw", "canonical"),
+    [
+        ("brats2021", [0, 1, 2, 4], [0, 1, 2, 3]),
+        ("brats2023", [0, 1, 2, 3], [0, 1, 2, 3]),
+        ("msd_task01", [0, 1, 2, 3], [0, 2, 1, 3]),
+        ("et_ncr_ed", [0, 1, 2, 3], [0, 3, 1, 2]),
+        ("canonical", [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
+    ],
+)
+def test_each_scheme_brings_its_raw_values_to_canonical_ones(scheme, raw, canonical):
+    assert canonical_labels(np.array(raw, np.float32), label_schemes()[scheme]).tolist() == canonical
+
+
+def test_a_value_outside_the_scheme_is_never_background():
+    raw = np.array([0.0, 3.0, 1.004, np.nan])
+    assert unknown_values(raw, label_schemes()["brats2021"])[:2] == [1.004, 3.0]
+    with pytest.raises(ValueError, match="not in the label scheme"):
+        canonical_labels(raw, label_schemes()["brats2021"])
+
+
+def test_the_schemes_that_would_fit_are_named():
+    assert fitting_schemes([0, 1, 2, 4], label_schemes()) == ["canonical", "brats2021"]
+    assert fitting_schemes([0, 7], label_schemes()) == []
+
+
+def test_a_volume_comes_back_as_it_was_written(tmp_path):
+    data = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    write_volume(tmp_path / "a.nii.gz", Volume(data, AFFINE))
+    back = read_volume(tmp_path / "a.nii.gz")
+    assert np.array_equal(back.data, data)
+    assert back.data.dtype == np.int16
+    assert np.array_equal(back.affine, AFFINE)
+    assert nib.load(tmp_path / "a.nii.gz").header.get_xyzt_units()[0] == "mm"
+
+
+def test_the_same_volume_gives_the_same_bytes(tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_volume(tmp_path / name, Volume(np.ones((2, 3, 4), np.uint8), AFFINE))
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_spacing_volume_and_diagonal_follow_the_affine():
+    affine = np.array([[0, -2.0, 0, 5], [1.0, 0, 0, 6], [0, 0, 3.0, 7], [0, 0, 0, 1]])
+    volume = Volume(np.zeros((4, 3, 2), np.uint8), affine)
+    assert volume.spacing == (1.0, 2.0, 3.0)
+    assert volume.voxel_ml == pytest.approx(0.006)
+    assert volume.diagonal_mm == pytest.approx((4**2 + 6**2 + 6**2) ** 0.5)
+    assert orientation(volume) == "ALS"
+
+
+def test_geometry_is_compared_at_the_corners():
+    volume = Volume(np.zeros((11, 5, 5), np.uint8), np.eye(4))
+    sheared = np.eye(4)
+    sheared[1, 0] = 0.1  # moves the far corner, ten voxels along x, by 1 mm in y
+    assert affine_distance_mm(volume, Volume(volume.data, sheared)) == pytest.approx(1.0)
+    assert not same_geometry(volume, Volume(volume.data, sheared))
+    rounded = np.eye(4)
+    rounded[0, 3] = 1e-4
+    assert same_geometry(volume, Volume(volume.data, rounded))
+    assert not same_geometry(volume, Volume(np.zeros((11, 5, 6), np.uint8), np.eye(4)))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "the file is empty"), (b"not a nifti", "cannot be read"), (gzip.compress(b"x" * 400), "cannot be read")],
+)
+def test_what_is_no_image_says_why(tmp_path, content, reason):
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableVolumeError, match=reason):
+        read_volume(path)
+
+
+def test_a_truncated_gzip_is_found(tmp_path):
+    path = save(tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 9, (20, 20, 20)).astype(np.uint8))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UnreadableVolumeError, match="cannot be read"):
+        read_volume(path)
+
+
+def test_a_4d_image_is_refused_with_its_shape(tmp_path):
+    path = save(tmp_path / "a.nii.gz", np.zeros((2, 3, 4, 5), np.uint8))
+    with pytest.raises(UnreadableVolumeError, match=r"4 dimensions \(2, 3, 4, 5\)"):
+        read_volume(path)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(UnreadableVolumeError, match="no/such.nii: no such file"):
+        read_volume(Path("no/such.nii"))

@@ -1,0 +1,535 @@
+"""The page shows what the tables say, loads nothing, and has a sentence for whatever a study does not have."""
+
+import re
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import write_report
+from compare_extremes import effect_table
+from draw_effects import draw_effects
+from glioflow.config_checks import load_study
+from glioflow.console import Console, UserError
+from glioflow.figures import new_figure, save_figure
+from glioflow.files import read_table, write_json, write_table
+from glioflow.metrics import NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY
+from glioflow.report import cohorts, scores
+from glioflow.report.figures import axis_top, sideways
+from glioflow.report.source import records
+from glioflow.report.tables import Cell, Table, join_words, number, row_groups, significant, without_empty
+from glioflow.score_tables import read_scores
+from glioflow.splits import split_cases
+from score_cases import COLUMNS
+from select_extremes import rank_cases, select_extremes
+from summarise_scores import METRICS, summarise
+from verify_cohort import PROBLEM_COLUMNS
+
+CASES = [f"case_{number:02d}" for number in range(12)]
+REGIONS = ["WT", "TC", "ET"]
+CONFIG: dict[str, Any] = {
+    "cohorts": {"demo": {"dataset": "phantom", "cases": 12, "test_fraction": 0.25, "planted": {"low_contrast": 2}}},
+    "models": {"net": {"cohort": "demo", "folds": 2, "epochs": 3, "plans": {"patch_size": [48, 48, 48]}, "tta": False}},
+    "failure": {"extremes": 3},
+}
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a reader finds in a page: text, tables by caption, attributes of every element; and whether its tags fit."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.tables: dict[str, list[list[str]]] = {}
+        self.values: dict[str, list[list[str]]] = {}
+        self.caption: str | None = None
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.elements.append((tag, given))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "caption":
+            self.caption = ""
+        if tag == "tr" and self.caption is not None:
+            self.tables.setdefault(self.caption, []).append([])
+            self.values.setdefault(self.caption, []).append([])
+        if tag in ("td", "th") and self.caption is not None:
+            self.tables[self.caption][-1].append("")
+            self.values[self.caption][-1].append(given.get("data-value", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        if tag == "table":
+            self.caption = None
+
+    def handle_data(self, data: str) -> None:
+        if {"style", "script"} & set(self.open):
+            return
+        self.text += data
+        if "caption" in self.open:
+            assert self.caption is not None
+            self.caption += data
+        elif {"td", "th"} & set(self.open) and self.caption is not None:
+            self.tables[self.caption][-1][-1] += data
+
+    def table(self, caption: str) -> list[list[str]]:
+        """Return the rows, header first, of the one table whose caption begins so."""
+        (found,) = [rows for name, rows in self.tables.items() if name.startswith(caption)]
+        return found
+
+    def attributes(self, name: str) -> list[str]:
+        return [given[name] for _, given in self.elements if name in given]
+
+
+class Workspace:
+    """A results folder with the tables of a small study, and the job that writes its report."""
+
+    def __init__(self, root: Path, config: Mapping[str, Any] = CONFIG) -> None:
+        self.root = root
+        self.study = load_study(config, "study.yaml")
+        models = [*self.study.models, *self.study.ensembles]
+        self.pairs = [
+            {
+                "model": model,
+                "set": name,
+                "cohort": self.study.cohort_of_set(model, name),
+                "failure": name in self.study.failure_sets_of(model),
+            }
+            for model in models
+            for name in self.study.sets_of(model)
+        ]
+        for name in self.study.cohorts:
+            self.write_cohort(name)
+        for name, model in self.study.trained().items():
+            for fold in range(model.folds):
+                self.write_fold(name, fold)
+        for pair in self.pairs:
+            self.write_scores(pair)
+            if pair["failure"]:
+                self.write_failure(pair)
+
+    def write_cohort(self, name: str) -> None:
+        rng = np.random.default_rng(1)
+        folder, cohort = self.root / "cohorts" / name, self.study.cohorts[name]
+        parts = pd.DataFrame(rng.uniform(1, 30, (len(CASES), 3)), columns=["ET", "NCR", "ED"])
+        parts.loc[0, "ET"] = 0.0
+        volumes = parts.assign(WT=parts.sum(axis=1), TC=parts["ET"] + parts["NCR"], RC=0.0)
+        manifest = pd.DataFrame({"case_id": CASES, "patient_id": CASES, "flair": "flair.nii.gz"})
+        manifest = manifest.assign(shape="80x96x80", spacing_mm="2x2x2").join(volumes.add_prefix("volume_").add_suffix("_ml"))
+        folds = sorted({model.folds for model in self.study.trained().values()})
+        write_table(folder / "manifest.csv", manifest)
+        write_table(folder / "split.csv", split_cases(manifest, cohort.test_fraction, 0, folds))
+        write_table(folder / "verification.csv", pd.DataFrame(columns=PROBLEM_COLUMNS))
+        planted = ["low_contrast" if case in CASES[:2] else "" for case in CASES]
+        write_table(folder / "phantom.csv", pd.DataFrame({"case_id": CASES, "planted": planted}))
+
+    def write_fold(self, model: str, fold: int) -> None:
+        folder = self.root / "models" / model / f"fold_{fold}"
+        curves = {"epoch": range(3), "train_loss": [-0.1, -0.3, -0.5], "val_loss": [-0.1, -0.2, -0.41 - fold / 10]}
+        dice = {f"pseudo_dice_{region}": [0.1, 0.5, 0.8] for region in REGIONS}
+        write_table(folder / "curves.csv", pd.DataFrame({**curves, **dice, "learning_rate": 0.01, "seconds": 4.0}))
+        manifest = {
+            "fold": fold,
+            "parts": {"cases": {case: [] for case in CASES[:5]}},
+            "validation": {"cases": CASES[5:9]},
+            "checkpoint": {"path": f"fold_{fold}/checkpoint_final.pth", "sha256": f"{fold}" * 64},
+            "finished_at": f"2024-05-0{fold + 3}T10:00:00+00:00",
+            "epochs": 3,
+            "seconds_per_epoch": 4.0,
+            "device": "cpu",
+            "versions": {"python": "3.11.2", "nnunetv2": "2.8.1"},
+        }
+        write_json(folder / "manifest.json", manifest)
+
+    def write_scores(self, pair: Mapping[str, Any]) -> None:
+        rng = np.random.default_rng(2)
+        folder = self.root / "scores" / pair["model"]
+        split = read_table(self.root / "cohorts" / pair["cohort"] / "split.csv")
+        wanted = {"cv": ["train"], "test": ["test"]}.get(pair["set"], ["train", "test"])
+        rows = []
+        for index, case in enumerate(split.loc[split["set"].isin(wanted), "case_id"]):
+            for region in REGIONS:
+                row = {"case_id": case, "patient_id": case, "label": region, "tta": False, **dict.fromkeys(METRICS, np.nan)}
+                if (index, region) == (0, "ET"):
+                    row |= {"spec": 1.0, "volume_truth_ml": 0.0, "volume_prediction_ml": 0.0, "note": NOTE_BOTH_EMPTY}
+                elif (index, region) == (1, "ET"):
+                    row |= {"dice": 0.0, "iou": 0.0, "sens": 0.0, "spec": 1.0, "hausdorff": 300.0, "hd95_mm": 300.0}
+                    row |= {
+                        "assd_mm": 300.0,
+                        "volume_truth_ml": 2.0,
+                        "volume_prediction_ml": 0.0,
+                        "note": NOTE_PREDICTION_EMPTY,
+                    }
+                else:
+                    row |= {metric: rng.uniform(0.5, 1) for metric in METRICS}
+                    row |= {metric: rng.uniform(2, 60) for metric in ("hausdorff", "hd95_mm", "assd_mm")}
+                rows.append(row)
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        write_table(folder / f"{pair['set']}.csv", table)
+        write_table(folder / f"{pair['set']}_summary.csv", summarise(table.astype({"note": "string"})))
+
+    def write_failure(self, pair: Mapping[str, Any]) -> None:
+        spec = self.study.failure
+        folder = self.root / "failure" / pair["model"] / pair["set"]
+        source = self.root / "scores" / pair["model"] / f"{pair['set']}.csv"
+        ranked = rank_cases(read_scores(source, spec.region, (spec.rank_by, "dice")), spec.rank_by)
+        extremes = select_extremes(ranked, spec.rank_by, spec.region, spec.extremes, source)
+        values = np.random.default_rng(3).normal(size=(len(extremes), 25))
+        values[extremes["group"] == "worst", 4] += 9
+        features = pd.DataFrame(values, columns=[f"original_firstorder_Feature{number:02d}" for number in range(25)])
+        features["original_shape_Constant"] = 1.0
+        effects = effect_table(extremes[["group", "case_id"]].join(features))
+        write_table(folder / "extremes.csv", extremes)
+        write_table(folder / "effects.csv", effects)
+        save_figure(draw_effects(effects, "features"), folder / "effects.png", dpi=40)
+        names = [f"overlays/{case}.png" for case in extremes["case_id"]]
+        for name in names:
+            save_figure(new_figure(0.2, 0.2), folder / name)
+        write_table(folder / "overlays.csv", extremes.assign(picture=names, slice=40))
+
+    def table(self, *parts: str) -> pd.DataFrame:
+        return read_table(self.root.joinpath(*parts))
+
+    def summary(self, name: str) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(row["label"], row["metric"]): row for row in records(self.table("scores", "net", f"{name}_summary.csv"))}
+
+    def edit(self, change: Callable[[pd.DataFrame], pd.DataFrame], *parts: str) -> None:
+        write_table(self.root.joinpath(*parts), change(self.table(*parts)))
+
+    def html(self) -> str:
+        target = self.root / "report" / "index.html"
+        params = SimpleNamespace(
+            study=self.study.model_dump(mode="json"),
+            config_file="config/study.yaml",
+            results=str(self.root),
+            pairs=self.pairs,
+            trained={name: model.folds for name, model in self.study.trained().items()},
+        )
+        write_report.main(SimpleNamespace(output=[str(target)], params=params), Console())
+        return target.read_text(encoding="utf-8")
+
+    def page(self) -> Page:
+        return Page(self.html())
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def html(untouched: Workspace) -> str:
+    return untouched.html()
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def given_study(folder: Path, **failure: Any) -> dict[str, Any]:
+    masks = {"cohort": "demo", "predictions": f"{folder}/{{case}}.nii.gz", "label_scheme": "canonical"}
+    return {**CONFIG, "models": {"theirs": masks}, "failure": {"extremes": 3, **failure}}
+
+
+def test_the_headline_has_the_mean_dice_and_the_median_hd95_of_every_set(untouched: Workspace, page: Page) -> None:
+    header, *rows = page.table("How well each set")
+    assert header[:4] == ["Model", "Set", "Cases", "Dice WT, mean"]
+    # The model's name stands once, over both sets.
+    assert [row[:-7] for row in rows] == [["net", "cv"], ["test"]]
+    for name, row in zip(("cv", "test"), rows, strict=True):
+        summary = untouched.summary(name)
+        assert row[-6] == f"{summary['WT', 'dice']['mean']:.3f}"
+        assert row[-3] == f"{summary['WT', 'hd95_mm']['median']:.2f}"
+        fewer = summary["ET", "dice"]
+        assert row[-4] == f"{fewer['mean']:.3f} (n = {int(fewer['n'])})"
+
+
+def test_the_summary_shows_every_number_of_the_summary_table(untouched: Workspace, page: Page) -> None:
+    rows = [row[-7:] for row in page.table("Scores of net · cv")[1:]]
+    names = {
+        "dice": "Dice",
+        "sens": "Sensitivity",
+        "hd95_mm": "HD95 (mm)",
+        "hausdorff": "Hausdorff (mm)",
+        "assd_mm": "ASSD (mm)",
+    }
+    expected = []
+    summary = untouched.summary("cv")
+    for region in REGIONS:
+        for metric, name in names.items():
+            line, decimals = summary[region, metric], 3 if metric in ("dice", "sens") else 2
+            mean, sd, median, q25, q75, low, high = (
+                f"{line[key]:.{decimals}f}" for key in ("mean", "sd", "median", "q25", "q75", "min", "max")
+            )
+            counts = [str(int(line["n"])), str(int(line["undefined"])), str(int(line["penalised"])) if decimals == 2 else ""]
+            expected.append([name, f"{mean} ± {sd}", f"{median} [{q25}, {q75}]", f"{low} to {high}", *counts])
+    assert rows == expected
+
+
+def test_every_case_is_there_rounded_for_the_eye_and_full_for_sorting(untouched: Workspace, page: Page) -> None:
+    table = untouched.table("scores", "net", "cv.csv")
+    (caption,) = [name for name in page.tables if name.startswith("Every case of net · cv")]
+    header, *rows = page.tables[caption]
+    place = {name: index for index, name in enumerate(header)}
+    assert [(row[0], row[1]) for row in rows] == list(zip(table["case_id"], table["label"], strict=True))
+    for column, name, decimals in (("dice", "Dice", 3), ("hausdorff", "Hausdorff (mm)", 2), ("spec", "Specificity", 4)):
+        shown = [row[place[name]] for row in rows]
+        assert shown == ["–" if pd.isna(value) else f"{value:.{decimals}f}" for value in table[column]]
+        full = [row[place[name]] for row in page.values[caption][1:]]
+        assert [float(value) if value else None for value in full] == [None if pd.isna(v) else v for v in table[column]]
+    assert [row[place["Note"]] for row in rows] == table["note"].fillna("").tolist()
+
+
+def test_a_long_table_of_cases_is_cut_and_says_where_the_rest_is(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "SHOWN_ROWS", 5)
+    page = workspace.page()
+    assert len(page.table("Every case of net · cv")) == 1 + 5
+    assert "The first 5 rows; 22 more are in scores/net/cv.csv." in page.text
+
+
+def test_the_extremes_are_listed_from_the_most_extreme_with_their_values(untouched: Workspace, page: Page) -> None:
+    extremes = untouched.table("failure", "net", "cv", "extremes.csv")
+    for group in ("worst", "best"):
+        chosen = extremes[extremes["group"] == group].sort_values("rank")
+        header, *rows = page.table(f"The {group} cases of net · cv")
+        assert header[:3] == ["Rank", "Case", "Hausdorff (mm)"]
+        assert [row[:3] for row in rows] == [
+            [str(row["rank"]), row["case_id"], f"{row['value']:.2f}"] for row in chosen.to_dict("records")
+        ]
+    assert f"The very worst is {extremes['case_id'][0]} (WT" in page.text
+
+
+def test_every_extreme_case_has_its_picture(untouched: Workspace, page: Page) -> None:
+    pictures = [given["alt"] for tag, given in page.elements if tag == "img" and "axial slice" in given["alt"]]
+    for row in untouched.table("failure", "net", "cv", "extremes.csv").to_dict("records"):
+        (alt,) = [alt for alt in pictures if row["case_id"] in alt]
+        assert alt.startswith(f"{row['group']} {row['rank']}")
+
+
+def test_the_largest_effects_come_first_in_words_and_in_the_table(untouched: Workspace, page: Page) -> None:
+    effects = untouched.table("failure", "net", "cv", "effects.csv")
+    rows = page.table("The largest effect sizes of net · cv")[1:]
+    assert len(rows) == 20
+    assert [row[2] for row in rows] == [f"{size:.2f}".replace("-", "−") for size in effects["cohens_d"].head(20)]
+    assert effects["feature"][0] == "original_firstorder_Feature04"
+    words = page.text.replace("\u00a0", " ")
+    assert f"most in Feature 04 (first order, higher in the worst, d = {effects['cohens_d'][0]:.2f})" in words
+    assert "1 of 26 features have no effect size: the feature does not vary within the groups." in words
+
+
+def test_the_planted_difficulty_is_counted_in_both_groups(workspace: Workspace) -> None:
+    worst, *_, best = workspace.table("failure", "net", "cv", "extremes.csv")["case_id"]
+    (other,) = set(workspace.table("failure", "net", "cv", "extremes.csv").query("group == 'worst' and rank == 2")["case_id"])
+    planted = {worst: "low_contrast", other: "heavy_noise", best: "low_contrast"}
+    workspace.edit(lambda t: t.assign(planted=t["case_id"].map(planted).fillna("")), "cohorts", "demo", "phantom.csv")
+    page = workspace.page()
+    words = "A difficulty was planted in 2 of the 3 worst (1 low contrast, 1 heavy noise) and 1 of the 3 best (1 low contrast)."
+    assert words in page.text
+    assert [row[:2] for row in page.table("What makes cases of demo hard")[1:]] == [
+        ["heavy noise", "1"],
+        ["low contrast", "2"],
+        ["nothing", "9"],
+    ]
+    assert [row[-1] for row in page.table("The worst cases")[1:]] == ["low contrast", "heavy noise", "nothing"]
+
+
+def test_the_split_counts_cases_and_patients(page: Page) -> None:
+    assert "The cohort demo has 12 cases, one a patient: 9 for training and 3 held out." in page.text
+    rows = page.table("How demo is split")[1:]
+    assert rows[:3] == [["all", "12", "12"], ["training", "9", "9"], ["held out", "3", "3"]]
+    assert sum(int(row[1]) for row in rows[3:]) == 9
+
+
+def test_regions_that_a_case_lacks_are_counted_apart_from_its_volumes(page: Page) -> None:
+    rows = page.table("Volumes of the regions in demo")[1:]
+    parts = [row[-6:] for row in rows]
+    assert [int(part[1]) + int(part[2]) for part in parts] == [9, 3] * 5
+    assert sum(int(part[2]) for part in parts) == 1
+
+
+def test_the_folds_show_where_training_ended(page: Page) -> None:
+    rows = page.table("The folds of net")[1:]
+    assert rows[1] == ["1", "5", "4", "3", "4.0", "cpu", "−0.510", "0.800", "0.800", "0.800", "4 May 2024"]
+    assert "last training finished 4 May 2024" in page.text
+    assert page.table("The trained networks")[2] == ["1", "1" * 16, "fold_1/checkpoint_final.pth"]
+
+
+def test_problems_of_the_cohort_are_listed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    warning = ["case_03", "case_03", "/data/case_03_seg.nii.gz", "warning", "empty_label", "no voxel", "a tumour", "all of it"]
+    problems = pd.DataFrame([warning, ["case_04", *warning[1:]]], columns=PROBLEM_COLUMNS)
+    workspace.edit(lambda _: problems, "cohorts", "demo", "verification.csv")
+    monkeypatch.setattr(cohorts, "SHOWN_PROBLEMS", 1)
+    page = workspace.page()
+    assert "2 warnings in 2 cases. The first 1 are shown" in page.text
+    assert page.table("Problems found in demo")[1:] == [
+        ["case_03", "warning", "empty_label", "case_03_seg.nii.gz", "no voxel", "a tumour"]
+    ]
+
+
+def test_nothing_is_loaded_from_anywhere(html: str, page: Page) -> None:
+    assert {source.split(",")[0] for source in page.attributes("src")} == {
+        "data:image/png;base64",
+        "data:image/svg+xml;base64",
+    }
+    assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.elements}
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", re.sub(r'src="data:[^"]*"', "", html))
+    links = [given["href"] for tag, given in page.elements if tag == "a"]
+    assert all(link.startswith(("#", "https://doi.org/")) for link in links)
+
+
+def test_links_lead_somewhere_and_ids_are_unique(page: Page) -> None:
+    ids = page.attributes("id")
+    assert len(set(ids)) == len(ids)
+    assert {link[1:] for link in page.attributes("href") if link.startswith("#")} <= set(ids)
+
+
+def test_pictures_have_words_and_tables_have_captions_and_headers(page: Page) -> None:
+    assert all(given["alt"] for tag, given in page.elements if tag == "img")
+    names = [tag for tag, _ in page.elements]
+    assert names.count("table") == names.count("caption") == len(page.tables)
+    assert all(given["scope"] in ("col", "row", "rowgroup") for tag, given in page.elements if tag == "th")
+
+
+def test_undefined_values_are_dashes(page: Page) -> None:
+    assert not re.search(r"\b(nan|NaN|NA|None|inf)\b", page.text.split("cohorts:")[0])
+    (row,) = [row for row in page.table("Every case of net · cv") if row[-1] == NOTE_BOTH_EMPTY]
+    assert row.count("–") == 7
+
+
+def test_names_and_notes_are_text_whatever_they_hold(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, {**CONFIG, "report": {"title": "<script>alert(1)</script> & co"}})
+    evil = "<b onload=x>'\"&amp;</td>"
+    for name in ("extremes", "overlays"):
+        workspace.edit(lambda t: t.assign(case_id=t["case_id"].replace("case_02", evil)), "failure", "net", "cv", f"{name}.csv")
+    workspace.edit(lambda t: t.assign(case_id=t["case_id"].replace("case_02", evil)), "scores", "net", "cv.csv")
+    html = workspace.html()
+    page = Page(html)
+    assert evil in {row[0] for row in page.table("Every case of net · cv")}
+    assert "<script>alert(1)</script> & co" in page.text
+    assert "<script>alert" not in html
+    assert [tag for tag, _ in page.elements].count("script") == 1
+
+
+def test_the_same_tables_give_the_same_bytes(untouched: Workspace, html: str) -> None:
+    assert untouched.html() == html
+
+
+def test_given_masks_have_scores_and_failures_but_no_training(tmp_path: Path) -> None:
+    page = Workspace(tmp_path, given_study(tmp_path)).page()
+    assert "This study trains no model." in page.text
+    assert "theirs: given masks, not trained here." in page.text
+    assert page.table("How well each set")[1][:3] == ["theirs", "given", "12"]
+    assert "newest scores written" in page.text
+    assert not any(caption.startswith("The trained networks") for caption in page.tables)
+
+
+def test_without_failure_sets_the_page_says_so(tmp_path: Path) -> None:
+    page = Workspace(tmp_path, given_study(tmp_path, sets=[])).page()
+    assert "No prediction set of this study is analysed for failures" in page.text
+    assert "pyradiomics" not in page.text.split("Please cite")[1].split("Provenance")[0]
+
+
+def test_without_a_model_the_cohort_is_shown_alone(tmp_path: Path) -> None:
+    page = Workspace(tmp_path, {"cohorts": CONFIG["cohorts"]}).page()
+    assert "This study names no model: nothing was predicted, and nothing could be scored." in page.text
+    assert "Nothing was scored." in page.text
+    assert page.table("How demo is split")
+
+
+def test_one_case_a_group_has_no_effect_sizes_and_says_why(tmp_path: Path) -> None:
+    page = Workspace(tmp_path, {**CONFIG, "failure": {"extremes": 1}}).page()
+    assert "No effect size is defined for this set." in page.text
+    assert "26 of 26 features have no effect size: fewer than two values among the worst and best cases." in page.text
+    assert not any(caption.startswith("The largest effect sizes") for caption in page.tables)
+
+
+def test_a_missing_picture_is_a_sentence(workspace: Workspace) -> None:
+    case = workspace.table("failure", "net", "cv", "extremes.csv")["case_id"][0]
+    (workspace.root / "failure" / "net" / "cv" / "overlays" / f"{case}.png").unlink()
+    assert f"1 · {case}" in workspace.page().text
+    assert "the picture is missing" in workspace.page().text
+
+
+def test_a_missing_table_is_the_users_to_mend(workspace: Workspace) -> None:
+    path = workspace.root / "scores" / "net" / "cv_summary.csv"
+    path.unlink()
+    with pytest.raises(UserError, match=re.escape(f"{path} is missing")):
+        workspace.page()
+
+
+def test_the_whole_configuration_is_on_the_page(page: Page) -> None:
+    for line in ("dataset: phantom", "low_contrast: 2", "initial_lr: 0.01", "bin_width: 25.0"):
+        assert line in page.text
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (0.12345, 3, "0.123"),
+        (-1.5, 1, "−1.5"),
+        (-0.0004, 2, "0.00"),
+        (np.nan, 2, "–"),
+        (None, 2, "–"),
+        (np.inf, 1, "–"),
+        (7, 0, "7"),
+    ],
+)
+def test_numbers_are_rounded_with_a_true_minus(value: float | None, decimals: int, text: str) -> None:
+    assert number(value, decimals) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (123456.7, "123457"), (-12.3456, "−12.35"), (0.00123456, "0.001235"), (1.5e-7, "1.500 × 10^−7"), (np.nan, "–")],
+)
+def test_features_have_four_significant_digits(value: float, text: str) -> None:
+    assert significant(value) == text
+
+
+def test_words_are_joined_as_in_speech() -> None:
+    assert [join_words(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_equal_first_cells_become_one() -> None:
+    rows = [[Cell(name), Cell("x")] for name in ("a", "a", "b", "a")]
+    assert [span for _, span in row_groups(Table("", ["", ""], rows, headers=2))] == [2, 0, 1, 1]
+    assert [span for _, span in row_groups(Table("", ["", ""], rows))] == [1, 1, 1, 1]
+
+
+def test_empty_columns_go_and_the_numbers_stay_where_they_are() -> None:
+    table = without_empty(Table("", ["a", "b", "c"], [[Cell("x"), Cell(""), Cell("1")]], frozenset({2})))
+    assert table.columns == ["a", "c"]
+    assert table.numeric == {1}
+
+
+def test_points_are_spread_within_their_box_and_always_alike() -> None:
+    offsets = sideways([3.0, 1.0, 2.0, 2.0], 0.4)
+    assert np.abs(offsets).max() <= 0.2
+    assert len(set(offsets)) == 4
+    assert sideways([5.0], 0.4).tolist() == [0.0]
+    assert offsets.tolist() == sideways([3.0, 1.0, 2.0, 2.0], 0.4).tolist()
+
+
+def test_a_far_penalty_does_not_flatten_the_measured_distances() -> None:
+    values, penalised = pd.Series([2.0, 20.0, 300.0]), pd.Series([False, False, True])
+    assert axis_top(values, penalised) == pytest.approx(21.0)
+    assert axis_top(pd.Series([2.0, 20.0, 25.0]), penalised) == pytest.approx(26.25)
+    assert axis_top(pd.Series([300.0]), pd.Series([True])) == pytest.approx(315.0)
+    assert axis_top(pd.Series([np.nan]), pd.Series([False])) == 1.0
