@@ -6,7 +6,7 @@ taken from the ledger and not read again.
 
 Inputs
 ------
-manifest : the cohort's manifest.csv, with the path and hash of each case's canonical label map
+manifest : the cohort's manifest.csv, with the path, hash and spacing of each case's canonical label map
 predictions : predictions.csv, with the path and hash of each case's predicted canonical label map
 
 Outputs
@@ -45,13 +45,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Case:
-    """A case to score: where its two canonical label maps are, and the hashes of their files."""
+    """A case to score: where its two canonical label maps are, and what they are known by."""
 
     case_id: str
     patient_id: str
     fold: int | None
     truth: str
     truth_sha256: str
+    truth_spacing: str
     prediction: str
     prediction_sha256: str
 
@@ -83,6 +84,7 @@ def pair_cases(manifest: pd.DataFrame, predictions: pd.DataFrame, shard: int, sh
                     fold=None if pd.isna(row["fold"]) else int(row["fold"]),
                     truth=truth["label"],
                     truth_sha256=truth["label_sha256"],
+                    truth_spacing=truth["spacing_mm"],
                     prediction=row["prediction"],
                     prediction_sha256=row["sha256"],
                 )
@@ -97,6 +99,8 @@ def case_key(case: Case, regions: Sequence[str]) -> str:
             "metrics": METRICS_VERSION,
             "prediction": case.prediction_sha256,
             "regions": list(regions),
+            # The manifest's hash of a truth is of its voxels only.
+            "spacing": case.truth_spacing,
             "truth": case.truth_sha256,
         }
     )

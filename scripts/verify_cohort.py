@@ -31,7 +31,8 @@ from glioflow.splits import split_cases
 from glioflow.volumes import Volume, affine_distance_mm, orientation, read_volume, same_geometry, write_volume
 
 CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-CHECKS_VERSION = 1  # raise it when a check changes, so that cases checked before are checked again
+AFFINE_DECIMALS = 3  # mm; what an affine is rounded to before it is hashed
+CHECKS_VERSION = 2  # raise it when a check changes, so that cases checked before are checked again
 PROBLEM_COLUMNS = ["case_id", "patient_id", "file", "severity", "problem", "found", "expected", "message"]
 
 
@@ -149,7 +150,8 @@ class CaseCheck:
         if not in_place:
             path = f"{self.rules['labels']}/{self.case['case_id']}.nii.gz"
             write_volume(path, canonical)
-        digest = hashlib.sha256(f"{labels.shape}".encode() + labels.tobytes()).hexdigest()
+        place = (np.round(affine, AFFINE_DECIMALS) + 0.0).tolist()  # + 0.0 makes -0.0 and 0.0 one
+        digest = hashlib.sha256(f"{labels.shape}{place}".encode() + labels.tobytes()).hexdigest()
         volumes = {f"volume_{r}_ml": float(region_mask(labels, r).sum() * canonical.voxel_ml) for r in REGIONS}
         self.row |= {"label": path, "label_sha256": digest, **volumes}
 

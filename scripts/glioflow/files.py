@@ -50,9 +50,12 @@ def write_table(path: PathLike, table: pd.DataFrame) -> None:
 
 
 def read_table(path: PathLike) -> pd.DataFrame:
-    """Return a CSV table written by ``write_table``: identifiers and paths as strings, the rest as pandas infers it."""
+    """Return a CSV table written by ``write_table``: identifiers as strings, the rest as pandas infers it.
+
+    Only an empty cell is undefined: a case may be called NA.
+    """
     text = dict.fromkeys(("case_id", "patient_id", "label", "group", "note", "file", "message"), "string")
-    return pd.read_csv(path, dtype=text)  # type: ignore[arg-type]
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
 
 
 def sha256_file(path: PathLike) -> str:

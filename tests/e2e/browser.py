@@ -41,11 +41,10 @@ def skip_reason() -> str | None:
     return None if find_chromium() else f"needs a browser: none of {', '.join(PROGRAMS)} is installed"
 
 
-def take_screenshot(page: Path, picture: Path, width: int = 1280, height: int = 4000, script: bool = True) -> None:
-    """Write the page's first ``height`` pixels at a window ``width`` pixels wide as PNG; ``script`` False runs no script."""
+def take_screenshot(page: Path, picture: Path, width: int = 1280, height: int = 4000) -> None:
+    """Write the page's first ``height`` pixels at a window ``width`` pixels wide as PNG."""
     picture.unlink(missing_ok=True)
-    flags = [f"--window-size={width},{height}", f"--screenshot={picture.resolve()}"]
-    _run(page, [*flags, *([] if script else ["--blink-settings=scriptEnabled=false"])])
+    _run(page, [f"--window-size={width},{height}", f"--screenshot={picture.resolve()}"])
     if not picture.exists():
         raise RuntimeError(f"{page}: Chromium wrote no screenshot")
 

@@ -27,12 +27,12 @@ def test_a_file_that_failed_half_way_leaves_the_former_one(tmp_path):
 
 
 def test_tables_keep_identifiers_as_text_and_floats_in_full(tmp_path):
-    table = pd.DataFrame({"case_id": ["007", "1e5"], "patient_id": ["1", "2"], "dice": [0.1 + 0.2, None]})
+    table = pd.DataFrame({"case_id": ["007", "NA"], "patient_id": ["1", "2"], "dice": [0.1 + 0.2, None]})
     write_table(tmp_path / "t.csv", table)
     back = read_table(tmp_path / "t.csv")
-    assert back["case_id"].tolist() == ["007", "1e5"]
+    assert back["case_id"].tolist() == ["007", "NA"]
     assert back["dice"][0] == 0.1 + 0.2
-    assert (tmp_path / "t.csv").read_text().endswith("1e5,2,\n")
+    assert (tmp_path / "t.csv").read_text().endswith("NA,2,\n")
 
 
 def test_a_key_depends_on_content_and_not_on_order():

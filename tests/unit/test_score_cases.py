@@ -1,5 +1,6 @@
 """A shard is scored whole or not at all, in order, and nothing unchanged is scored twice."""
 
+import hashlib
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,7 +39,8 @@ class Shard:
     def add(self, case_id: str, truth: NDArray[Any], prediction: NDArray[Any], fold: int | None = None) -> None:
         label, mask = self.write(f"{case_id}_truth", truth), self.write(f"{case_id}_prediction", prediction)
         patient = {"case_id": case_id, "patient_id": f"patient {case_id}"}
-        self.truths.append({**patient, "label": label, "label_sha256": sha256_file(label)})
+        digest = hashlib.sha256(truth.tobytes()).hexdigest()  # of the voxels, as verify_cohort has it
+        self.truths.append({**patient, "label": label, "label_sha256": digest, "spacing_mm": "1x2x2"})
         self.predictions.append({**patient, "fold": fold, "prediction": mask, "sha256": sha256_file(mask)})
 
     def run(self, threads: int = 1, **params: Any) -> tuple[str, pd.DataFrame]:
@@ -203,6 +205,17 @@ def test_other_regions_or_other_metrics_are_scored_anew(
     monkeypatch.setattr(score_cases, "METRICS_VERSION", -1)
     shard.run(regions=["WT"])
     assert count_scored == ["a"] * 3
+
+
+def test_another_spacing_under_the_same_voxels_is_scored_anew(shard: Shard) -> None:
+    shard.add("a", block(0, 4), block(0, 2))
+    _, before = shard.run()
+    wider = np.diag([3.0, 2.0, 2.0, 1.0])
+    for row, name, labels in ((shard.truths[0], "label", block(0, 4)), (shard.predictions[0], "prediction", block(0, 2))):
+        row[name] = shard.write(f"wider_{name}", labels, wider)
+    shard.truths[0]["spacing_mm"] = "3x2x2"
+    _, after = shard.run()
+    assert [before["hausdorff"][0], after["hausdorff"][0]] == [2, 6]
 
 
 def test_tta_and_fold_come_from_the_job_and_not_from_the_ledger(shard: Shard) -> None:

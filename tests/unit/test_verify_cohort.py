@@ -1,6 +1,7 @@
 import gzip
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +72,16 @@ def test_the_label_hash_is_of_the_labels_not_of_the_file(case, rules):
     packed = Path(case["label"])
     packed.write_bytes(gzip.compress(gzip.decompress(packed.read_bytes()), 9, mtime=5))
     assert check_case(case, rules)["row"]["label_sha256"] == first
+
+
+def test_the_label_hash_changes_with_the_place_of_the_voxels(case, rules):
+    first = check_case(case, rules)["row"]["label_sha256"]
+    wider = np.diag([-2.0, -1.0, 1.0, 1.0])
+    for role in ("t1", "t1ce", "t2", "flair", "label"):
+        save(Path(case[role]), np.asarray(nib.load(case[role]).dataobj), wider)
+    checked = check_case(case, rules)
+    assert checked["problems"] == []
+    assert checked["row"]["label_sha256"] != first
 
 
 def test_a_case_without_enhancing_tumour_is_no_error(brats_folder, rules):
