@@ -21,7 +21,7 @@ from glioflow.files import read_table, write_json, write_table
 from glioflow.metrics import NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY
 from glioflow.report import cohorts, scores
 from glioflow.report.figures import axis_top, sideways
-from glioflow.report.source import records
+from glioflow.report.source import Pair, records
 from glioflow.report.tables import Cell, Table, join_words, number, row_groups, significant, without_empty
 from glioflow.score_tables import read_scores
 from glioflow.splits import split_cases
@@ -411,6 +411,18 @@ def test_undefined_values_are_dashes(page: Page) -> None:
     assert not re.search(r"\b(nan|NaN|NA|None|inf)\b", page.text.split("cohorts:")[0])
     (row,) = [row for row in page.table("Every case of net · cv") if row[-1] == NOTE_BOTH_EMPTY]
     assert row.count("–") == 7
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [([], ["–", "–", "–", "0", "1", ""]), ([0.5], ["0.500", "0.500 [0.500, 0.500]", "0.500 to 0.500", "1", "0", ""])],
+)
+def test_a_summary_of_no_case_is_dashes_and_of_one_has_no_deviation(values: list[float], shown: list[str]) -> None:
+    table = pd.DataFrame([dict.fromkeys(COLUMNS, np.nan) | {"label": "ET"}]).astype({"note": "string"})
+    table["dice"] = values or np.nan
+    summary = {(row["label"], row["metric"]): row for row in records(summarise(table))}
+    rows = scores.summary_table(Pair("net", "cv", "demo", False), summary, ["ET"]).rows
+    assert [cell.text for cell in rows[0]] == ["ET", "Dice", *shown]
 
 
 def test_names_and_notes_are_text_whatever_they_hold(tmp_path: Path) -> None:

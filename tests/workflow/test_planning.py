@@ -45,7 +45,7 @@ def plan(checkout: Path, study: dict, tmp_path: Path, *arguments: str):
 def test_the_demo_plans_every_stage(checkout):
     jobs = planned_jobs(snakemake(checkout, "-n"))
     assert jobs == {
-        **CHAIN, "make_phantom": 1, "train_fold": 4, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
+        **CHAIN, "make_phantom": 1, "train_fold": 2, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
     }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout,
         "ensembles": {"xy": {"members": ["x", "y"], "merge": {"ED": "y"}}},
     }
     jobs = planned_jobs(plan(checkout, study, tmp_path))
-    assert jobs["train_fold"] == 44
+    assert jobs["train_fold"] == 24
     assert jobs["predict_cases"] == 3  # x: test, b; y: test
     assert jobs["ensemble_models"] == 2  # cv, test
     assert jobs["score_cases"] == 3 * 6 + 1  # three shards of 120 cases for each of six sets, one for the 20 of b
@@ -107,7 +107,7 @@ def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout,
 def test_the_slurm_profile_plans(checkout):
     (checkout / "slurm").symlink_to("profiles/slurm")
     run = snakemake(checkout, "-n", "--profile", "slurm")
-    assert planned_jobs(run)["train_fold"] == 4
+    assert planned_jobs(run)["train_fold"] == 2
 
 
 def test_a_wrong_configuration_stops_before_planning_without_a_traceback(checkout, tmp_path):
