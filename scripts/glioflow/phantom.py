@@ -46,7 +46,7 @@ CASES_WITH_A_SECOND_SESSION = 10
 # medians in BraTS 2021 training cases, with the tumour as bright as in those where it is plain to see.
 SIGNAL: dict[str, dict[str, float]] = {
     "t1": {"csf": 0.28, "grey": 0.78, "oedema": 0.86, "necrosis": 0.62, "bulk": 0.72, "rim": 0.90, "vessel": 1.00},
-    "t1ce": {"csf": 0.30, "grey": 0.82, "oedema": 0.88, "necrosis": 0.55, "bulk": 0.74, "rim": 2.10, "vessel": 1.30},
+    "t1ce": {"csf": 0.30, "grey": 0.82, "oedema": 0.88, "necrosis": 0.55, "bulk": 0.74, "rim": 2.10, "vessel": 1.20},
     "t2": {"csf": 3.00, "grey": 1.32, "oedema": 2.05, "necrosis": 2.60, "bulk": 2.40, "rim": 1.85, "vessel": 1.00},
     "flair": {"csf": 0.26, "grey": 1.10, "oedema": 2.10, "necrosis": 1.70, "bulk": 2.00, "rim": 1.95, "vessel": 1.00},
 }
@@ -146,11 +146,11 @@ def _plant(case: PhantomCase, kind: str, strength: float) -> PhantomCase:
     """Return ``case`` made hard: the one property of ``kind`` changed by ``strength``, the rest as it was drawn."""
     case = replace(case, planted=kind, strength=strength)
     if kind == "low_contrast":
-        contrast = round(0.34 - 0.26 * strength, 4)
+        contrast = round(0.30 - 0.24 * strength, 4)
         return replace(case, flair_contrast=contrast, rim_contrast=round(0.15 + contrast, 4))
     if kind == "small_volume":
         return replace(case, tumour_radius_mm=round(11.0 - 4.5 * strength, 2), multifocal=False)
-    return replace(case, noise_sd=round(case.noise_sd * (3.0 + 11.0 * strength), 4))
+    return replace(case, noise_sd=round(case.noise_sd * (4.0 + 14.0 * strength), 4))
 
 
 def render_phantom(
@@ -565,7 +565,7 @@ def _acquire(
     The magnitude of a complex signal with normal noise in both parts: Gudbjartsson & Patz 1995, doi:10.1002/mrm.1910340618.
     """
     units = WHITE_MATTER_UNITS[channel] * rng.uniform(0.88, 1.12)
-    bias = np.exp(0.04 * np.clip(_noise(rng, axes, 90.0)[brain], -2.5, 2.5))
+    bias = np.exp(0.03 * np.clip(_noise(rng, axes, 90.0)[brain], -2.5, 2.5))
     real, imaginary = noise_sd * rng.standard_normal((2, signal.size))
     magnitude = np.hypot(signal * bias + real, imaginary) * units
     image = np.zeros(brain.shape, np.int16)

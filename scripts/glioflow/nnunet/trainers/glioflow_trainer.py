@@ -4,9 +4,12 @@ Everything it needs stands in the plans, in the block ``glioflow``: a trained mo
 nnU-Net only, so that the folder alone is enough to predict with plain ``nnUNetv2_predict``.
 """
 
+import ctypes
 import json
 import os
 import random
+import signal
+import sys
 import time
 from typing import Any
 
@@ -15,6 +18,15 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 PROGRESS = "glioflow| "
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if sys.platform == "linux":  # a killed training leaves no worker of its data loaders behind
+    os.register_at_fork(after_in_child=_die_with_parent)
 
 
 class GlioflowTrainer(nnUNetTrainer):  # type: ignore[misc]
