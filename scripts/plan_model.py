@@ -24,11 +24,12 @@ def main(snakemake: Any, console: Console) -> str:
     hashes = case_hashes(read_table(snakemake.input.manifest), model["channels"], list(described["dataset"]))
     key = key_of({"cases": hashes, "dataset": describe(described)})
     stamp = folders.preprocessed / "fingerprint.key"
-    if not stamp.exists() or stamp.read_text() != key:
+    fresh = not stamp.exists() or stamp.read_text() != key
+    if fresh:
         stamp.unlink(missing_ok=True)
-        run_nnunet("nnUNetv2_extract_fingerprint", ["-d", 1, "--clean", "-np", snakemake.threads, "--no_pbar"], env, console)
-        stamp.write_text(key)
-    run_nnunet("nnUNetv2_plan_experiment", ["-d", 1], env, console)
+    arguments = ["-d", 1, "--no_pp", "-npfp", snakemake.threads, "--no_pbar", *(["--clean"] if fresh else [])]
+    run_nnunet("nnUNetv2_plan_and_preprocess", arguments, env, console)
+    stamp.write_text(key)
     plans = customise(read_json(folders.preprocessed / "nnUNetPlans.json"), model, PLANS)
     write_json(snakemake.output[0], plans)
     planned = plans["configurations"][model["configuration"]]

@@ -29,6 +29,7 @@ from glioflow.ledger import Ledger
 from glioflow.parallel import map_unordered
 from glioflow.splits import split_cases
 from glioflow.volumes import Volume, affine_distance_mm, orientation, read_volume, same_geometry, write_volume
+from select_extremes import largest_extremes
 
 CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 AFFINE_DECIMALS = 3  # mm; what an affine is rounded to before it is hashed
@@ -224,9 +225,9 @@ def check_demands(manifest: pd.DataFrame, demands: Mapping[str, Any]) -> list[di
     sizes = {"cv": int((split["set"] == "train").sum()), "test": int((split["set"] == "test").sum())}
     for set_name in demands["failure_sets"]:
         size = sizes.get(set_name, len(split))
-        if demands["extremes"] > size // 2:
+        if demands["extremes"] > largest_extremes(size):
             found = f"failure.extremes: {demands['extremes']} for a set {set_name!r} of {count(size, 'case')}"
-            expected = f"{size // 2} at most, so that no case is both among the worst and the best"
+            expected = f"{largest_extremes(size)} at most, so that no case is both among the worst and the best"
             problems.append(problem_row("", "", "too_many_extremes", found, expected))
     return problems
 

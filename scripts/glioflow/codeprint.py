@@ -1,7 +1,7 @@
 """Fingerprints of code, so that a cheap step reruns when its code changed, and only then.
 
-A script's fingerprint covers the script and every glioflow module that it imports, directly or not. Comments, blank lines
-and docstrings do not count.
+A script's fingerprint covers the script and every module of this folder that it imports, directly or not. Comments, blank
+lines and docstrings do not count.
 """
 
 import ast
@@ -22,25 +22,28 @@ def _module_path(name: str) -> Path | None:
 
 @cache
 def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Return the code of a file without docstrings, as text, and the glioflow files it imports."""
+    """Return the code of a file without docstrings, as text, and the files of this folder it imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported: set[Path] = set()
     for node in ast.walk(tree):
         names: list[str] = []
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "glioflow":
+        if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names if alias.name.split(".")[0] == "glioflow"]
+            names = [alias.name for alias in node.names]
         imported |= {found for name in names if (found := _module_path(name))}
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            body[0] = ast.copy_location(ast.Pass(), body[0])
+            del body[0]
     return ast.dump(tree), tuple(sorted(imported))
 
 
 @cache
-def code_fingerprint(script: str) -> str:
-    """Return the fingerprint of ``scripts/<script>.py`` and all it imports of glioflow, 16 hexadecimal digits."""
+def code_fingerprint(script: str, templates: str | None = None) -> str:
+    """Return the fingerprint of ``scripts/<script>.py``, all it imports of this folder, and the files in ``templates`` there.
+
+    16 hexadecimal digits.
+    """
     waiting, seen = [SCRIPTS / f"{script}.py"], dict[Path, str]()
     while waiting:
         path = waiting.pop()
@@ -50,4 +53,6 @@ def code_fingerprint(script: str) -> str:
     digest = hashlib.sha256()
     for path in sorted(seen):
         digest.update(f"{path.relative_to(SCRIPTS)}\0{seen[path]}\0".encode())
+    for path in sorted((SCRIPTS / templates).iterdir()) if templates else []:
+        digest.update(f"{path.relative_to(SCRIPTS)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import convolve1d, map_coordinates
 
 from glioflow.console import UserError
 from glioflow.labels import ED, ET, NCR
@@ -146,7 +146,7 @@ def _plant(case: PhantomCase, kind: str, strength: float) -> PhantomCase:
     """Return ``case`` made hard: the one property of ``kind`` changed by ``strength``, the rest as it was drawn."""
     case = replace(case, planted=kind, strength=strength)
     if kind == "low_contrast":
-        contrast = round(0.30 - 0.24 * strength, 4)
+        contrast = round(0.24 - 0.19 * strength, 4)
         return replace(case, flair_contrast=contrast, rim_contrast=round(0.15 + contrast, 4))
     if kind == "small_volume":
         return replace(case, tumour_radius_mm=round(11.0 - 4.5 * strength, 2), multifocal=False)
@@ -242,6 +242,19 @@ def _noise(rng: np.random.Generator, axes: Sequence[Array], pitch_mm: float) -> 
         terms = (np.take(field, first + k, dimension) * (w / 6).reshape(_VIEWS[dimension]) for k, w in enumerate(weights))
         field = reduce(np.add, terms)
     return field / _SPLINE_SD
+
+
+# Weights of a voxel and its two neighbours along an axis in the grain of a scan, and the sd that is left of unit noise in 3D.
+_GRAIN = np.array([0.25, 0.5, 0.25])
+_GRAIN_SD = float((_GRAIN**2).sum()) ** 1.5
+
+
+def _grain(rng: np.random.Generator, shape: Sequence[int]) -> Array:
+    """Return normal noise of sd 1 on a grid, correlated between neighbours as in scans resampled to a common space."""
+    noise = rng.standard_normal(tuple(shape))
+    for axis in range(3):
+        noise = convolve1d(noise, _GRAIN, axis, mode="wrap")
+    return np.asarray(noise / _GRAIN_SD, np.float64)
 
 
 def _step(value: Array, softness: float) -> Array:
@@ -566,7 +579,7 @@ def _acquire(
     """
     units = WHITE_MATTER_UNITS[channel] * rng.uniform(0.88, 1.12)
     bias = np.exp(0.03 * np.clip(_noise(rng, axes, 90.0)[brain], -2.5, 2.5))
-    real, imaginary = noise_sd * rng.standard_normal((2, signal.size))
+    real, imaginary = (noise_sd * _grain(rng, brain.shape)[brain] for _ in range(2))
     magnitude = np.hypot(signal * bias + real, imaginary) * units
     image = np.zeros(brain.shape, np.int16)
     image[brain] = np.clip(np.rint(magnitude), 1, np.iinfo(np.int16).max).astype(np.int16)

@@ -53,11 +53,11 @@ def rim_ratio(phantom: Phantom) -> float:
 
 
 def noise_in_the_brain(phantom: Phantom, channel: str = "t1") -> float:
-    """The noise's sd over the mean signal, from differences between neighbours deep in the healthy brain (robust: MAD)."""
+    """The noise's sd over the mean signal, from differences deep in the healthy brain, beyond the grain's reach (robust: MAD)."""
     image = phantom.images[channel].astype(float)
     healthy = (image > 0) & ~ndimage.binary_dilation(phantom.labels > 0, iterations=2)
     deep = ndimage.binary_erosion(healthy, iterations=2)
-    difference = (image[1:] - image[:-1])[deep[1:] & deep[:-1]]
+    difference = (image[3:] - image[:-3])[deep[3:] & deep[:-3]]
     return float(1.4826 * np.median(np.abs(difference)) / np.sqrt(2) / image[deep].mean())
 
 
