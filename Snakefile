@@ -1,6 +1,7 @@
 # glioflow: from a glioma MRI cohort to a published, explained result.
 # A study is one configuration file: config/config.yaml is the demo, and --configfile puts another study in its place.
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,8 +19,10 @@ if not workflow.overwrite_configfiles:
     configfile: str(Path(workflow.basedir, "config/config.yaml"))
 
 
+CONFIG_FILE = os.path.relpath(workflow.configfiles[0])
+
 try:
-    STUDY = load_study(config, str(workflow.configfiles[0]))
+    STUDY = load_study(config, CONFIG_FILE)
 except UserError as error:
     sys.exit(str(error))
 

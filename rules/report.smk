@@ -24,7 +24,7 @@ rule write_report:
         runtime=30,
     params:
         study=STUDY.model_dump(mode="json"),
-        config_file=str(workflow.configfiles[0]),
+        config_file=CONFIG_FILE,
         results=lambda w: STUDY.results,
         pairs=report_pairs(),
         trained={name: model.folds for name, model in STUDY.trained().items()},

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 Points = Sequence[Array]  # x, y and z in mm, of one shape or broadcasting to one
 
 # Raise it whenever a case would come out differently: cases made by another version are then rendered again.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 CHANNELS = ("t1", "t1ce", "t2", "flair")
 PLANTED_KINDS = ("low_contrast", "small_volume", "heavy_noise")
@@ -42,8 +42,8 @@ LARGEST_SPACING_MM = 5.0
 # A cohort of at least this many cases has one patient with two sessions, so that grouping by patient is exercised.
 CASES_WITH_A_SECOND_SESSION = 10
 
-# Signal relative to normal white matter of the same channel, and the scanner units white matter is brought to: rounded from
-# medians in BraTS 2021 training cases, with the tumour as bright as in those where it is plain to see.
+# Signal relative to normal white matter of the same channel, and the scanner units white matter is brought to. Chosen to lie
+# in the range of BraTS 2021 cases whose tumour is plain to see; not a model of relaxation times.
 SIGNAL: dict[str, dict[str, float]] = {
     "t1": {"csf": 0.28, "grey": 0.78, "oedema": 0.86, "necrosis": 0.62, "bulk": 0.72, "rim": 0.90, "vessel": 1.00},
     "t1ce": {"csf": 0.30, "grey": 0.82, "oedema": 0.88, "necrosis": 0.55, "bulk": 0.74, "rim": 2.10, "vessel": 1.20},
@@ -453,7 +453,7 @@ class _Lesion:
         fraction = rng.uniform(0.60, 0.74) + (0.0 if has_et else 0.06)
         direction = rng.standard_normal(3)
         offset = direction / np.linalg.norm(direction) * rng.uniform(0.05, 0.22) * radius_mm
-        rim = min(rng.uniform(3.0, 5.5), 0.6 * fraction * radius_mm)
+        rim = min(rng.uniform(5.0, 8.0), 0.65 * fraction * radius_mm)
         return cls(centre, radius_mm, rotation * stretch, offset, fraction, rim)
 
     def outline(self, p: Points, brain: NDArray[np.bool_], axes: Sequence[Array], rng: np.random.Generator) -> _Outline:

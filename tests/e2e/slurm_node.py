@@ -68,11 +68,21 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 # Slurm asks for a device file and does not look inside: enough to see that a rule's GPU request arrives as a GPU.
 GRES_CONFIGURATION = "Name=gpu Type=phantom File=/dev/null\n"
 
-# The executor plugin (2.8.0) drops SLURM_CONF before it calls srun inside a job; this srun puts it back.
-SRUN_WRAPPER = """\
+# Stand-ins found before the system's programs, each for a fault of the executor plugin (2.8.0).
+STAND_INS = {
+    # Inside a job the plugin drops SLURM_CONF before it calls srun.
+    "srun": """\
 #!/bin/sh
 SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
-"""
+""",
+    # When a busy machine answers late, the plugin asks sacct although told to ask squeue, and where sacct fails, as it does
+    # without accounting, it forgets its jobs and waits for ever. The last argument is the name that its jobs share.
+    "sacct": """\
+#!/bin/sh
+for name in "$@"; do :; done
+exec squeue --noheader --states=all --format='%i|%T' --name="$name"
+""",
+}
 
 
 def missing_programs() -> list[str]:
@@ -111,7 +121,7 @@ def free_ports(address: str, number: int) -> list[int]:
 
 
 def write_configuration(folder: Path, cpus: int) -> None:
-    """Write slurm.conf, gres.conf, the munge key and the srun wrapper into ``folder``."""
+    """Write slurm.conf, gres.conf, the munge key and the stand-ins into ``folder``."""
     host = socket.gethostname().split(".")[0]
     address, communication = listening_address(host)
     controller_port, node_port = free_ports(address, 2)
@@ -135,9 +145,10 @@ def write_configuration(folder: Path, cpus: int) -> None:
     key = folder / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(128))
-    srun = folder / "bin" / "srun"
-    srun.write_text(SRUN_WRAPPER.format(folder=folder, srun=shutil.which("srun", path=system_path())))
-    srun.chmod(0o755)
+    for name, script in STAND_INS.items():
+        program = folder / "bin" / name
+        program.write_text(script.format(folder=folder, srun=shutil.which("srun", path=system_path())))
+        program.chmod(0o755)
 
 
 def node_environment(folder: Path) -> dict[str, str]:

@@ -53,7 +53,7 @@ def rim_ratio(phantom: Phantom) -> float:
 
 
 def noise_in_the_brain(phantom: Phantom, channel: str = "t1") -> float:
-    """The noise's sd over the mean signal, from differences deep in the healthy brain, beyond the grain's reach (robust: MAD)."""
+    """The noise's sd over the mean signal, from differences (by MAD) deep in the healthy brain, wider than the grain."""
     image = phantom.images[channel].astype(float)
     healthy = (image > 0) & ~ndimage.binary_dilation(phantom.labels > 0, iterations=2)
     deep = ndimage.binary_erosion(healthy, iterations=2)
