@@ -48,6 +48,8 @@ def test_brats_2023_names_become_canonical_and_sessions_share_their_patient(tmp_
 def test_a_pattern_must_match_the_whole_path(brats_folder):
     (brats_folder / "BraTS2021_00001/extra_seg.nii.gz").touch()
     (brats_folder / "notes.txt").touch()
+    (brats_folder / "BraTS2021_00009").mkdir()
+    (brats_folder / "BraTS2021_00009/BraTS2021_00009_seg.nii.gz.part").touch()
     assert len(find_cases(brats_folder, FILES, "(.+)")) == 6
 
 

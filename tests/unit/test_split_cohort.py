@@ -45,8 +45,10 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows(patients, se
 
 
 def test_another_seed_draws_another_split():
-    draws = {tuple(split_cases(cohort([1] * 20), 0.25, seed, [])["set"]) for seed in range(5)}
-    assert len(draws) == 5
+    splits = [split_cases(cohort([1] * 20), 0.25, seed, []) for seed in range(5)]
+    assert len({tuple(split["set"]) for split in splits}) == 5
+    folds = [split_cases(cohort([1] * 20), 0, seed, [4])["fold_of_4"] for seed in range(5)]
+    assert len({tuple(column) for column in folds}) == 5
 
 
 def test_folds_have_equal_size_and_like_volumes():
