@@ -94,7 +94,7 @@ def test_the_planted_cause_of_failure_ranks_in_the_top_five_effects(demo):
     effects = pd.read_csv(failure / "effects.csv").set_index("feature")["cohens_d"]
     moved = cause.abs().sort_values(ascending=False).index[:MOST_MOVED]
     assert set(effects.index[:5]) & set(moved), f"{effects.index[:5].tolist()} has none of {moved.tolist()}"
-    assert effects.corr(cause, method="spearman") > 0.7, "failure looks otherwise than low contrast does"
+    assert effects.corr(cause, method="spearman") > 0.5, "failure looks otherwise than low contrast does"
     assert effects["original_firstorder_Mean"] < -0.8  # darker where they fail; 0.8 is large by Cohen (1988)
 
 
