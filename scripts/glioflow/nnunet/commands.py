@@ -78,7 +78,7 @@ def environment(folders: ModelFolders, threads: int, device: str) -> dict[str, s
         "nnUNet_n_proc_DA": workers,
         "nnUNet_def_n_proc": str(threads),
         "nnUNet_compile": "t" if device == "cuda" else "f",
-        "GLIOFLOW_THREADS": str(threads),
+        **({"GLIOFLOW_THREADS": str(threads)} if device == "cpu" else {}),
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait made training ten times slower on a busy machine
         "PYTHONUNBUFFERED": "1",

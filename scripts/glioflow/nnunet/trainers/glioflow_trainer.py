@@ -25,6 +25,9 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+if "GLIOFLOW_THREADS" in os.environ:  # on a CPU nnU-Net's commands, before they look for this class, take every core there is
+    torch.set_num_threads(int(os.environ["GLIOFLOW_THREADS"]))
+
 if sys.platform == "linux":  # a killed training leaves no worker of its data loaders behind
     os.register_at_fork(after_in_child=_die_with_parent)
 
@@ -50,8 +53,6 @@ class GlioflowTrainer(nnUNetTrainer):  # type: ignore[misc]
         self.seed = settings["seed"]
         self.tta = settings["tta"]
         self.regions = settings["regions"]
-        if device.type == "cpu" and "GLIOFLOW_THREADS" in os.environ:  # nnU-Net's command takes every core of the machine
-            torch.set_num_threads(int(os.environ["GLIOFLOW_THREADS"]))
 
     def initialize(self) -> None:
         """Build the network from the seed, the same in every run."""
