@@ -15,7 +15,7 @@ from glioflow.config import (
 )
 from glioflow.layouts import list_cases, source_stamp
 
-# Cases per job (a job of scoring takes seconds, of radiomics a minute or two; see docs/performance in README).
+# Cases per job: a case takes about 0.1 s to score and 1 s to extract features from, a job some seconds to start.
 SCORES_PER_SHARD = 50
 RADIOMICS_PER_SHARD = 20
 

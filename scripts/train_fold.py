@@ -122,6 +122,8 @@ def main(snakemake: Any, console: Console) -> str:
         state = read_json(folder / STATE) if (folder / STATE).exists() else {}
         write_json(folder / STATE, {**state, "key": key, "parts": parts, "validation_key": key_of(validation_parts)})
         env = environment(folders, snakemake.threads, device)
+        if device == "cpu" and snakemake.threads == 1:  # no worker to wait for: one process, and the same weights every time
+            env["nnUNet_n_proc_DA"] = "0"
         done = train(folders, params.configuration, fold, env, device, params.probabilities, console)
         curves = pd.DataFrame(read_json(folder / "curves.json"))
     write_table(snakemake.output.curves, curves)
