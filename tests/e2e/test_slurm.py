@@ -81,7 +81,7 @@ def run_snakemake(node: dict[str, str], folder: Path, *arguments: str) -> subpro
     """Run the command of docs/slurm.md from the repository's root, with everything it makes in ``folder``."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--profile", "slurm", "--slurm-status-command", "squeue"]
     command += ["--slurm-init-seconds-before-status-checks", "8", "--latency-wait", "5", "--directory", str(folder), *arguments]
-    return subprocess.run(command, cwd=ROOT, env=node, capture_output=True, text=True, timeout=900, check=False)
+    return subprocess.run(command, cwd=ROOT, env=node, capture_output=True, text=True, timeout=1800, check=False)
 
 
 @pytest.fixture(scope="module")
