@@ -125,7 +125,9 @@ class TrainedModel(Block):
     tta: bool = Field(True, description="Mirror the image at prediction and average (test-time augmentation).")
     plans: Plans = Field(default_factory=lambda: Plans(), description="Overrides of nnU-Net's plans.")
     external: list[str] = Field([], description="Further cohorts to predict with all folds; each becomes a set of that name.")
-    threads: int = Field(12, ge=1, description="CPU cores for each fold that is trained.")
+    threads: int = Field(
+        12, ge=1, description="CPU cores for each fold that is trained. With 1 and no GPU, training is repeatable."
+    )
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="`auto` takes a GPU where there is one. `cpu` also asks Slurm for none."
     )
