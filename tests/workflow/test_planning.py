@@ -97,7 +97,7 @@ def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout,
         "ensembles": {"xy": {"members": ["x", "y"], "merge": {"ED": "y"}}},
     }
     jobs = planned_jobs(plan(checkout, study, tmp_path))
-    assert jobs["train_fold"] == 24
+    assert jobs["train_fold"] == 44
     assert jobs["predict_cases"] == 3  # x: test, b; y: test
     assert jobs["ensemble_models"] == 2  # cv, test
     assert jobs["score_cases"] == 3 * 6 + 1  # three shards of 120 cases for each of six sets, one for the 20 of b
