@@ -42,6 +42,7 @@ include: "rules/report.smk"
 
 
 localrules:
+    fetch_dataset,  # a cluster's compute nodes often have no network
     all,
     cohorts,
     models,
@@ -80,6 +81,7 @@ rule scores:
 rule failure:
     input:
         expand("<results>/failure/{pair}/effects.png", pair=failure_sets()),
+        expand("<results>/failure/{pair}/covariates.csv", pair=failure_sets()),
         expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets()),
 
 

@@ -121,7 +121,8 @@ def made_up_pair() -> tuple[Labels, Labels]:
 def read_pair(truth: Path, prediction: Path, scheme: str) -> tuple[Labels, Labels, Spacing]:
     raw_to_canonical = {int(raw): int(label) for raw, label in (pair.split(":") for pair in scheme.split(","))}
     first, second = read_volume(truth), read_volume(prediction)
-    return canonical_labels(first.data, raw_to_canonical), canonical_labels(second.data, raw_to_canonical), first.spacing
+    maps = (canonical_labels(volume.data, raw_to_canonical)[0] for volume in (first, second))
+    return *maps, first.spacing
 
 
 def main() -> None:

@@ -27,24 +27,51 @@ rule make_phantom:
         "../scripts/make_phantom.py"
 
 
+rule fetch_dataset:
+    output:
+        fetched="<results>/cohorts/{cohort}/fetched.json",
+    log:
+        "<logs>/fetch_dataset/{cohort}.log",
+    benchmark:
+        "<benchmarks>/fetch_dataset/{cohort}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    retries: 3
+    resources:
+        mem_mb=2000,
+        runtime=1440,
+    params:
+        key=lambda w: STUDY.cohorts[w.cohort].dataset,
+        entry=lambda w: datasets()[STUDY.cohorts[w.cohort].dataset].model_dump(mode="json"),
+        folder=lambda w: str(case_folder(w.cohort)),
+        code=code_fingerprint("fetch_dataset"),
+    script:
+        "../scripts/fetch_dataset.py"
+
+
 rule convert_cohort:
     input:
-        phantom_truth,
+        unpack(cohort_origin),
+        files=lambda w: source_files(w.cohort),
     output:
-        "<results>/cohorts/{cohort}/cases.csv",
+        cases="<results>/cohorts/{cohort}/cases.csv",
+        conversion="<results>/cohorts/{cohort}/conversion.csv",
     log:
         "<logs>/convert_cohort/{cohort}.log",
     benchmark:
         "<benchmarks>/convert_cohort/{cohort}.tsv"
     conda:
         "../envs/glioflow.yaml"
+    threads: 8
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=8000,
+        runtime=240,
     params:
         cohort=cohort_block,
-        phantoms=lambda w: phantom_folder(w.cohort),
+        folder=lambda w: str(case_folder(w.cohort)),
         source=cohort_stamp,
+        converted=lambda w: under(f"cohorts/{w.cohort}/converted"),
+        ledger=lambda w: ledger("convert_cohort", w.cohort),
         code=code_fingerprint("convert_cohort"),
     script:
         "../scripts/convert_cohort.py"
@@ -52,7 +79,9 @@ rule convert_cohort:
 
 rule verify_cohort:
     input:
-        "<results>/cohorts/{cohort}/cases.csv",
+        cases="<results>/cohorts/{cohort}/cases.csv",
+        conversion="<results>/cohorts/{cohort}/conversion.csv",
+        files=lambda w: source_files(w.cohort),
     output:
         manifest="<results>/cohorts/{cohort}/manifest.csv",
         verification="<results>/cohorts/{cohort}/verification.csv",
@@ -71,6 +100,7 @@ rule verify_cohort:
         scheme=lambda w: cohort_scheme(w.cohort)[1],
         channels=needed_channels,
         on_geometry_mismatch=lambda w: getattr(STUDY.cohorts[w.cohort], "on_geometry_mismatch", "error"),
+        skull_stripped=is_skull_stripped,
         demands=cohort_demands,
         source=cohort_stamp,
         labels=lambda w: under(f"cohorts/{w.cohort}/labels"),
@@ -80,10 +110,33 @@ rule verify_cohort:
         "../scripts/verify_cohort.py"
 
 
+rule compare_cohorts:
+    input:
+        manifest="<results>/cohorts/{cohort}/manifest.csv",
+        training=lambda w: expand("<results>/cohorts/{other}/manifest.csv", other=training_cohorts(w.cohort)),
+    output:
+        "<results>/cohorts/{cohort}/comparison.csv",
+    log:
+        "<logs>/compare_cohorts/{cohort}.log",
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        cohort=lambda w: w.cohort,
+        training=lambda w: training_cohorts(w.cohort),
+        code=code_fingerprint("compare_cohorts"),
+    script:
+        "../scripts/compare_cohorts.py"
+
+
 rule split_cohort:
     input:
         manifest="<results>/cohorts/{cohort}/manifest.csv",
         verification="<results>/cohorts/{cohort}/verification.csv",
+        comparison="<results>/cohorts/{cohort}/comparison.csv",
+        files=lambda w: source_files(w.cohort),
     output:
         "<results>/cohorts/{cohort}/split.csv",
     log:
@@ -96,9 +149,7 @@ rule split_cohort:
         mem_mb=1000,
         runtime=10,
     params:
-        test_fraction=lambda w: STUDY.cohorts[w.cohort].test_fraction,
-        seed=lambda w: STUDY.cohorts[w.cohort].seed,
-        folds=cohort_folds,
+        split=split_block,
         code=code_fingerprint("split_cohort"),
     script:
         "../scripts/split_cohort.py"

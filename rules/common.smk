@@ -1,19 +1,14 @@
 # Look-ups that the rules share: paths, parts of the configuration, numbers of shards. No rules here.
 
 import re
+from functools import cache
 from math import ceil
 
 from glioflow.codeprint import code_fingerprint
-from glioflow.config import (
-    GivenModel,
-    PhantomCohort,
-    TableCohort,
-    cohort_channels,
-    cohort_layout,
-    expand_path,
-    label_schemes,
-)
-from glioflow.layouts import list_cases, source_stamp
+from glioflow.config import GivenModel, PhantomCohort, cohort_dataset, expand_path
+from glioflow.files import key_of
+from glioflow.layouts import cohort_folder, file_stamps, list_cohort, source_stamp
+from glioflow.registry import datasets, label_schemes
 
 # Cases per job: a case takes about 0.1 s to score and 1 s to extract features from, a job some seconds to start.
 SCORES_PER_SHARD = 50
@@ -46,14 +41,27 @@ def ledger(stage, *parts):
 # ---- cohorts
 
 
-def phantom_truth(wildcards):
-    """Return the phantoms' truth table for a cohort of phantoms, nothing for any other."""
-    is_phantom = isinstance(STUDY.cohorts[wildcards.cohort], PhantomCohort)
-    return f"<results>/cohorts/{wildcards.cohort}/phantom.csv" if is_phantom else []
+def is_fetched(cohort):
+    """Tell whether the cohort's data set is fetched by the workflow."""
+    spec = STUDY.cohorts[cohort]
+    return not isinstance(spec, PhantomCohort) and hasattr(spec, "path") and spec.path is None
+
+
+def cohort_origin(wildcards):
+    """Return what a cohort's cases are made or fetched by, as named inputs; nothing where its files are at hand."""
+    folder = f"<results>/cohorts/{wildcards.cohort}"
+    if isinstance(STUDY.cohorts[wildcards.cohort], PhantomCohort):
+        return {"truth": f"{folder}/phantom.csv"}
+    return {"fetched": f"{folder}/fetched.json"} if is_fetched(wildcards.cohort) else {}
 
 
 def phantom_folder(cohort):
     return under(f"cohorts/{cohort}/phantoms")
+
+
+def case_folder(cohort):
+    """Return where a cohort's files lie."""
+    return cohort_folder(STUDY.cohorts[cohort], Path(phantom_folder(cohort)), STUDY.data)
 
 
 def cohort_block(wildcards):
@@ -62,29 +70,61 @@ def cohort_block(wildcards):
 
 def cohort_source(cohort):
     """Return where a cohort comes from, in words for a message."""
+    return "the phantom generator" if STUDY.cohorts[cohort].dataset == "phantom" else str(case_folder(cohort))
+
+
+@cache
+def listed_cases(cohort):
+    """Return the cases that a cohort's source shows; nothing before they are fetched or made."""
+    try:
+        return list_cohort(STUDY.cohorts[cohort], case_folder(cohort)).cases
+    except UserError as error:
+        sys.exit(f"cohorts.{cohort}: {error}")
+
+
+def source_files(cohort):
+    """Return the files, besides the images, that a cohort's table of cases depends on: covariates, a split."""
     spec = STUDY.cohorts[cohort]
-    where = {"phantom": "the phantom generator", "table": getattr(spec, "table", "")}
-    return where.get(spec.dataset, getattr(spec, "path", ""))
+    return [expand_path(path) for path in (getattr(spec, "covariates", None), spec.split) if path]
 
 
 def cohort_stamp(wildcards):
-    """Return a fingerprint of the cohort's source files; phantoms are followed by their truth table instead."""
+    """Return a fingerprint of the cohort's source files; what is made or fetched is followed by that step's output."""
     spec = STUDY.cohorts[wildcards.cohort]
-    if isinstance(spec, PhantomCohort):
-        return "phantoms"
-    return source_stamp(list_cases(spec, None))
+    by_hand = not is_fetched(wildcards.cohort) or not (case_folder(wildcards.cohort) / "fetched.json").exists()
+    if isinstance(spec, PhantomCohort) or not (by_hand and case_folder(wildcards.cohort).exists()):
+        return spec.dataset
+    return source_stamp(listed_cases(wildcards.cohort))
 
 
 def cohort_size(cohort):
-    """Return how many cases a cohort's source shows."""
+    """Return how many cases a cohort's source shows, or the registry tells while they are not fetched yet."""
     spec = STUDY.cohorts[cohort]
-    return spec.cases if isinstance(spec, PhantomCohort) else len(list_cases(spec, None))
+    if isinstance(spec, PhantomCohort):
+        return spec.cases
+    return len(listed_cases(cohort)) or (cohort_dataset(spec).cases if is_fetched(cohort) else 0)
 
 
 def cohort_scheme(cohort):
     """Return the name of the cohort's label scheme and the scheme, raw value to canonical label."""
-    name = cohort_layout(STUDY.cohorts[cohort])["label_scheme"]
+    name = cohort_dataset(STUDY.cohorts[cohort]).label_scheme
     return name, label_schemes()[name]
+
+
+def is_skull_stripped(wildcards):
+    """Tell whether the cohort is said to show the brain alone."""
+    return cohort_dataset(STUDY.cohorts[wildcards.cohort]).skull_stripped
+
+
+def training_cohorts(cohort):
+    """Return the other cohorts on which models are trained that predict this one."""
+    models = STUDY.trained().values()
+    return sorted({model.cohort for model in models if cohort in model.external} - {cohort})
+
+
+def external_splits(wildcards):
+    """Return the splits of the cohorts that a model predicts besides its own: they are sound before it trains."""
+    return expand("<results>/cohorts/{cohort}/split.csv", cohort=STUDY.models[wildcards.model].external)
 
 
 def cohort_folds(wildcards):
@@ -103,16 +143,22 @@ def needed_channels(wildcards):
     return [channel for channel in ("t1", "t1ce", "t2", "flair") if channel in used]
 
 
+def split_block(wildcards):
+    """Return how a cohort is divided."""
+    spec = STUDY.cohorts[wildcards.cohort]
+    keys = ("test_fraction", "test_cases", "stratify_by", "external", "seed")
+    file = expand_path(spec.split) if spec.split else None
+    return {**{key: getattr(spec, key) for key in keys}, "file": file, "folds": cohort_folds(wildcards)}
+
+
 def cohort_demands(wildcards):
     """Return what the study asks of a cohort that its cases may not be able to give."""
     pairs = [pair.split("/") for pair in failure_sets()]
-    spec = STUDY.cohorts[wildcards.cohort]
     sets = {set_name for model, set_name in pairs if STUDY.cohort_of_set(model, set_name) == wildcards.cohort}
     return {
         "source": cohort_source(wildcards.cohort),
-        "test_fraction": spec.test_fraction,
-        "seed": spec.seed,
-        "folds": cohort_folds(wildcards),
+        "split": split_block(wildcards),
+        "trained": any(wildcards.cohort in (m.cohort, *m.external) for m in STUDY.trained().values()),
         "failure_sets": sorted(sets),
         "extremes": STUDY.failure.extremes,
     }
@@ -190,9 +236,9 @@ def member_folds(wildcards):
 def given_stamp(wildcards):
     """Return a fingerprint of the masks given for a model, by path, size and time of change."""
     model = STUDY.models[wildcards.model]
-    masks = list_cases(STUDY.cohorts[model.cohort], Path(phantom_folder(model.cohort)))
     pattern = expand_path(model.predictions)
-    return source_stamp([{**case, "label": pattern.replace("{case}", case["case_id"])} for case in masks])
+    masks = [Path(pattern.replace("{case}", case.case_id)) for case in listed_cases(model.cohort)]
+    return key_of({"masks": file_stamps(masks)})
 
 
 # ---- sets

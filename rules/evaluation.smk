@@ -30,7 +30,8 @@ rule score_cases:
 
 rule summarise_scores:
     input:
-        score_tables,
+        shards=score_tables,
+        manifest=set_file("manifest.csv"),
     output:
         scores="<results>/scores/{model}/{set}.csv",
         summary="<results>/scores/{model}/{set}_summary.csv",

@@ -1,4 +1,4 @@
-# scores → the worst and the best cases → their features → what sets them apart → figures
+# scores → the worst and the best cases → their features and covariates → what sets them apart → figures
 
 
 rule select_extremes:
@@ -72,6 +72,28 @@ rule compare_extremes:
         code=code_fingerprint("compare_extremes"),
     script:
         "../scripts/compare_extremes.py"
+
+
+rule compare_covariates:
+    input:
+        scores="<results>/scores/{model}/{set}.csv",
+        extremes="<results>/failure/{model}/{set}/extremes.csv",
+        manifest=set_file("manifest.csv"),
+    output:
+        covariates="<results>/failure/{model}/{set}/covariates.csv",
+    log:
+        "<logs>/compare_covariates/{model}_{set}.log",
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        rank_by=STUDY.failure.rank_by,
+        region=STUDY.failure.region,
+        code=code_fingerprint("compare_covariates"),
+    script:
+        "../scripts/compare_covariates.py"
 
 
 rule draw_effects:

@@ -10,6 +10,7 @@ rule write_dataset_json:
     input:
         manifest=cohort_file("manifest.csv"),
         split=cohort_file("split.csv"),
+        external=external_splits,  # wrong external cases stop the study before anything is trained
     output:
         dataset=nnunet_file("raw/dataset.json"),
         splits=nnunet_file("preprocessed/splits_final.json"),

@@ -3,11 +3,17 @@
 
 rule write_report:
     input:
-        expand("<results>/cohorts/{cohort}/{table}.csv", cohort=STUDY.cohorts, table=["manifest", "verification", "split"]),
+        expand(
+            "<results>/cohorts/{cohort}/{table}.csv",
+            cohort=STUDY.cohorts,
+            table=["manifest", "verification", "comparison", "split"],
+        ),
         expand("<results>/scores/{pair}.csv", pair=model_sets()),
         expand("<results>/scores/{pair}_summary.csv", pair=model_sets()),
         expand(
-            "<results>/failure/{pair}/{table}.csv", pair=failure_sets(), table=["extremes", "radiomics", "effects", "overlays"]
+            "<results>/failure/{pair}/{table}.csv",
+            pair=failure_sets(),
+            table=["extremes", "radiomics", "effects", "covariates", "overlays"],
         ),
         expand("<results>/failure/{pair}/effects.png", pair=failure_sets()),
         [fold for model in STUDY.trained() for fold in fold_manifests(model)],

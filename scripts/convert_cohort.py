@@ -1,9 +1,13 @@
 """Find every case of a cohort, under canonical names, whatever the data set's layout.
 
-Inputs: the phantoms' truth table, for a cohort of phantoms only. Params: ``cohort`` (its configuration block), ``phantoms``
-(folder of the phantoms' images). Output: ``cases.csv``, one row a case with case_id, patient_id, the path of each channel,
-the path of the raw label and the covariates. A path stands in the table even where no file is there: ``verify_cohort`` says
-so, with every other problem.
+Inputs: the phantoms' truth table, for a cohort of phantoms; ``fetched.json``, for a data set that is fetched; else none.
+Outputs: ``cases`` (cases.csv: one row a case with case_id, patient_id, the path of each channel, the path of the raw label and
+the covariates) and ``conversion`` (conversion.csv: what is wrong so far, with the columns of verification.csv). Params:
+``cohort`` (its configuration block), ``folder`` (where its files lie), ``converted`` (folder for images that must be written
+anew), ``ledger``.
+
+A NIfTI image is used where it lies. Images in another form, or off the grid that the configuration asks for, are written once
+into ``converted``. A path stands in the table even where no file is there: ``verify_cohort`` says so, with every other problem.
 """
 
 from pathlib import Path
@@ -12,28 +16,51 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
-from glioflow.config import AnyCohort
+from glioflow.config import AnyCohort, cohort_dataset
 from glioflow.console import Console, count, run_script
+from glioflow.conversion import convert_cases
+from glioflow.covariates import add_covariates
 from glioflow.files import read_table, write_table
-from glioflow.layouts import ROLES, list_cases
+from glioflow.layouts import FoundCase, list_cohort
+from glioflow.ledger import Ledger
+from glioflow.problems import PROBLEM_COLUMNS
+from glioflow.registry import ROLES
+
+# What was planted and what came of it; the rest of the truth is measured again in the images, or says nothing of a case.
+PHANTOM_COVARIATES = (
+    *("planted", "strength", "multifocal", "has_et", "flair_contrast", "rim_contrast", "noise_sd", "tumour_radius_mm"),
+    "flair_tumour_to_brain",
+)
 
 
-def case_table(rows: list[dict[str, str]]) -> pd.DataFrame:
+def case_table(cases: list[FoundCase]) -> pd.DataFrame:
     """Return the found cases as a table: identifiers, paths, then covariates; empty cells undefined."""
+    rows = [case.row() for case in cases]
     columns = ["case_id", "patient_id", *(role for role in ROLES if any(role in row for row in rows))]
     covariates = dict.fromkeys(key for row in rows for key in row if key not in columns)
     return pd.DataFrame(rows, columns=[*columns, *covariates]).replace("", pd.NA)
 
 
 def main(snakemake: Any, console: Console) -> str:
-    """Write cases.csv."""
-    cohort = TypeAdapter(AnyCohort).validate_python(snakemake.params.cohort)
-    cases = case_table(list_cases(cohort, Path(snakemake.params.phantoms)))
-    if snakemake.input:
-        truth = read_table(snakemake.input[0])
-        cases = cases.drop(columns="patient_id").merge(truth, on="case_id")
-    write_table(snakemake.output[0], cases)
-    return f"{count(len(cases), 'case')} of the data set {cohort.dataset}"
+    """Write cases.csv and conversion.csv."""
+    params = snakemake.params
+    cohort: AnyCohort = TypeAdapter(AnyCohort).validate_python(params.cohort)
+    folder = Path(params.folder)
+    listing = list_cohort(cohort, folder)
+    found, unmatched = add_covariates(listing.cases, cohort, folder)
+    converted, wrong, written = convert_cases(
+        found, cohort, Path(params.converted), Ledger(params.ledger), snakemake.threads, console
+    )
+    cases = case_table(converted)
+    if "truth" in snakemake.input.keys():  # noqa: SIM118 - Snakemake's list of inputs
+        truth = read_table(snakemake.input.truth)
+        truth["planted"] = truth["planted"].fillna("nothing")
+        cases = cases.merge(truth[["case_id", *PHANTOM_COVARIATES]], on="case_id")
+    write_table(snakemake.output.cases, cases)
+    problems = [*listing.problems, *unmatched, *wrong]
+    write_table(snakemake.output.conversion, pd.DataFrame(problems, columns=PROBLEM_COLUMNS))
+    names = f"{count(len(cases), 'case')} of {cohort_dataset(cohort).title}"
+    return f"{names}, {written} converted now" if written else names
 
 
 if __name__ == "__main__":

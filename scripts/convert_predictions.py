@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from glioflow.config import label_schemes
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, read_table, sha256_file, write_table
-from glioflow.labels import canonical_labels, fitting_schemes, unknown_values
+from glioflow.labels import UnknownLabelsError, canonical_labels, fitting_schemes
 from glioflow.ledger import Ledger
 from glioflow.parallel import map_unordered
 from glioflow.predictions import prediction_table, set_members
+from glioflow.registry import label_schemes
 from glioflow.volumes import Volume, affine_distance_mm, read_labels, read_volume, same_geometry, write_volume
 
 
@@ -39,12 +37,14 @@ def convert_mask(item: tuple[str, str, str], target: Path, rules: Mapping[str, A
             "expected the same; if the voxels correspond by index, set on_geometry_mismatch: use_image_header"
         )
     scheme = {int(raw): int(label) for raw, label in rules["scheme"].items()}
-    if unknown := unknown_values(mask.data, scheme):
-        fitting = fitting_schemes([float(value) for value in np.unique(mask.data)], label_schemes())
+    try:
+        labels, _ = canonical_labels(mask.data, scheme)
+    except UnknownLabelsError as error:
+        fitting = fitting_schemes(error.values, label_schemes())
         would = f"; {count(len(fitting), 'scheme')} would fit: {', '.join(fitting)}" if fitting else ""
-        values = ", ".join(f"{value:g}" for value in unknown[:10])
+        values = ", ".join(f"{value:g}" for value in error.unknown[:10])
         return f"{case}, {path}: found the values {values}; expected those of the scheme {rules['scheme_name']!r}{would}"
-    write_volume(target / f"{case}.nii.gz", Volume(canonical_labels(mask.data, scheme), truth.affine))
+    write_volume(target / f"{case}.nii.gz", Volume(labels, truth.affine))
     return None
 
 

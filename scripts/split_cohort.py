@@ -1,46 +1,63 @@
-"""Let a verified cohort pass, and draw its train/test split and folds.
+"""Let a verified cohort pass, and divide it into training and test cases and folds.
 
-Inputs: ``manifest.csv``, ``verification.csv``. Params: ``test_fraction``, ``seed``, ``folds`` (each number of folds that a
-model of this cohort uses). Output: ``split.csv``. A cohort with an error in its verification table stops here, before
-anything is trained, with every problem listed.
+Inputs: ``manifest`` (manifest.csv), ``verification`` (verification.csv), ``comparison`` (comparison.csv: problems with the
+cohorts that it is predicted from). Params: ``split`` (how to divide: the fields of ``glioflow.splits.SplitPlan``). Output:
+``split.csv``. A cohort with an error in either table stops here, before anything is trained, with every problem listed. A
+split that was read from a complete split.csv is written byte for byte as it was.
 """
 
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.files import read_table, write_table
-from glioflow.splits import split_cases
+from glioflow.files import read_table, replacing, write_table
+from glioflow.splits import SplitPlan, fold_column, split_cases
 
 SHOWN_PROBLEMS = 40
 
 
-def refuse_errors(verification: pd.DataFrame, cohort: str, table: str) -> None:
-    """Raise UserError listing the errors of a verification table, if it has any."""
-    errors = verification[verification["severity"] == "error"]
+def refuse_errors(problems: Mapping[str, pd.DataFrame], cohort: str) -> None:
+    """Raise UserError listing the errors of the tables of problems (by path), if there are any."""
+    errors = pd.concat([table[table["severity"] == "error"] for table in problems.values()])
     if errors.empty:
         return
     cases = errors["case_id"].dropna().nunique()
     lines = [f"  - {message}" for message in errors["message"].head(SHOWN_PROBLEMS)]
     if len(errors) > SHOWN_PROBLEMS:
         lines.append(f"  … and {len(errors) - SHOWN_PROBLEMS} more")
-    head = f"the cohort {cohort!r} has {count(len(errors), 'problem')} in {count(cases, 'case')}; nothing was trained"
-    raise UserError("\n".join([head, *lines, f"The whole table: {table}"]))
+    where = f" in {count(cases, 'case')}" if cases else ""
+    head = f"the cohort {cohort!r} has {count(len(errors), 'problem')}{where}; nothing was trained"
+    tables = " and ".join(path for path, table in problems.items() if (table["severity"] == "error").any())
+    raise UserError("\n".join([head, *lines, f"The whole table: {tables}"]))
+
+
+def is_complete(path: str | None, folds: list[int]) -> bool:
+    """Tell whether a split file is a split.csv that has everything the study needs."""
+    if path is None or path.endswith(".json"):
+        return False
+    columns = read_table(path).columns
+    return {"case_id", "patient_id", "set", *map(fold_column, folds)} <= set(columns)
 
 
 def main(snakemake: Any, console: Console) -> str:
     """Write split.csv, or stop with every problem of the cohort."""
-    params = snakemake.params
-    refuse_errors(read_table(snakemake.input.verification), snakemake.wildcards.cohort, snakemake.input.verification)
-    manifest = read_table(snakemake.input.manifest)
-    split = split_cases(manifest, params.test_fraction, params.seed, params.folds)
-    write_table(snakemake.output[0], split)
+    tables = {path: read_table(path) for path in (snakemake.input.verification, snakemake.input.comparison)}
+    refuse_errors(tables, snakemake.wildcards.cohort)
+    plan = SplitPlan(**dict(snakemake.params.split))
+    split = split_cases(read_table(snakemake.input.manifest), plan)
+    if plan.file and is_complete(plan.file, list(plan.folds)):
+        with replacing(snakemake.output[0]) as temporary:
+            shutil.copyfile(Path(plan.file), temporary)
+    else:
+        write_table(snakemake.output[0], split)
     sizes = split["set"].value_counts()
-    return (
-        f"{count(int(sizes.get('train', 0)), 'training case')}, {count(int(sizes.get('test', 0)), 'test case')}, "
-        f"{count(split['patient_id'].nunique(), 'patient')}"
-    )
+    names = {"train": "training case", "test": "test case", "external": "external case"}
+    said = [count(int(sizes[name]), words) for name, words in names.items() if name in sizes]
+    return ", ".join([*said, count(split["patient_id"].nunique(), "patient")])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Join the shards' tables of scores into one and summarise it over the cases.
+"""Join the shards' tables of scores into one, add the covariates of the cases, and summarise it over the cases.
 
 Inputs
 ------
-the tables that ``score_cases`` wrote, one a shard
+shards : the tables that ``score_cases`` wrote, one a shard
+manifest : the cohort's manifest.csv, with the covariates behind its own columns
 
 Outputs
 -------
-scores : the shards' rows, sorted by case id; regions keep their order
+scores : the shards' rows, sorted by case id; regions keep their order. Behind them every covariate, as the manifest has it,
+    the same in each row of a case and empty where it is undefined
 summary : CSV, a row per region and metric (``SUMMARY_COLUMNS``)
 """
 
@@ -16,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import Console, count, run_script
+from glioflow.covariate_values import read_covariates
 from glioflow.files import read_table, write_table
 from glioflow.metrics import PENALTY
 
@@ -65,8 +68,8 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
 
 def main(snakemake: Any, console: Console) -> str:
     """Write the joined table and its summary."""
-    scores = join_shards([read_table(path).astype({"fold": "Int64"}) for path in snakemake.input])
-    write_table(snakemake.output.scores, scores)
+    scores = join_shards([read_table(path).astype({"fold": "Int64"}) for path in snakemake.input.shards])
+    write_table(snakemake.output.scores, scores.join(read_covariates(snakemake.input.manifest), on="case_id"))
     write_table(snakemake.output.summary, summarise(scores))
     return f"{count(scores['case_id'].nunique(), 'case')}, {count(len(scores), 'row')}"
 

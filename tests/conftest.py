@@ -33,7 +33,7 @@ def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
     return path
 
 
-def write_case(folder: Path, case: str, seed: int = 0, raw_et: int = 4, tumour: int = 3) -> Path:
+def write_case(folder: Path, case: str, seed: int = 0, raw_et: int = 4, tumour: int = 4) -> Path:
     """Write a BraTS-2021-like case of 10×12×8 voxels: four channels, and a tumour of ``tumour``³ voxels with an ET voxel."""
     rng = np.random.default_rng([seed, *case.encode()])
     for channel in ("t1", "t1ce", "t2", "flair"):
@@ -50,5 +50,5 @@ def brats_folder(tmp_path: Path) -> Path:
     """A folder of six BraTS-2021-like cases with tumours of different size."""
     folder = tmp_path / "brats"
     for number in range(6):
-        write_case(folder, f"BraTS2021_{number:05d}", tumour=2 + number % 4)
+        write_case(folder, f"BraTS2021_{number:05d}", tumour=4 + number % 4)
     return folder

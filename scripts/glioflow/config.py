@@ -6,20 +6,20 @@
 import os
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "config"
+from glioflow.registry import Channel, Dataset, Patterns, Role, datasets
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders and nnU-Net data set names
 TRAINED_SETS = ("cv", "test")
 RESERVED_SETS = (*TRAINED_SETS, "given")
+OWN_LAYOUTS = ("folders", "table", "bids")  # data sets of the user's own, which need a label scheme
+DATA_VARIABLE = "GLIOFLOW_DATA"
 
 Region = Literal["WT", "TC", "ET", "ED", "NCR", "RC"]
-Channel = Literal["t1", "t1ce", "t2", "flair"]
 Metric = Literal["hausdorff", "hd95_mm", "assd_mm", "dice", "iou", "sens", "spec", "precision"]
 Name = Annotated[str, Field(pattern=NAME)]
 
@@ -30,11 +30,59 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Grid(Block):
+    """The common grid that a cohort's images are brought to. Without this block, no image is changed."""
+
+    orientation: str = Field(
+        "LPS",
+        pattern="^([LR][AP][SI]|[LR][SI][AP]|[AP][LR][SI]|[AP][SI][LR]|[SI][LR][AP]|[SI][AP][LR])$",
+        description="Where the axes of the arrays point; BraTS's is LPS. Turning axes moves voxels and interpolates nothing.",
+    )
+    spacing_mm: tuple[float, float, float] | None = Field(
+        None, description="Voxel edge lengths in mm along those axes. Default: those of the reference channel."
+    )
+    reference: Channel | None = Field(
+        None, description="Channel whose grid the case's other images are brought to. Default: the first that the case has."
+    )
+
+
 class Cohort(Block):
     """What every cohort has, whatever its data set."""
 
     test_fraction: float = Field(0.0, ge=0, lt=1, description="Share of the patients held out as the `test` set.")
+    test_cases: list[str] = Field(
+        [], description="Instead of `test_fraction`: the cases (or patients) held out, by id. All cases of a patient go along."
+    )
+    split: str | None = Field(
+        None,
+        description="Instead of both: a file with the split. A `split.csv` of glioflow is taken over byte for byte; nnU-Net's "
+        "`splits_final.json` gives the folds.",
+    )
+    stratify_by: str | None = Field(
+        None, description="Covariate whose values each set and each fold gets alike, before tumour volume."
+    )
+    external: bool = Field(
+        False, description="The cohort is only predicted or scored; nothing is trained on it, no case is held out."
+    )
     seed: int = Field(0, ge=0, description="Seed of the train/test split and of the folds (and of the phantoms).")
+
+
+class RealCohort(Cohort):
+    """What a cohort of images that exist already has."""
+
+    covariates: str | None = Field(
+        None,
+        description="CSV of clinical columns, with a column case_id or patient_id; they travel to scores, failure analysis and "
+        "report, beside those that the data set brings.",
+    )
+    on_geometry_mismatch: Literal["error", "use_image_header"] = Field(
+        "error",
+        description="Where a label's header disagrees with its image: stop, or take voxels by index with the image's header.",
+    )
+    grid: Grid | None = Field(None, description="Bring the images to a common grid. Default: they stay as they are.")
+    skull_stripped: bool | None = Field(
+        None, description="Whether the images show the brain alone, which is then checked. Default: what the data set says."
+    )
 
 
 class PhantomCohort(Cohort):
@@ -50,28 +98,31 @@ class PhantomCohort(Cohort):
     spacing_mm: tuple[float, float, float] = Field((2.0, 2.0, 2.0), description="Voxel edge lengths in mm.")
 
 
-class FolderCohort(Cohort):
-    """Cases in files that follow a pattern: a data set of config/datasets.yaml, or `folders` with patterns of one's own."""
+class FolderCohort(RealCohort):
+    """Cases below a folder: a data set of config/datasets.yaml, or `folders` with patterns of one's own."""
 
     dataset: str = Field(description="A key of `config/datasets.yaml`, or `folders` with your own `files`.")
-    path: str = Field(description="Folder of the data set. `$VARIABLES` of the environment are filled in.")
-    files: dict[Channel | Literal["label"], str] | None = Field(
+    path: str | None = Field(
         None,
-        description="Where each channel and the label lie under `path`; `{case}` stands for the case's id. "
-        "Default: the data set's own layout.",
+        description="Folder of the data set. `$VARIABLES` of the environment are filled in. Without it the data set is fetched "
+        "into the folder `data`.",
+    )
+    files: dict[Role, Patterns] | None = Field(
+        None,
+        description="Where each channel and the label lie under `path`: `{case}` stands for the case's id, `**/` at the "
+        "beginning for any folders, `*` for part of a name; a list gives several places. Default: the data set's own layout.",
     )
     label_scheme: str | None = Field(None, description="A key of `config/label_schemes.yaml`. Default: the data set's own.")
     patient_id: str | None = Field(
         None,
         description="Regular expression whose first group in the case id is the patient. Default: the data set's own.",
     )
-    on_geometry_mismatch: Literal["error", "use_image_header"] = Field(
-        "error",
-        description="Where a label's header disagrees with its image: stop, or take voxels by index with the image's header.",
+    spacing_mm: tuple[float, float, float] | None = Field(
+        None, description="Voxel edge lengths in mm, for data sets whose files do not tell (`lgg_kaggle`)."
     )
 
 
-class TableCohort(Cohort):
+class TableCohort(RealCohort):
     """Any layout: a CSV with one row a case."""
 
     dataset: Literal["table"] = Field(description="`table`.")
@@ -80,19 +131,32 @@ class TableCohort(Cohort):
         "covariates. Paths are relative to the table's folder."
     )
     label_scheme: str = Field(description="A key of `config/label_schemes.yaml`.")
-    on_geometry_mismatch: Literal["error", "use_image_header"] = Field(
-        "error",
-        description="Where a label's header disagrees with its image: stop, or take voxels by index with the image's header.",
+
+
+class BidsCohort(RealCohort):
+    """A BIDS tree, raw or derivative: every subject, or every session of a subject, is a case."""
+
+    dataset: Literal["bids"] = Field(description="`bids`.")
+    path: str = Field(description="Folder with the tree's `dataset_description.json`.")
+    label_scheme: str = Field(description="A key of `config/label_schemes.yaml`.")
+    filters: dict[Role, dict[str, str]] | None = Field(
+        None,
+        description="What a file's entities must be for each role, as `{t1ce: {suffix: T1w, ce: gadolinium}}`; an "
+        "empty entity (`ce: ''`) must be absent, `'*'` present. Default: T1w without and with `ce`, T2w, FLAIR, and `dseg` for "
+        "the label.",
     )
 
 
 def _cohort_kind(value: Any) -> str:
     dataset = value.get("dataset") if isinstance(value, Mapping) else getattr(value, "dataset", None)
-    return dataset if dataset in ("phantom", "table") else "folders"
+    return dataset if dataset in ("phantom", "table", "bids") else "folders"
 
 
 AnyCohort = Annotated[
-    Annotated[PhantomCohort, Tag("phantom")] | Annotated[TableCohort, Tag("table")] | Annotated[FolderCohort, Tag("folders")],
+    Annotated[PhantomCohort, Tag("phantom")]
+    | Annotated[TableCohort, Tag("table")]
+    | Annotated[BidsCohort, Tag("bids")]
+    | Annotated[FolderCohort, Tag("folders")],
     Discriminator(_cohort_kind),
 ]
 
@@ -198,6 +262,11 @@ class Study(Block):
     """A study: one configuration file."""
 
     results: str = Field("results", description="Folder that everything is written to.")
+    data: str | None = Field(
+        None,
+        description="Folder that data sets are fetched into, shared by all studies. Default: `$GLIOFLOW_DATA`, else "
+        "`~/.cache/glioflow`.",
+    )
     cohorts: dict[Name, AnyCohort] = Field(min_length=1, description="Cohorts by name.")
     models: dict[Name, AnyModel] = Field({}, description="Models by name.")
     ensembles: dict[Name, Ensemble] = Field({}, description="Ensembles by name; they are scored like models.")
@@ -221,7 +290,7 @@ class Study(Block):
         spec = self.models[model]
         if isinstance(spec, GivenModel):
             return ["given"]
-        held_out = ["test"] if self.cohorts[spec.cohort].test_fraction > 0 else []
+        held_out = ["test"] if holds_out(self.cohorts[spec.cohort]) else []
         return ["cv", *held_out, *spec.external]
 
     def failure_sets_of(self, model: str) -> list[str]:
@@ -235,18 +304,6 @@ class Study(Block):
         return self.cohort_of(model) if set_name in RESERVED_SETS else set_name
 
 
-@cache
-def datasets() -> dict[str, dict[str, Any]]:
-    """Return the registry of data sets, config/datasets.yaml."""
-    return dict(yaml.safe_load((CONFIG_DIR / "datasets.yaml").read_text(encoding="utf-8")))
-
-
-@cache
-def label_schemes() -> dict[str, dict[int, int]]:
-    """Return the label schemes by name, config/label_schemes.yaml."""
-    return dict(yaml.safe_load((CONFIG_DIR / "label_schemes.yaml").read_text(encoding="utf-8")))
-
-
 def expand_path(path: str) -> str:
     """Return ``path`` with ``~`` and environment variables filled in. Raises ValueError where a variable is not set."""
     full = os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111 - a pattern, not a path
@@ -256,18 +313,34 @@ def expand_path(path: str) -> str:
     return full
 
 
-def cohort_layout(cohort: AnyCohort) -> dict[str, Any]:
-    """Return how a cohort's files are found: ``files`` patterns, ``patient_id`` pattern, ``label_scheme`` name."""
-    if isinstance(cohort, TableCohort):
-        return {"files": None, "patient_id": None, "label_scheme": cohort.label_scheme}
-    known = datasets().get(cohort.dataset, {})
-    layout = {key: known.get(key) for key in ("files", "patient_id", "label_scheme")}
-    if isinstance(cohort, FolderCohort):
-        layout |= {key: value for key in layout if (value := getattr(cohort, key)) is not None}
-    return {**layout, "patient_id": layout["patient_id"] or "(.+)"}
+def data_folder(key: str, data: str | None) -> Path:
+    """Return the folder that a data set is fetched into: ``<data>/<key>-<version>``."""
+    root = data or os.environ.get(DATA_VARIABLE) or "~/.cache/glioflow"
+    return Path(expand_path(root)) / f"{key}-{datasets()[key].version}"
+
+
+def holds_out(cohort: AnyCohort) -> bool:
+    """Tell whether a cohort has a ``test`` set, as far as its configuration tells: a split file is taken to have one."""
+    return cohort.test_fraction > 0 or bool(cohort.test_cases) or cohort.split is not None
+
+
+def cohort_dataset(cohort: AnyCohort) -> Dataset:
+    """Return the entry of a cohort's data set, with what the cohort says otherwise: files, scheme, patients, options."""
+    if cohort.dataset in OWN_LAYOUTS:
+        layout = "patterns" if cohort.dataset == "folders" else cohort.dataset
+        own = {"title": cohort.dataset, "version": "", "source": "", "access": "own", "licence": "", "citation": ""}
+        entry = Dataset.model_validate({**own, "layout": layout})
+    else:
+        entry = datasets()[cohort.dataset]
+    names = ("files", "label_scheme", "patient_id", "skull_stripped")
+    said = {name: value for name in names if (value := getattr(cohort, name, None)) is not None}
+    options = {name: value for name in ("filters", "spacing_mm") if (value := getattr(cohort, name, None)) is not None}
+    return entry.model_copy(update={**said, "options": {**entry.options, **options}})
 
 
 def cohort_channels(cohort: AnyCohort) -> list[str] | None:
-    """Return the channels a cohort's layout has, or None where only its table can tell."""
-    files = cohort_layout(cohort)["files"]
-    return None if files is None else [channel for channel in get_args(Channel) if channel in files]
+    """Return the channels a cohort has, or None where only its files or its table can tell."""
+    if cohort.dataset in ("table", "bids"):
+        return None
+    entry = cohort_dataset(cohort)
+    return [channel for channel in entry.channels if entry.files is None or channel in entry.files]

@@ -8,15 +8,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from glioflow.access import can_fetch, how_to_get
 from glioflow.config import (
+    OWN_LAYOUTS,
     RESERVED_SETS,
     AnyCohort,
+    BidsCohort,
     Block,
     Ensemble,
     Evaluation,
     Failure,
     FolderCohort,
     GivenModel,
+    Grid,
     PhantomCohort,
     Plans,
     Report,
@@ -24,13 +28,13 @@ from glioflow.config import (
     TableCohort,
     TrainedModel,
     cohort_channels,
-    cohort_layout,
-    datasets,
+    cohort_dataset,
+    data_folder,
     expand_path,
-    label_schemes,
 )
 from glioflow.console import UserError
 from glioflow.labels import REGIONS
+from glioflow.registry import datasets, label_schemes
 
 
 def load_study(config: Mapping[str, Any], source: str) -> Study:
@@ -74,7 +78,9 @@ def _explain(error: Any) -> str:
 _BLOCKS: dict[str, type[Block]] = {
     "phantom": PhantomCohort,
     "table": TableCohort,
+    "bids": BidsCohort,
     "folders": FolderCohort,
+    "grid": Grid,
     "trained": TrainedModel,
     "given": GivenModel,
     "plans": Plans,
@@ -101,7 +107,7 @@ def _locate(location: tuple[Any, ...]) -> tuple[list[str], type[Block]]:
 def _cross_check(study: Study) -> Iterator[str]:
     """Yield what single keys cannot tell: references between blocks, folders that must exist."""
     for name, cohort in study.cohorts.items():
-        yield from _check_cohort(f"cohorts.{name}", name, cohort)
+        yield from _check_cohort(f"cohorts.{name}", name, cohort, study.data)
     cohorts = list(study.cohorts)
     for name, model in study.models.items():
         key = f"models.{name}"
@@ -111,6 +117,8 @@ def _cross_check(study: Study) -> Iterator[str]:
             yield f"{key}.cohort: no cohort is called {model.cohort!r}; {suggestion(model.cohort, cohorts)}"
             continue
         if isinstance(model, TrainedModel):
+            if study.cohorts[model.cohort].external:
+                yield f"{key}.cohort: {model.cohort!r} is external; name it in `external` of a model trained on another cohort"
             yield from _check_trained(key, model, study)
         else:
             yield from _check_given(key, model)
@@ -127,34 +135,62 @@ def _cross_check(study: Study) -> Iterator[str]:
         )
 
 
-def _check_cohort(key: str, name: str, cohort: AnyCohort) -> Iterator[str]:
+def _check_cohort(key: str, name: str, cohort: AnyCohort, data: str | None) -> Iterator[str]:
     if name in RESERVED_SETS:
         yield f"{key}: {name!r} is the name of a prediction set; choose another name for the cohort"
+    yield from _check_split(key, cohort)
     if isinstance(cohort, PhantomCohort):
         if sum(cohort.planted.values()) > cohort.cases:
             yield f"{key}.planted: {sum(cohort.planted.values())} difficult cases do not fit into {cohort.cases} cases"
         return
+    if not _is_known(cohort.dataset):
+        known = [*datasets(), *OWN_LAYOUTS]
+        yield f"{key}.dataset: unknown data set {cohort.dataset!r}; {suggestion(cohort.dataset, known)}"
+        return
+    if cohort.covariates is not None:
+        yield from _check_path(f"{key}.covariates", cohort.covariates, "file")
     if isinstance(cohort, TableCohort):
         yield from _check_path(f"{key}.table", cohort.table, "file")
-    else:
-        known = [*datasets(), "folders", "table"]
-        if cohort.dataset not in known:
-            yield f"{key}.dataset: unknown data set {cohort.dataset!r}; {suggestion(cohort.dataset, known)}"
-            return
-        layout = cohort_layout(cohort)
+    elif cohort.path is not None:
         yield from _check_path(f"{key}.path", cohort.path, "folder")
-        for part in ("files", "label_scheme"):
-            if not layout[part]:
+    if isinstance(cohort, FolderCohort):
+        yield from _check_folders(key, cohort, data)
+    yield from _check_scheme(f"{key}.label_scheme", cohort.label_scheme)
+
+
+def _is_known(dataset: str) -> bool:
+    return dataset in datasets() or dataset in OWN_LAYOUTS
+
+
+def _check_split(key: str, cohort: AnyCohort) -> Iterator[str]:
+    """Yield what is wrong with the keys that say how a cohort is divided: at most one of them may be given."""
+    given = [name for name in ("test_fraction", "test_cases", "split", "external") if getattr(cohort, name)]
+    if len(given) > 1:
+        yield f"{key}: {' and '.join(given)} are given together; give one of them"
+    if cohort.split is not None:
+        yield from _check_path(f"{key}.split", cohort.split, "file")
+
+
+def _check_folders(key: str, cohort: FolderCohort, data: str | None) -> Iterator[str]:
+    """Yield what is wrong with the patterns of a cohort, and whether its folder is named or can be fetched."""
+    entry = cohort_dataset(cohort)
+    if cohort.dataset == "folders":
+        for part in ("path", "files", "label_scheme"):
+            if getattr(cohort, part) is None:
                 yield f"{key}.{part}: missing; a cohort of the data set 'folders' needs it"
-        for role, pattern in (layout["files"] or {}).items():
+    elif cohort.path is None:
+        folder = data_folder(cohort.dataset, data)
+        if not (folder.is_dir() and any(folder.iterdir())) and not can_fetch(entry):
+            yield f"{key}.path: missing; {how_to_get(cohort.dataset, entry, folder)}"
+    for role, patterns in (entry.files or {}).items():
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
             if "{case}" not in pattern:
                 yield f"{key}.files.{role}: {pattern!r} has no {{case}}; it must stand where the case's id stands in the path"
-        try:
-            if re.compile(layout["patient_id"]).groups < 1:
-                yield f"{key}.patient_id: {layout['patient_id']!r} has no group; put the patient's part in brackets: (.+)-\\d+"
-        except re.error as error:
-            yield f"{key}.patient_id: not a regular expression ({error})"
-    yield from _check_scheme(f"{key}.label_scheme", cohort.label_scheme)
+    try:
+        if re.compile(entry.patient_id).groups < 1:
+            yield f"{key}.patient_id: {entry.patient_id!r} has no group; put the patient's part in brackets: (.+)-\\d+"
+    except re.error as error:
+        yield f"{key}.patient_id: not a regular expression ({error})"
 
 
 def _check_scheme(key: str, scheme: str | None) -> Iterator[str]:
@@ -177,6 +213,8 @@ def _check_trained(key: str, model: TrainedModel, study: Study) -> Iterator[str]
         if cohort not in study.cohorts:
             yield f"{key}.external: no cohort is called {cohort!r}; {suggestion(cohort, list(study.cohorts))}"
             continue
+        if not _is_known(study.cohorts[cohort].dataset):
+            continue  # said already
         channels = cohort_channels(study.cohorts[cohort])
         for channel in (*model.channels, study.failure.image):
             if channels is not None and channel not in channels:

@@ -10,12 +10,15 @@ from pydantic_core import PydanticUndefined
 
 from glioflow import config
 from glioflow.files import write_json, write_text
+from glioflow.registry import CONFIG_DIR, datasets
 
 SECTIONS: dict[str, type[config.Block]] = {
     "study": config.Study,
     "phantom": config.PhantomCohort,
     "folders": config.FolderCohort,
     "table": config.TableCohort,
+    "bids": config.BidsCohort,
+    "grid": config.Grid,
     "trained": config.TrainedModel,
     "plans": config.Plans,
     "given": config.GivenModel,
@@ -78,10 +81,22 @@ def fill(page: str) -> str:
         if not re.search(pattern, page, re.DOTALL):
             raise SystemExit(f"config/README.md has no section '<!-- keys: {name} -->'")
         page = re.sub(pattern, lambda m, block=block: f"{m[1]}{table(block)}\n{m[2]}", page, flags=re.DOTALL)  # type: ignore[misc]
-    return page
+    return re.sub(
+        r"(<!-- registry -->\n).*?(<!-- end -->)", lambda m: f"{m[1]}{registry_table()}\n{m[2]}", page, flags=re.DOTALL
+    )
+
+
+def registry_table() -> str:
+    """Return the Markdown table of the registry of data sets."""
+    rows = [
+        f"| `{key}` | {entry.title} | {entry.access} | {entry.licence} | `{entry.label_scheme or 'given'}` |"
+        for key, entry in datasets().items()
+        if entry.access != "made"
+    ]
+    return "\n".join(["| key | data set | access | licence | label scheme |", "|---|---|---|---|---|", *rows])
 
 
 if __name__ == "__main__":
-    readme = config.CONFIG_DIR / "README.md"
+    readme = CONFIG_DIR / "README.md"
     write_text(readme, fill(readme.read_text(encoding="utf-8")))
-    write_json(config.CONFIG_DIR / "schema.json", config.Study.model_json_schema())
+    write_json(CONFIG_DIR / "schema.json", config.Study.model_json_schema())

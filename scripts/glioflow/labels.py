@@ -5,7 +5,7 @@ Canonical integers: 1 = NCR/NETC (necrotic or non-enhancing core), 2 = ED/SNFH (
 de Verdier et al. 2024, arXiv:2405.18368): RC belongs to neither WT nor TC.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,22 +40,40 @@ def region_mask(labels: NDArray[np.uint8], region: str) -> NDArray[np.bool_]:
     return mask
 
 
-def unknown_values(raw: NDArray[np.generic], scheme: Mapping[int, int]) -> list[float]:
-    """Return the sorted values of a raw label map that ``scheme`` does not name (0 is always background), NaN last."""
-    return [float(v) for v in np.unique(raw) if v != 0 and v not in scheme]
+class UnknownLabelsError(ValueError):
+    """A raw label map holds values that its scheme does not name: ``unknown`` are those, ``values`` all but 0; NaN last."""
+
+    def __init__(self, unknown: Sequence[float], values: Sequence[float], scheme: Mapping[int, int]) -> None:
+        super().__init__(f"values {list(unknown)} are not in the label scheme {sorted(scheme)}")
+        self.unknown = list(unknown)
+        self.values = list(values)
 
 
-def canonical_labels(raw: NDArray[np.generic], scheme: Mapping[int, int]) -> NDArray[np.uint8]:
-    """Return the canonical uint8 map of a raw label map whose values ``scheme`` (raw value to canonical) all names.
+def canonical_labels(raw: NDArray[np.generic], scheme: Mapping[int, int]) -> tuple[NDArray[np.uint8], dict[int, int]]:
+    """Return the canonical uint8 map of a raw label map, and how many voxels each canonical label of ``scheme`` has.
 
-    Raises ValueError where a value is not in the scheme: ``unknown_values`` tells which, before.
+    ``scheme`` takes raw values to canonical labels; 0 is always background. The memory order is that of ``raw``. Raises
+    ``UnknownLabelsError`` where a value is not in the scheme: none is rounded, and none becomes background.
     """
-    if unknown := unknown_values(raw, scheme):
-        raise ValueError(f"values {unknown} are not in the label scheme {sorted(scheme)}")
-    canonical = np.zeros(raw.shape, np.uint8)
+    with np.errstate(invalid="ignore"):
+        labels = raw.astype(np.uint8, order="K")
+    if raw.dtype != np.uint8 and not np.array_equal(labels, raw):
+        values = [float(value) for value in np.unique(raw) if value != 0]
+        raise UnknownLabelsError([value for value in values if value not in scheme], values, scheme)
+    flat = labels.ravel(order="K")
+    labelled = np.flatnonzero(flat != 0)  # a small part of the volume, and all that is looked at from here
+    found = flat[labelled]
+    counts = np.bincount(found, minlength=256)
+    values = [float(value) for value in np.flatnonzero(counts)]
+    if unknown := [value for value in values if value not in scheme]:
+        raise UnknownLabelsError(unknown, values, scheme)
+    table = np.zeros(256, np.uint8)
+    table[list(scheme)] = list(scheme.values())
+    flat[labelled] = table[found]
+    voxels = dict.fromkeys(scheme.values(), 0)
     for value, label in scheme.items():
-        canonical[raw == value] = label
-    return canonical
+        voxels[label] += int(counts[value])
+    return labels, voxels
 
 
 def fitting_schemes(values: list[float], schemes: Mapping[str, Mapping[int, int]]) -> list[str]:

@@ -20,14 +20,15 @@ class Ledger:
         self.path = Path(path)
         self._entries: dict[str, tuple[str, Any]] = {}
         lines = 0
-        if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    item, key, value = json.loads(line)
-                except ValueError:  # the line a killed job was writing
-                    continue
-                self._entries[item] = (key, value)
-                lines += 1
+        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+        self._torn = bool(text) and not text.endswith("\n")
+        for line in text.splitlines():
+            try:
+                item, key, value = json.loads(line)
+            except ValueError:  # the line a killed job was writing
+                continue
+            self._entries[item] = (key, value)
+            lines += 1
         if lines > 2 * len(self._entries) + 16:
             self._compact()
 
@@ -39,10 +40,11 @@ class Ledger:
     def put(self, item: str, key: str, value: Mapping[str, Any] | list[Any]) -> None:
         """Record the value of ``item`` (JSON-able) and flush it to disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self.path.exists() and self.path.stat().st_size > 0 and self.path.read_bytes()[-1:] != b"\n"
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(("\n" if torn else "") + json.dumps([item, key, value]) + "\n")
+            stream.write(("\n" if self._torn else "") + json.dumps([item, key, value]) + "\n")
+        self._torn = False
         self._entries[item] = (key, json.loads(json.dumps(value)))
 
     def _compact(self) -> None:
         write_text(self.path, "".join(json.dumps([i, k, v]) + "\n" for i, (k, v) in self._entries.items()))
+        self._torn = False

@@ -1,13 +1,38 @@
-"""Train/test split and folds: patients stay whole, strata follow tumour volume, and a seed decides.
+"""Train/test split and folds: drawn, listed or read from a file; patients stay whole.
 
-Both draws are made the same way: patients are sorted by tumour volume and cut into strata of neighbours, and chance works
-only within a stratum. So each set and each fold spans small and large tumours alike.
+Both draws are made the same way: patients are sorted by tumour volume (within each value of a covariate, where the split is
+stratified by one) and cut into strata of neighbours, and chance works only within a stratum. So each set and each fold spans
+small and large tumours alike.
 """
 
+import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from glioflow.console import UserError, count
+from glioflow.files import read_table
+from glioflow.problems import Problem, problem_row
+
+SETS = ("train", "test", "external")
+SHOWN_IDS = 5
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How a cohort is to be divided: the keys of its configuration, and the numbers of folds that its models use."""
+
+    test_fraction: float = 0.0
+    test_cases: Sequence[str] = ()
+    stratify_by: str | None = None
+    external: bool = False
+    seed: int = 0
+    file: str | None = None
+    folds: Sequence[int] = ()
 
 
 def fold_column(folds: int) -> str:
@@ -15,10 +40,15 @@ def fold_column(folds: int) -> str:
     return f"fold_of_{folds}"
 
 
+def fold_columns(split: pd.DataFrame) -> list[str]:
+    """Return the fold columns of a split."""
+    return [column for column in map(str, split.columns) if re.fullmatch(r"fold_of_\d+", column)]
+
+
 def draw_test_patients(patients: Sequence[str], fraction: float, seed: int) -> dict[str, int]:
     """Return patient -> stratum for the held-out patients.
 
-    ``patients`` are sorted by tumour volume. round(fraction × n) strata of neighbours are cut, at least one where
+    ``patients`` are in the order of ``rank_patients``. round(fraction × n) strata of neighbours are cut, at least one where
     ``fraction`` > 0, and one patient is drawn from each.
     """
     if fraction == 0 or len(patients) < 2:
@@ -30,7 +60,7 @@ def draw_test_patients(patients: Sequence[str], fraction: float, seed: int) -> d
 
 
 def draw_folds(patients: Sequence[str], folds: int, seed: int) -> dict[str, int]:
-    """Return patient -> fold; ``patients`` are sorted by tumour volume, and ``folds`` neighbours go to as many folds."""
+    """Return patient -> fold; of ``patients``, in the order of ``rank_patients``, ``folds`` neighbours go to as many folds."""
     rng = np.random.default_rng([seed, folds])
     drawn: dict[str, int] = {}
     for start in range(0, len(patients), folds):
@@ -39,21 +69,151 @@ def draw_folds(patients: Sequence[str], folds: int, seed: int) -> dict[str, int]
     return drawn
 
 
-def split_cases(manifest: pd.DataFrame, test_fraction: float, seed: int, folds: Sequence[int]) -> pd.DataFrame:
-    """Return split.csv: case_id, patient_id, set (train|test), stratum, and a fold column for each number in ``folds``.
+def rank_patients(manifest: pd.DataFrame, stratify_by: str | None = None) -> list[str]:
+    """Return the patients by the value of a covariate (undefined last), then mean whole-tumour volume, then id."""
+    table = manifest.assign(by=manifest[stratify_by] if stratify_by else 0)
+    patients = table.groupby("patient_id").agg(by=("by", "first"), volume=("volume_WT_ml", "mean")).reset_index()
+    numbers = pd.to_numeric(patients["by"], errors="coerce")
+    patients["by"] = numbers if numbers.notna().sum() == patients["by"].notna().sum() else patients["by"].astype("string")
+    return patients.sort_values(["by", "volume", "patient_id"])["patient_id"].astype(str).tolist()
 
-    ``manifest`` has case_id, patient_id and volume_WT_ml. The draw depends on the patients, their volumes and the seed, not
-    on the order of the rows. Raises ValueError where there are fewer training patients than folds.
+
+def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
+    """Return split.csv: case_id, patient_id, set (train, test, external), stratum, a fold column for each number of folds.
+
+    ``manifest`` has case_id, patient_id, volume_WT_ml and the covariate to stratify by. A draw depends on the patients, their
+    volumes and the seed, not on the order of the rows. A split read from a file is returned as it is, with a drawn column for
+    each number of folds that it lacks. Raises ValueError where there are fewer training patients than folds, UserError where
+    the file cannot be read; whether the split is sound tells ``check_split``.
     """
-    volumes = manifest.groupby("patient_id")["volume_WT_ml"].mean().reset_index()
-    ranked = volumes.sort_values(["volume_WT_ml", "patient_id"])["patient_id"].astype(str).tolist()
-    held_out = draw_test_patients(ranked, test_fraction, seed)
-    training = [patient for patient in ranked if patient not in held_out]
-    split = manifest[["case_id", "patient_id"]].astype(str).sort_values("case_id").reset_index(drop=True)
-    split["set"] = np.where(split["patient_id"].isin(held_out), "test", "train")
-    split["stratum"] = split["patient_id"].map(held_out).astype("Int64")
-    for number in sorted(set(folds)):
+    ranked = rank_patients(manifest, plan.stratify_by)
+    if plan.file:
+        split = read_split(plan.file, manifest)
+    else:
+        split = manifest[["case_id", "patient_id"]].astype(str).sort_values("case_id").reset_index(drop=True)
+        listed = split["case_id"].isin(plan.test_cases) | split["patient_id"].isin(plan.test_cases)
+        drawn = draw_test_patients(ranked, plan.test_fraction, plan.seed)
+        held_out = {*drawn, *split.loc[listed, "patient_id"]}
+        split["set"] = "external" if plan.external else np.where(split["patient_id"].isin(held_out), "test", "train")
+        split["stratum"] = split["patient_id"].map(drawn).astype("Int64")
+    trained = set(split.loc[split["set"] == "train", "patient_id"])
+    training = [patient for patient in ranked if patient in trained]
+    for number in sorted(set(plan.folds)):
+        if fold_column(number) in split:
+            continue
         if number > len(training):
             raise ValueError(f"{number} folds need {number} training patients; there are {len(training)}")
-        split[fold_column(number)] = split["patient_id"].map(draw_folds(training, number, seed)).astype("Int64")
+        folds = split["patient_id"].map(draw_folds(training, number, plan.seed))
+        split[fold_column(number)] = folds.where(split["set"] == "train").astype("Int64")
     return split
+
+
+def read_split(path: str, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the split that a file holds: a split.csv, or nnU-Net's splits_final.json, whose folds leave out the test cases.
+
+    Patients are the manifest's where the file names none. Raises UserError where it is neither.
+    """
+    patients = dict(zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True))
+    split = _read_json_split(path, list(patients)) if path.endswith(".json") else _read_csv_split(path)
+    if "patient_id" not in split:
+        split.insert(1, "patient_id", split["case_id"].map(patients))
+    return split
+
+
+def _read_csv_split(path: str) -> pd.DataFrame:
+    try:
+        split = read_table(path)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as a table ({error})") from None
+    if missing := [column for column in ("case_id", "set") if column not in split]:
+        raise UserError(f"{path}: has no column {', '.join(missing)}; a split has case_id, set and fold_of_<k>")
+    try:
+        return split.astype({column: "Int64" for column in [*fold_columns(split), "stratum"] if column in split})
+    except (TypeError, ValueError):
+        raise UserError(f"{path}: a fold is not a whole number; folds count from 0") from None
+
+
+def _read_json_split(path: str, case_ids: Sequence[str]) -> pd.DataFrame:
+    try:
+        folds = json.loads(Path(path).read_text(encoding="utf-8"))
+        fold_of = {case: number for number, fold in enumerate(folds) for case in fold["val"]}
+        known = {case for fold in folds for part in ("train", "val") for case in fold[part]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: is not a splits_final.json of nnU-Net: a list of {{train: [...], val: [...]}}") from None
+    split = pd.DataFrame({"case_id": sorted({*case_ids, *known})})
+    split["set"] = np.where(split["case_id"].isin(known), "train", "test")
+    split[fold_column(len(folds))] = split["case_id"].map(fold_of).astype("Int64")
+    return split
+
+
+def check_split(manifest: pd.DataFrame, plan: SplitPlan) -> list[Problem]:
+    """Return what is wrong with how a cohort is to be divided, before anything is drawn."""
+    cases, patients = set(manifest["case_id"].astype(str)), set(manifest["patient_id"].astype(str))
+    problems = []
+    if plan.stratify_by and plan.stratify_by not in manifest:
+        known = ", ".join(column for column in map(str, manifest) if "sha256" not in column)
+        found = f"no covariate {plan.stratify_by!r} to stratify by"
+        problems.append(problem_row("", "", "no_covariate", found, f"one of the manifest's columns: {known}"))
+    if unknown := sorted(set(plan.test_cases) - cases - patients):
+        found = f"test_cases that the cohort does not have: {shown(unknown)}"
+        problems.append(problem_row("", "", "unknown_test_case", found, "ids of cases or patients of this cohort"))
+    if plan.file is None:
+        return problems
+    try:
+        split = read_split(plan.file, manifest)
+    except UserError as error:
+        found = str(error).removeprefix(f"{plan.file}: ")
+        return [*problems, problem_row("", plan.file, "split_file", found, "a split of this cohort")]
+    return [*problems, *_check_rows(split, plan.file, cases), *_check_patients(split, plan.file, manifest)]
+
+
+def shown(ids: Sequence[str]) -> str:
+    """Return the first of some ids, for a message."""
+    return ", ".join(ids[:SHOWN_IDS]) + (f" and {len(ids) - SHOWN_IDS} more" if len(ids) > SHOWN_IDS else "")
+
+
+def _check_rows(split: pd.DataFrame, path: str, cases: set[str]) -> list[Problem]:
+    """Return what is wrong with the rows of a split read from a file: cases unknown, left out or twice, sets, folds."""
+    problems = []
+    ids = split["case_id"].astype(str)
+    if unknown := sorted(set(ids) - cases):
+        problems.append(
+            problem_row("", path, "split_file", f"cases that the cohort does not have: {shown(unknown)}", "its cases")
+        )
+    if left_out := sorted(cases - set(ids)):
+        found = f"no row for {count(len(left_out), 'case')} of the cohort: {shown(left_out)}"
+        problems.append(problem_row("", path, "split_file", found, "a row for each case"))
+    problems += [
+        problem_row(case, path, "split_file", "two rows for this case", "one")
+        for case in sorted(ids[ids.duplicated()].unique())
+    ]
+    if strange := sorted(set(split["set"].dropna().astype(str)) - set(SETS)):
+        problems.append(problem_row("", path, "split_file", f"sets called {shown(strange)}", f"one of {', '.join(SETS)}"))
+    training = split["set"] == "train"
+    for column in fold_columns(split):
+        folds, number = split[column], int(column.removeprefix("fold_of_"))
+        if (training & folds.isna()).any() or set(folds[training].dropna()) - set(range(number)):
+            found = f"training cases with no fold, or one not from 0 to {number - 1}, in the column {column}"
+            problems.append(problem_row("", path, "split_file", found, f"a fold from 0 to {number - 1} for each training case"))
+    return problems
+
+
+def _check_patients(split: pd.DataFrame, path: str, manifest: pd.DataFrame) -> list[Problem]:
+    """Return the patients whom a split read from a file divides between sets or folds; patients are the manifest's."""
+    known = dict(zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True))
+    table = split.assign(patient=split["case_id"].map(known))
+    problems = []
+    for column in ["set", *fold_columns(split)]:
+        parts = table.dropna(subset=[column]).groupby("patient")[column].agg(lambda values: sorted(map(str, set(values))))
+        for patient, values in zip(map(str, parts.index), parts, strict=True):
+            if len(values) < 2:
+                continue
+            where = (
+                f"in the sets {' and '.join(values)}" if column == "set" else f"in the folds {' and '.join(values)} of {column}"
+            )
+            ids = shown(sorted(table.loc[table["patient"] == patient, "case_id"]))
+            problem = "patient_in_two_sets" if column == "set" else "patient_in_two_folds"
+            found = f"the patient {patient} {where} (cases {ids})"
+            expected = "all cases of a patient on one side: the network would be tested on whom it was trained on"
+            problems.append(problem_row("", path, problem, found, expected, patient_id=patient))
+    return problems

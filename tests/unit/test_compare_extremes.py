@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 import compare_extremes
-from compare_extremes import cohens_d, effect_table, gather
+from compare_extremes import effect_table, gather
 from glioflow.console import Console, UserError
+from glioflow.effects import cohens_d
 from glioflow.files import read_table, write_table
 
 VALUES = st.lists(st.integers(-1000, 1000).map(lambda n: n / 8), min_size=2, max_size=12)

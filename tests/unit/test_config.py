@@ -3,9 +3,10 @@ import json
 import pytest
 import yaml
 
-from glioflow.config import CONFIG_DIR, Study
+from glioflow.config import Study
 from glioflow.config_checks import load_study
 from glioflow.console import UserError
+from glioflow.registry import CONFIG_DIR
 
 
 def study(text: str) -> Study:
@@ -38,8 +39,8 @@ def test_unknown_keys_are_named_with_a_suggestion_all_at_once():
 
 
 def test_a_missing_key_says_what_is_expected():
-    message = problems("cohorts: {demo: {dataset: brats2021}}")
-    assert "cohorts.demo.path: missing; expected: Folder of the data set" in message
+    message = problems("cohorts: {demo: {dataset: bids, label_scheme: canonical}}")
+    assert "cohorts.demo.path: missing; expected: Folder with the tree" in message
 
 
 def test_wrong_values_say_what_was_found():

@@ -3,7 +3,7 @@ import pytest
 from conftest import AFFINE, save
 
 from convert_predictions import convert_mask
-from glioflow.config import label_schemes
+from glioflow.registry import label_schemes
 from glioflow.volumes import read_labels
 
 RULES = {"scheme": label_schemes()["et_ncr_ed"], "scheme_name": "et_ncr_ed", "on_geometry_mismatch": "error"}
@@ -28,7 +28,10 @@ def test_a_mask_becomes_canonical_even_where_its_file_holds_floats(tmp_path, tru
 
 def test_a_value_outside_the_scheme_is_a_problem_that_names_what_would_fit(tmp_path, truth):
     problem = convert(tmp_path, truth, np.full((3, 3, 3), 4, np.uint8))
-    assert "found the values 4; expected those of the scheme 'et_ncr_ed'; 2 schemes would fit: canonical, brats2021" in problem
+    assert (
+        "found the values 4; expected those of the scheme 'et_ncr_ed'; 3 schemes would fit: canonical, brats2021, brats2024"
+        in problem
+    )
     assert not (tmp_path / "given/a.nii.gz").exists()
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import AFFINE, save
 
-from glioflow.config import label_schemes
-from glioflow.labels import REGIONS, canonical_labels, fitting_schemes, region_mask, unknown_values
+from glioflow.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes, region_mask
+from glioflow.registry import label_schemes
 from glioflow.volumes import (
     UnreadableVolumeError,
     Volume,
@@ -43,18 +43,34 @@ def test_regions_are_those_of_brats():
     ],
 )
 def test_each_scheme_brings_its_raw_values_to_canonical_ones(scheme, raw, canonical):
-    assert canonical_labels(np.array(raw, np.float32), label_schemes()[scheme]).tolist() == canonical
+    labels, voxels = canonical_labels(np.array(raw, np.float32), label_schemes()[scheme])
+    assert labels.tolist() == canonical
+    assert voxels == dict.fromkeys(canonical[1:], 1)
 
 
 def test_a_value_outside_the_scheme_is_never_background():
     raw = np.array([0.0, 3.0, 1.004, np.nan])
-    assert unknown_values(raw, label_schemes()["brats2021"])[:2] == [1.004, 3.0]
-    with pytest.raises(ValueError, match="not in the label scheme"):
+    with pytest.raises(UnknownLabelsError, match="not in the label scheme") as caught:
+        canonical_labels(raw, label_schemes()["brats2021"])
+    assert caught.value.unknown[:2] == [1.004, 3.0]
+
+
+@pytest.mark.parametrize("raw", [np.array([256, 1]), np.array([-1, 2]), np.array([3, 4], np.uint8), np.array([2.5])])
+def test_values_that_would_wrap_or_round_into_the_scheme_are_refused(raw):
+    with pytest.raises(UnknownLabelsError):
         canonical_labels(raw, label_schemes()["brats2021"])
 
 
+def test_labels_keep_the_memory_order_and_the_place_of_every_voxel():
+    raw = np.asfortranarray(np.random.default_rng(0).choice([0, 1, 2, 4], (4, 5, 6)).astype(np.int16))
+    labels, voxels = canonical_labels(raw, label_schemes()["brats2021"])
+    assert labels.flags.f_contiguous
+    assert np.array_equal(labels, np.select([raw == 4], [3], raw))
+    assert voxels == {label: int((labels == label).sum()) for label in (1, 2, 3)}
+
+
 def test_the_schemes_that_would_fit_are_named():
-    assert fitting_schemes([0, 1, 2, 4], label_schemes()) == ["canonical", "brats2021"]
+    assert fitting_schemes([0, 1, 2, 4], label_schemes()) == ["canonical", "brats2021", "brats2024"]
     assert fitting_schemes([0, 7], label_schemes()) == []
 
 

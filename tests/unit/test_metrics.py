@@ -397,8 +397,8 @@ def real_data() -> Path:
 def test_real_predictions_score_as_the_plain_formulae_say(case: str) -> None:
     root = real_data()
     # Truth and prediction correspond by index: the files' affines do not agree.
-    truth = canonical_labels(read_volume(root / "images" / case / f"{case}_seg.nii.gz").data, AFRICA_SCHEME)
-    prediction = canonical_labels(
+    truth, _ = canonical_labels(read_volume(root / "images" / case / f"{case}_seg.nii.gz").data, AFRICA_SCHEME)
+    prediction, _ = canonical_labels(
         read_volume(root / "predictions" / "nnUnet" / case / f"{case}_pred.nii.gz").data, AFRICA_SCHEME
     )
     for found in score_regions(truth, prediction, (1, 1, 1), ["WT", "TC", "ET"], DIAGONAL):

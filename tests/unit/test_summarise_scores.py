@@ -19,12 +19,16 @@ def rows(*given: Mapping[str, object]) -> pd.DataFrame:
     return pd.DataFrame([{"patient_id": "p", "label": "WT", **row} for row in given], columns=list(COLUMNS))
 
 
-def run(folder: Path, *shards: pd.DataFrame) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+def run(
+    folder: Path, *shards: pd.DataFrame, manifest: str = "case_id,patient_id,label\n"
+) -> tuple[str, pd.DataFrame, pd.DataFrame]:
     paths = [str(folder / f"shard_{number}.csv") for number in range(len(shards))]
     for path, shard in zip(paths, shards, strict=True):
         write_table(path, shard)
+    (folder / "manifest.csv").write_text(manifest)
+    given = SimpleNamespace(shards=paths, manifest=str(folder / "manifest.csv"))
     output = SimpleNamespace(scores=str(folder / "cv.csv"), summary=str(folder / "cv_summary.csv"))
-    said = summarise_scores.main(SimpleNamespace(input=paths, output=output), Console())
+    said = summarise_scores.main(SimpleNamespace(input=given, output=output), Console())
     return said, read_table(output.scores), read_table(output.summary)
 
 
@@ -122,3 +126,31 @@ def test_no_scores_at_all_is_an_empty_summary(tmp_path: Path) -> None:
     assert said == "0 cases, 0 rows"
     assert len(scores) == len(summary) == 0
     assert tuple(scores.columns) == COLUMNS
+
+
+MANIFEST = """case_id,patient_id,label,volume_WT_ml,sex,site,age_years,fold_of_origin
+b,p,b_seg.nii.gz,3.5,F,01,61.50,1
+a,q,a_seg.nii.gz,4.5,,02,NA,
+c,q,c_seg.nii.gz,5.5,M,03,70,2
+"""
+
+
+def test_the_covariates_of_a_case_stand_behind_its_scores_as_the_manifest_has_them(tmp_path: Path) -> None:
+    cases = rows(*({"case_id": case, "label": label, "dice": 0.5} for case in "ab" for label in ("WT", "TC")))
+    run(tmp_path, cases, manifest=MANIFEST)
+    header, *lines = (tmp_path / "cv.csv").read_text().splitlines()
+    assert header == ",".join([*COLUMNS, "sex", "site", "age_years", "fold_of_origin"])
+    assert header.startswith("patient_id,label,tta,hausdorff,dice,sens,spec,")
+    assert [line.split(",")[len(COLUMNS) :] for line in lines] == [["", "02", "NA", ""]] * 2 + [["F", "01", "61.50", "1"]] * 2
+
+
+def test_covariates_change_no_score_and_no_statistic(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).random(3)
+    shard = rows(*({"case_id": case, "dice": dice, "fold": 1} for case, dice in zip("abc", noise, strict=True)))
+    texts = []
+    for name, manifest in (("without", "case_id,patient_id,label\n"), ("with", MANIFEST)):
+        (tmp_path / name).mkdir()
+        run(tmp_path / name, shard, manifest=manifest)
+        lines = (tmp_path / name / "cv.csv").read_text().splitlines()
+        texts.append(([line.split(",")[: len(COLUMNS)] for line in lines], (tmp_path / name / "cv_summary.csv").read_text()))
+    assert texts[0] == texts[1]

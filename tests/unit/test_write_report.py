@@ -1,7 +1,8 @@
 """The page shows what the tables say, loads nothing, and has a sentence for whatever a study does not have."""
 
+import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,23 +13,30 @@ import pandas as pd
 import pytest
 
 import write_report
+from compare_covariates import compare_covariates
 from compare_extremes import effect_table
 from draw_effects import draw_effects
 from glioflow.config_checks import load_study
 from glioflow.console import Console, UserError
+from glioflow.covariate_values import read_covariates
 from glioflow.figures import new_figure, save_figure
 from glioflow.files import read_table, write_json, write_table
 from glioflow.metrics import NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY
-from glioflow.report import cohorts, scores
+from glioflow.problems import PROBLEM_COLUMNS
+from glioflow.registry import datasets
+from glioflow.report import problems as problem_report
+from glioflow.report import scores
+from glioflow.report.cohorts import ACCESS_WORDS, cohort_facts, parts_of, split_words
+from glioflow.report.covariates import covariate_table, probability
 from glioflow.report.figures import axis_top, sideways
-from glioflow.report.source import Pair, records
+from glioflow.report.source import Pair, Source, records
+from glioflow.report.summary import summary_section
 from glioflow.report.tables import Cell, Table, join_words, number, row_groups, significant, without_empty
 from glioflow.score_tables import read_scores
-from glioflow.splits import split_cases
+from glioflow.splits import SplitPlan, split_cases
 from score_cases import COLUMNS
 from select_extremes import rank_cases, select_extremes
 from summarise_scores import METRICS, summarise
-from verify_cohort import PROBLEM_COLUMNS
 
 CASES = [f"case_{number:02d}" for number in range(12)]
 REGIONS = ["WT", "TC", "ET"]
@@ -36,6 +44,11 @@ CONFIG: dict[str, Any] = {
     "cohorts": {"demo": {"dataset": "phantom", "cases": 12, "test_fraction": 0.25, "planted": {"low_contrast": 2}}},
     "models": {"net": {"cohort": "demo", "folds": 2, "epochs": 3, "plans": {"patch_size": [48, 48, 48]}, "tta": False}},
     "failure": {"extremes": 3},
+}
+EXTERNAL: dict[str, Any] = {
+    **CONFIG,
+    "cohorts": {**CONFIG["cohorts"], "other": {"dataset": "phantom", "cases": 12, "external": True}},
+    "models": {"net": {**CONFIG["models"]["net"], "external": ["other"]}},
 }
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -126,11 +139,15 @@ class Workspace:
         parts.loc[0, "ET"] = 0.0
         volumes = parts.assign(WT=parts.sum(axis=1), TC=parts["ET"] + parts["NCR"], RC=0.0)
         manifest = pd.DataFrame({"case_id": CASES, "patient_id": CASES, "flair": "flair.nii.gz"})
-        manifest = manifest.assign(shape="80x96x80", spacing_mm="2x2x2").join(volumes.add_prefix("volume_").add_suffix("_ml"))
+        manifest = manifest.assign(shape="80x96x80", spacing_mm="2x2x2", orientation="LPS", brain_ml=[1200.4, *[1400.6] * 11])
+        manifest = manifest.join(volumes.add_prefix("volume_").add_suffix("_ml"))
+        sites = ["01", "02", "01", None] * 3
+        manifest = manifest.assign(age_years=[40.0, 50, 60, 70] * 3, site=sites, scanner="Aera", trial_id=range(12))
         folds = sorted({model.folds for model in self.study.trained().values()})
         write_table(folder / "manifest.csv", manifest)
-        write_table(folder / "split.csv", split_cases(manifest, cohort.test_fraction, 0, folds))
-        write_table(folder / "verification.csv", pd.DataFrame(columns=PROBLEM_COLUMNS))
+        write_table(folder / "split.csv", split_cases(manifest, SplitPlan(test_fraction=cohort.test_fraction, folds=folds)))
+        for table in ("verification", "comparison"):
+            write_table(folder / f"{table}.csv", pd.DataFrame(columns=PROBLEM_COLUMNS))
         planted = ["low_contrast" if case in CASES[:2] else "" for case in CASES]
         write_table(folder / "phantom.csv", pd.DataFrame({"case_id": CASES, "planted": planted}))
 
@@ -192,11 +209,39 @@ class Workspace:
         effects = effect_table(extremes[["group", "case_id"]].join(features))
         write_table(folder / "extremes.csv", extremes)
         write_table(folder / "effects.csv", effects)
+        self.write_covariates(pair)
         save_figure(draw_effects(effects, "features"), folder / "effects.png", dpi=40)
         names = [f"overlays/{case}.png" for case in extremes["case_id"]]
         for name in names:
             save_figure(new_figure(0.2, 0.2), folder / name)
         write_table(folder / "overlays.csv", extremes.assign(picture=names, slice=40))
+
+    def write_covariates(self, pair: Mapping[str, Any]) -> None:
+        spec, folder = self.study.failure, self.root / "failure" / pair["model"] / pair["set"]
+        scores = read_scores(self.root / "scores" / pair["model"] / f"{pair['set']}.csv", spec.region, (spec.rank_by,))
+        covariates = read_covariates(self.root / "cohorts" / pair["cohort"] / "manifest.csv")
+        metric = scores.set_index("case_id")[spec.rank_by]
+        extremes = read_table(folder / "extremes.csv")
+        write_table(folder / "covariates.csv", compare_covariates(covariates, metric, extremes))
+
+    def give_covariates(self, **covariates: Mapping[str, object]) -> None:
+        """Replace the cohort's covariates by others, each a value by case."""
+        known = ["age_years", "site", "scanner", "trial_id"]
+        self.edit(
+            lambda t: t.drop(columns=[*known, *covariates], errors="ignore").assign(
+                **{name: t["case_id"].map(values) for name, values in covariates.items()}
+            ),
+            *("cohorts", "demo", "manifest.csv"),
+        )
+        for pair in self.pairs:
+            if pair["failure"]:
+                self.write_covariates(pair)
+
+    def ranked(self) -> list[str]:
+        """Return the cases of the analysed set, the worst first."""
+        spec = self.study.failure
+        source = self.root / "scores" / "net" / "cv.csv"
+        return list(rank_cases(read_scores(source, spec.region, (spec.rank_by, "dice")), spec.rank_by)["case_id"])
 
     def table(self, *parts: str) -> pd.DataFrame:
         return read_table(self.root.joinpath(*parts))
@@ -207,16 +252,21 @@ class Workspace:
     def edit(self, change: Callable[[pd.DataFrame], pd.DataFrame], *parts: str) -> None:
         write_table(self.root.joinpath(*parts), change(self.table(*parts)))
 
+    def params(self) -> dict[str, Any]:
+        return {
+            "study": self.study.model_dump(mode="json"),
+            "config_file": "config/study.yaml",
+            "results": str(self.root),
+            "pairs": self.pairs,
+            "trained": {name: model.folds for name, model in self.study.trained().items()},
+        }
+
+    def source(self) -> Source:
+        return Source(**self.params())
+
     def html(self) -> str:
         target = self.root / "report" / "index.html"
-        params = SimpleNamespace(
-            study=self.study.model_dump(mode="json"),
-            config_file="config/study.yaml",
-            results=str(self.root),
-            pairs=self.pairs,
-            trained={name: model.folds for name, model in self.study.trained().items()},
-        )
-        write_report.main(SimpleNamespace(output=[str(target)], params=params), Console())
+        write_report.main(SimpleNamespace(output=[str(target)], params=SimpleNamespace(**self.params())), Console())
         return target.read_text(encoding="utf-8")
 
     def page(self) -> Page:
@@ -371,16 +421,243 @@ def test_the_folds_show_where_training_ended(page: Page) -> None:
     assert page.table("The trained networks")[2] == ["1", "1" * 16, "fold_1/checkpoint_final.pth"]
 
 
+def problem(case: str = "case_03", severity: str = "warning", kind: str = "empty_label") -> list[str]:
+    return [case, case, f"/data/{case}_seg.nii.gz", severity, kind, "no voxel", "a tumour", "all of it"]
+
+
+def problems(*rows: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=PROBLEM_COLUMNS)
+
+
 def test_problems_of_the_cohort_are_listed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    warning = ["case_03", "case_03", "/data/case_03_seg.nii.gz", "warning", "empty_label", "no voxel", "a tumour", "all of it"]
-    problems = pd.DataFrame([warning, ["case_04", *warning[1:]]], columns=PROBLEM_COLUMNS)
-    workspace.edit(lambda _: problems, "cohorts", "demo", "verification.csv")
-    monkeypatch.setattr(cohorts, "SHOWN_PROBLEMS", 1)
+    workspace.edit(lambda _: problems(problem(), problem("case_04")), "cohorts", "demo", "verification.csv")
+    monkeypatch.setattr(problem_report, "SHOWN_PROBLEMS", 1)
     page = workspace.page()
-    assert "2 warnings in 2 cases. The first 1 are shown" in page.text
+    assert "2 warnings in 2 cases. The first 1 are listed; all are in cohorts/demo/verification.csv." in page.text
     assert page.table("Problems found in demo")[1:] == [
         ["case_03", "warning", "empty_label", "case_03_seg.nii.gz", "no voxel", "a tumour"]
     ]
+
+
+def test_each_kind_of_problem_is_a_sentence_with_its_counts_errors_first(workspace: Workspace) -> None:
+    found = problems(
+        problem(), problem(), problem("case_04"), problem(kind="near_empty_label"), problem("", "error", "too_few_cases")
+    )
+    workspace.edit(lambda _: found, "cohorts", "demo", "verification.csv")
+    page = workspace.page()
+    assert "Every file was read and checked: 1 error and 4 warnings in 2 cases." in page.text
+    assert page.table("What checking demo found")[1:] == [
+        ["too_few_cases", "There are fewer training patients than folds.", "error", "1", ""],
+        ["empty_label", "A truth mask is empty: the case shows no tumour.", "warning", "3", "2"],
+        ["near_empty_label", "A truth mask is all but empty.", "warning", "1", "1"],
+    ]
+
+
+def test_an_external_cohort_is_said_to_share_nothing_with_the_training_cohort(tmp_path: Path) -> None:
+    alone = {"alone": {"dataset": "phantom", "cases": 12}}
+    workspace = Workspace(tmp_path, {**EXTERNAL, "cohorts": {**EXTERNAL["cohorts"], **alone}})
+    sentence = "Compared with demo, which models that predict other are trained on: "
+    assert f"{sentence}no image and no patient in common, and the arrays lie alike." in workspace.page().text
+    workspace.edit(lambda _: problems(problem("case_01", "error", "leaked_image")), "cohorts", "other", "comparison.csv")
+    page = workspace.page()
+    assert f"{sentence}1 error in 1 case." in page.text
+    assert page.text.count("Compared with") == 1
+    (_, row) = page.table("What checking other found")
+    assert (row[0], *row[2:]) == ("leaked_image", "error", "1", "1")
+
+
+def reported_kinds() -> Iterator[str]:
+    """Yield every kind of problem that the code reports, where it stands there as text."""
+    place = {"problem_row": 2, "report": 1}
+    for path in (Path(write_report.__file__).parent).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                kind = node.args[place[name]] if name in place and len(node.args) > place[name] else None
+                if isinstance(kind, ast.Constant):
+                    yield str(kind.value)
+
+
+def test_every_kind_of_problem_has_its_sentence() -> None:
+    kinds = set(reported_kinds())
+    assert {"affine_mismatch", "two_files", "leaked_patient"} <= kinds
+    assert kinds - set(problem_report.PROBLEM_WORDS) == set()
+    assert problem_report.problem_words("some_news") == "Some news."
+
+
+def test_a_cohorts_facts_say_what_it_is_and_how_its_arrays_lie(page: Page) -> None:
+    words = page.text.replace("\u00a0", " ")
+    for fact in (
+        "LPS in every case",
+        "1200 to 1401 ml",
+        "made by the workflow",
+        "MIT",
+        "25 % held out; test set and folds drawn",
+    ):
+        assert fact in words
+
+
+def test_a_data_sets_facts_are_those_of_the_registry(brats_folder: Path) -> None:
+    real = {"dataset": "brats2021", "path": str(brats_folder), "external": True}
+    study = load_study({"cohorts": {"real": real}}, "study.yaml")
+    manifest = pd.DataFrame({"case_id": ["a", "b"], "orientation": ["LPS", "RAS"], "brain_ml": [1300.0, 1500.0]})
+    facts = dict(cohort_facts(study.model_dump(mode="json")["cohorts"]["real"], manifest))
+    entry = datasets()["brats2021"]
+    for term, text in (("Data set", entry.title), ("Version", entry.version), ("Source", entry.source)):
+        assert facts[term] == text
+    assert facts["Access"] == ACCESS_WORDS[entry.access]
+    assert (facts["Licence"], facts["Citation"]) == (entry.licence, entry.citation)
+    assert facts["Orientation"] == "LPS (1 case), RAS (1 case)"
+    assert facts["Brain volume"] == "1300 to 1500 ml"
+    assert facts["Split"] == "external: nothing is trained on it"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({}, "none held out; folds drawn by patient with seed 3, alike in whole-tumour volume"),
+        ({"split": "split.csv"}, "read from split.csv"),
+        (
+            {"stratify_by": "grade"},
+            "none held out; folds drawn by patient with seed 3, alike in whole-tumour volume within each grade",
+        ),
+        (
+            {"test_cases": ["a"]},
+            "test cases named in the configuration; folds drawn by patient with seed 3, alike in whole-tumour volume",
+        ),
+    ],
+)
+def test_the_way_a_cohort_is_divided_is_told(spec: dict[str, Any], words: str) -> None:
+    assert split_words({"seed": 3, "test_fraction": 0.0, **spec}) == words
+
+
+def test_an_external_cohort_is_one_part_and_said_to_be_external(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, EXTERNAL)
+    workspace.edit(lambda t: t.assign(set="external"), "cohorts", "other", "split.csv")
+    page = workspace.page()
+    assert "The cohort other has 12 cases, one a patient: external, no model is trained on them." in page.text
+    assert page.table("How other is split")[1:2] == [["all", "12", "12"]]
+    assert {row[-6] for row in page.table("Volumes of the regions in other")[1:]} == {"all cases"}
+
+
+def test_a_cohort_that_is_partly_external_has_three_parts(workspace: Workspace) -> None:
+    workspace.edit(
+        lambda t: t.assign(
+            set=["external" if case in CASES[-2:] else kind for case, kind in zip(t["case_id"], t["set"], strict=True)]
+        ),
+        *("cohorts", "demo", "split.csv"),
+    )
+    split = workspace.table("cohorts", "demo", "split.csv")
+    sizes = split["set"].value_counts()
+    page = workspace.page()
+    assert f"{sizes['train']} for training, {sizes['test']} held out and 2 external." in page.text
+    assert [row[0] for row in page.table("How demo is split")[1:5]] == ["all", "training", "held out", "external"]
+    assert page.table("Covariates of demo")[0][-2:] == ["n, external", "External"]
+
+
+def test_the_covariates_of_a_cohort_are_counted_by_part() -> None:
+    covariates = pd.DataFrame(
+        {
+            "age": ["40", "50", "61", "70", None],
+            "sex": list("FMFFM"),
+            "trial_id": list("vwxyz"),
+            "site": list("pqrst"),
+            "dose": None,
+        },
+        dtype="string",
+    )
+    table = covariate_table("demo", covariates, {"training": [True] * 3 + [False] * 2, "held out": [False] * 3 + [True] * 2})
+    assert table is not None
+    assert table.columns == ["Covariate", "Value", "n, training", "Training", "n, held out", "Held out"]
+    assert [[cell.text.replace("\u00a0", " ") for cell in row] for row in table.rows] == [
+        ["age", "median [quartiles]", "3", "50.0 [45.0, 55.5]", "1", "70.0 [70.0, 70.0]"],
+        ["sex", "F", "3", "2 (67 %)", "2", "1 (50 %)"],
+        ["sex", "M", "3", "1 (33 %)", "2", "1 (50 %)"],
+        ["trial_id", "an identifier", "3", "", "2", ""],
+        ["site", "a text that differs in every case", "3", "", "2", ""],
+        ["dose", "no case has a value", "0", "", "0", ""],
+    ]
+
+
+def test_a_part_without_any_value_has_dashes() -> None:
+    covariates = pd.DataFrame({"age": ["40", "50", "61", None], "sex": ["F", "M", "F", None]}, dtype="string")
+    table = covariate_table("demo", covariates, {"training": [True] * 3 + [False], "held out": [False] * 3 + [True]})
+    assert table is not None
+    assert [[cell.text for cell in row[-2:]] for row in table.rows] == [["0", "–"]] * 3
+
+
+def test_training_and_external_cases_are_two_parts() -> None:
+    split = pd.DataFrame({"case_id": ["a", "b", "c"], "set": ["train", "external", "train"]})
+    parts = parts_of(pd.DataFrame({"case_id": ["c", "b", "a"]}), split)
+    assert parts == {"training": [True, False, True], "external": [False, True, False]}
+
+
+def test_many_levels_are_counted_together() -> None:
+    values = [f"site {number:02}" for number in range(20) for _ in range(2)]
+    table = covariate_table("demo", pd.DataFrame({"site": values}, dtype="string"), {"all cases": [True] * 40})
+    assert table is not None
+    assert [row[1].text for row in table.rows] == [*(f"site {number:02}" for number in range(12)), "8 other values"]
+    assert table.rows[-1][3].text == "16 (40\u00a0%)"
+
+
+def test_the_covariates_of_the_extremes_are_shown_in_words(workspace: Workspace) -> None:
+    ranked = workspace.ranked()
+    ages = {case: 90 - index for index, case in enumerate(ranked)}
+    grades = {case: "HGG" if case in (*ranked[:3], ranked[-1]) else "LGG" for case in ranked}
+    workspace.give_covariates(age_years=ages, grade=grades, scanner=dict.fromkeys(CASES, "Aera"))
+    page = workspace.page()
+    header, *rows = page.table("Covariates of the worst and the best cases of net · cv")
+    assert header == ["Covariate", "Value", "Worst", "Best", "In the worst", "n worst", "n best", "Over all cases", "p", "q"]
+    shown = [[text.replace("\u00a0", " ") for text in row] for row in rows]
+    # Ages of the worst 90, 89 and 88, of the best 84, 83 and 82: six years over a standard deviation of one.
+    assert shown[0][:8] == ["age_years", "mean", "89.00", "83.00", "higher (d = 6.00)", "3", "3", "ρ = 1.00, n = 9"]
+    assert shown[0][8] == "< 0.001"
+    assert shown[1][:7] == ["grade", "is HGG", "100 %", "33 %", "more often (+67 points)", "3", "3"]
+    assert shown[2][:5] == ["is LGG", "0 %", "67 %", "less often (−67 points)", "3"]
+    assert shown[2][-2:] == ["", ""]
+    assert "Not compared: scanner (one value in every case: Aera)." in page.text
+    assert "With full precision in failure/net/cv/covariates.csv." in page.text
+
+
+def test_a_covariate_is_named_in_the_summary_only_below_a_q_of_a_twentieth(workspace: Workspace) -> None:
+    ranked = workspace.ranked()
+    ages = {case: 90 - index for index, case in enumerate(ranked)}
+    workspace.give_covariates(age_years=ages, dose={case: index % 4 for index, case in enumerate(ranked)})
+    (item,) = summary_section(workspace.source())["failures"]
+    words = item["text"].replace("\u00a0", " ")
+    assert "Over all cases the Hausdorff distance of WT rises with age_years (Spearman ρ = 1.00, q < 0.001)." in words
+    assert "dose" not in words
+    workspace.give_covariates(age_years={case: 90 - 3 * (index % 3) for index, case in enumerate(ranked)})
+    (item,) = summary_section(workspace.source())["failures"]
+    assert "age_years" not in item["text"]
+
+
+def test_chance_is_not_told_as_a_finding(page: Page) -> None:
+    words = page.text.replace("\u00a0", " ")
+    assert (
+        "Of 2 covariates tested none goes along with the Hausdorff distance of WT more than chance may do (q ≥ 0.05)." in words
+    )
+    assert "Over all cases the" not in words
+
+
+def test_a_long_table_of_covariates_is_cut_and_says_where_the_rest_is(workspace: Workspace) -> None:
+    values = {case: index for index, case in enumerate(CASES)}
+    workspace.give_covariates(**{f"marker_{number}": values for number in range(14)})
+    page = workspace.page()
+    assert len(page.table("Covariates of the worst and the best cases of net · cv")) == 1 + 12
+    assert "The first 12 of 14 rows; all are in failure/net/cv/covariates.csv." in page.text
+
+
+def test_a_cohort_without_covariates_says_so(workspace: Workspace) -> None:
+    workspace.give_covariates()
+    page = workspace.page()
+    assert "No covariates are known of this cohort." in page.text
+    assert "The cohort demo has no covariates." in page.text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.04049, "= 0.040"), (0.0002, "<\u00a00.001"), (1.0, "= 1.000"), (np.nan, "–")])
+def test_small_probabilities_are_bounds(value: float, text: str) -> None:
+    assert probability(value, "= ") == text
 
 
 def test_nothing_is_loaded_from_anywhere(html: str, page: Page) -> None:

@@ -1,22 +1,29 @@
-"""The report on a cohort: what it is, how it is split, how large the tumours are, what checking its files found."""
+"""The report on a cohort: what it is, how it is split, who its cases are, how large the tumours are, what checking found."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from glioflow.config import datasets, label_schemes
 from glioflow.console import count
 from glioflow.figures import CHANNEL_NAMES
 from glioflow.labels import REGION_NAMES, REGIONS
+from glioflow.registry import datasets, label_schemes
+from glioflow.report.covariates import covariate_table
 from glioflow.report.figures import draw_volumes
+from glioflow.report.problems import problem_section
 from glioflow.report.source import Source, embed_figure
 from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, join_words, number, number_cell, slug, together
 
-# A browser and a reader bear no more; the table's file has them all.
-SHOWN_PROBLEMS = 200
+# Set of split.csv: the name of that part of a cohort.
+PARTS = {"train": "training", "test": "held out", "external": "external"}
+ACCESS_WORDS = {
+    "open": "open, without registration",
+    "synapse": "after registration at Synapse (synapse.org)",
+    "tcia": "after registration at The Cancer Imaging Archive",
+    "made": "made by the workflow",
+}
 
 
 def cohort_section(source: Source, name: str) -> dict[str, Any]:
@@ -32,7 +39,13 @@ def cohort_section(source: Source, name: str) -> dict[str, Any]:
         "split": split_table(name, split),
         "volumes": volume_table(name, volumes, parts),
         "figure": embed_figure(draw_volumes(volumes, parts), alt) if volumes.gt(0).any(axis=None) else None,
-        "verification": verification(name, source.cohort_table(name, "verification")),
+        "covariates": covariate_table(name, source.covariates(name), parts),
+        "problems": problem_section(
+            name,
+            source.cohort_table(name, "verification"),
+            source.cohort_table(name, "comparison"),
+            source.trained_on(name),
+        ),
         "planted": planted_table(name, source.planted(name), split),
     }
 
@@ -45,32 +58,64 @@ def region_volumes(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def parts_of(manifest: pd.DataFrame, split: pd.DataFrame) -> dict[str, list[bool]]:
-    """Return a bool per row of the manifest for each part of the cohort: training and held out, or all cases."""
-    held_out = set(split.loc[split["set"] == "test", "case_id"])
-    if not held_out:
+    """Return a bool per row of the manifest for each part of the cohort: training, held out, external; or all cases."""
+    set_of = dict(zip(split["case_id"], split["set"], strict=True))
+    sets = [set_of.get(case) for case in manifest["case_id"]]
+    present = [key for key in PARTS if key in sets]
+    if len(present) < 2:
         return {"all cases": [True] * len(manifest)}
-    test = [case in held_out for case in manifest["case_id"]]
-    return {"training": [not member for member in test], "held out": test}
+    return {PARTS[key]: [member == key for member in sets] for key in present}
 
 
 def cohort_facts(spec: Mapping[str, Any], manifest: pd.DataFrame) -> list[tuple[str, str]]:
     """Return what a cohort is, as pairs of a term and its description."""
-    known = datasets().get(spec["dataset"], {})
-    origin = f"a table of cases, {spec['table']}" if spec["dataset"] == "table" else str(spec.get("path"))
-    facts = [("Data set", str(known.get("title", origin)))]
-    facts += [(term, str(known[key])) for term, key in (("Source", "source"), ("Licence", "licence")) if key in known]
+    known = datasets().get(spec["dataset"])
+    facts = [("Data set", known.title if known else own_origin(spec))]
+    if known:
+        cite = "" if spec["dataset"] == "phantom" else known.citation
+        told = (("Version", known.version), ("Source", known.source), ("Access", ACCESS_WORDS.get(known.access, known.access)))
+        facts += [(term, text) for term, text in (*told, ("Licence", known.licence), ("Citation", cite)) if text]
+    facts.append(("Split", together(split_words(spec))))
     facts.append(
         ("Channels read", join_words(words for channel, words in CHANNEL_NAMES.items() if channel in manifest) or "none")
     )
-    for term, column, unit in (("Voxels", "shape", ""), ("Spacing", "spacing_mm", " mm")):
+    for term, column, unit in (("Voxels", "shape", ""), ("Spacing", "spacing_mm", " mm"), ("Orientation", "orientation", "")):
         if column in manifest:
-            facts.append((term, most_common(manifest[column].dropna().astype(str).str.replace("x", " × "), unit)))
-    scheme = spec.get("label_scheme") or known.get("label_scheme")
+            values = manifest[column].dropna().astype(str)
+            facts.append((term, most_common(values if term == "Orientation" else values.str.replace("x", " × "), unit)))
+    if "brain_ml" in manifest and (volumes := manifest["brain_ml"].dropna().astype(float)).size:
+        given = spec.get("skull_stripped")
+        stripped = given if given is not None else bool(known and known.skull_stripped)
+        ends = " to ".join(dict.fromkeys(number(volume, 0) for volume in (volumes.min(), volumes.max())))
+        facts.append(("Brain volume" if stripped else "Volume off the background", f"{ends} ml"))
+    scheme = spec.get("label_scheme") or (known.label_scheme if known else None)
     if scheme in label_schemes():
         names = {labels[0]: region for region, labels in REGIONS.items() if len(labels) == 1}
         meaning = [f"{raw} = {names[label]}" for raw, label in label_schemes()[scheme].items()]
         facts.append(("Label scheme", together(f"{scheme}: {', '.join(meaning)}")))
     return facts
+
+
+def own_origin(spec: Mapping[str, Any]) -> str:
+    """Return where a cohort of the user's own comes from."""
+    if spec["dataset"] == "table":
+        return f"a table of cases, {spec['table']}"
+    return f"a BIDS tree, {spec['path']}" if spec["dataset"] == "bids" else str(spec.get("path"))
+
+
+def split_words(spec: Mapping[str, Any]) -> str:
+    """Return how a cohort is divided, as its configuration has it."""
+    if spec.get("external"):
+        return "external: nothing is trained on it"
+    if spec.get("split"):
+        return f"read from {spec['split']}"
+    strata = f"volume within each {spec['stratify_by']}" if spec.get("stratify_by") else "volume"
+    drawn = f"drawn by patient with seed {spec['seed']}, alike in whole-tumour {strata}"
+    if spec.get("test_cases"):
+        return f"test cases named in the configuration; folds {drawn}"
+    if spec["test_fraction"]:
+        return f"{number(100 * spec['test_fraction'], 0)} % held out; test set and folds {drawn}"
+    return f"none held out; folds {drawn}"
 
 
 def most_common(values: pd.Series, unit: str) -> str:
@@ -85,8 +130,8 @@ def most_common(values: pd.Series, unit: str) -> str:
 def split_table(name: str, split: pd.DataFrame) -> Table:
     """Return cases and patients of each part, and of each fold's validation cases."""
     parts = {"all": split}
-    if (split["set"] == "test").any():
-        parts |= {"training": split[split["set"] == "train"], "held out": split[split["set"] == "test"]}
+    present = [key for key in PARTS if (split["set"] == key).any()]
+    parts |= {PARTS[key]: split[split["set"] == key] for key in present if len(present) > 1}
     for column in (column for column in split.columns if column.startswith("fold_of_")):
         folds = int(column.removeprefix("fold_of_"))
         parts |= {f"fold {fold} of {folds} (validation)": split[split[column] == fold] for fold in range(folds)}
@@ -119,26 +164,6 @@ def volume_table(name: str, volumes: pd.DataFrame, parts: Mapping[str, Sequence[
     return Table(
         f"Volumes of the regions in {name}, over the cases that have them.", columns, rows, frozenset(range(2, 7)), headers=2
     )
-
-
-def verification(name: str, problems: pd.DataFrame) -> dict[str, Any]:
-    """Return what checking the files found: a sentence, and a table where there is a problem."""
-    if problems.empty:
-        return {"sentence": "Every file was read and checked; no problem was found.", "table": None}
-    kinds = problems["severity"].value_counts()
-    found = join_words(count(int(kinds[kind]), kind) for kind in ("error", "warning") if kind in kinds)
-    sentence = f"Every file was read and checked: {found} in {count(problems['case_id'].nunique(), 'case')}."
-    if len(problems) > SHOWN_PROBLEMS:
-        sentence += f" The first {SHOWN_PROBLEMS} are shown; all are in cohorts/{name}/verification.csv."
-    columns = ["case_id", "severity", "problem", "file", "found", "expected"]
-    rows = [
-        [Cell(Path(text).name, title=text) if column == "file" else Cell(text) for column, text in row.items()]
-        for row in problems[columns].astype("string").fillna("").head(SHOWN_PROBLEMS).to_dict("records")
-    ]
-    return {
-        "sentence": sentence,
-        "table": Table(f"Problems found in {name}.", ["Case", *map(str.capitalize, columns[1:])], rows),
-    }
 
 
 def planted_table(name: str, planted: Mapping[str, str], split: pd.DataFrame) -> Table | None:

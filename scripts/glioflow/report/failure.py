@@ -9,6 +9,7 @@ import pandas as pd
 from glioflow.figures import FEATURE_GROUP_NAMES, METRIC_NAMES, feature_title, metric_text
 from glioflow.labels import REGION_NAMES
 from glioflow.report.cohorts import planted_words
+from glioflow.report.covariates import covariate_effects, finding_sentence
 from glioflow.report.source import Pair, Source, embed, records
 from glioflow.report.tables import (
     SHORT_NAMES,
@@ -52,11 +53,15 @@ def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
         "effects": effects_table(pair, effects) if defined else None,
         "left_out": left_out if defined < len(effects) else "",
         "features": len(effects),
+        "covariates": covariate_effects(source, pair),
     }
 
 
 def failure_sentence(source: Source, pair: Pair) -> dict[str, str]:
-    """Return which features set the worst cases of a set apart, in words, and the anchor of the section that shows it."""
+    """Return what sets the worst cases of a set apart, in words, and the anchor of the section that shows it.
+
+    A covariate is named only where the metric goes along with it in all cases, at a false discovery rate below 0.05.
+    """
     extremes, effects = source.failure(pair, "extremes"), source.failure(pair, "effects")
     named = effects[effects["cohens_d"].notna()].head(NAMED_EFFECTS)
     found = [effect_words(row) for row in records(named)]
@@ -67,8 +72,9 @@ def failure_sentence(source: Source, pair: Pair) -> dict[str, str]:
         text = f"No effect size is defined: {reasons(effects)}."
     worst = extremes.iloc[0]
     text += f" The very worst is {worst['case_id']} ({worst['label']} {metric_text(worst['metric'], worst['value'])})."
-    planted = planted_sentence(extremes, source.planted(pair.cohort))
-    return {"name": pair.name, "anchor": slug("failure", pair.model, pair.set), "text": together(f"{text} {planted}".strip())}
+    further = [finding_sentence(source, pair), planted_sentence(extremes, source.planted(pair.cohort))]
+    words = " ".join([text, *filter(None, further)])
+    return {"name": pair.name, "anchor": slug("failure", pair.model, pair.set), "text": together(words)}
 
 
 def effect_words(effect: Mapping[str, Any]) -> str:

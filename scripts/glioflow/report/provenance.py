@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from glioflow.config import datasets
+from glioflow.registry import datasets
 from glioflow.report.source import Source
 from glioflow.report.tables import Cell, Table
 
@@ -18,6 +18,7 @@ PYRADIOMICS = (
     "https://doi.org/10.1158/0008-5472.CAN-17-0339",
 )
 COHEN = ("Cohen's d", "Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, 2nd edition", "")
+FALSE_DISCOVERY = ("False discovery rate (q)", "Benjamini & Hochberg 1995, J R Stat Soc B 57:289–300", "")
 SNAKEMAKE = ("Snakemake", "Mölder et al. 2021, F1000Research 10:33", "https://doi.org/10.12688/f1000research.29032.2")
 
 
@@ -63,10 +64,10 @@ def checkpoint_table(source: Source) -> Table | None:
 def citations(source: Source) -> list[dict[str, str]]:
     """Return what a paper that uses this report should cite: the software and the data sets that were used."""
     analysed = any(pair.failure for pair in source.pairs)
-    software = [*([NNUNET] if source.trained else []), *([PYRADIOMICS, COHEN] if analysed else []), SNAKEMAKE]
+    tested = any(source.covariate_effects(pair)["q"].notna().any() for pair in source.pairs if pair.failure)
+    software = [*([NNUNET] if source.trained else []), *([PYRADIOMICS, COHEN] if analysed else [])]
+    software += [*([FALSE_DISCOVERY] if tested else []), SNAKEMAKE]
     # The phantoms are this workflow's own.
     used = {spec["dataset"] for spec in source.study["cohorts"].values()} - {"phantom"}
-    data = [
-        (known["title"], known["citation"], "") for name, known in datasets().items() if name in used and "citation" in known
-    ]
+    data = [(known.title, known.citation, "") for name, known in datasets().items() if name in used and known.citation]
     return [{"what": what, "text": text, "link": link} for what, text, link in (*software, *data)]

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from glioflow.console import UserError, count
+from glioflow.covariate_values import read_covariates
 from glioflow.figures import CHANNEL_NAMES, save_figure
 from glioflow.files import read_json, read_table
 from glioflow.report.tables import day, join_words
@@ -87,14 +88,27 @@ class Source:
         """Return the table at a path below the results folder, read once. Raises UserError where it is missing."""
         path = self.root.joinpath(*parts)
         if path not in self._tables:
-            if not path.exists():
-                raise UserError(f"{path} is missing, and the report needs it; run the workflow again, it will make it")
-            self._tables[path] = read_table(path)
+            self._tables[path] = read_table(self.existing(path))
         return self._tables[path]
 
+    def existing(self, path: Path) -> Path:
+        """Return ``path``. Raises UserError where there is no such file."""
+        if not path.exists():
+            raise UserError(f"{path} is missing, and the report needs it; run the workflow again, it will make it")
+        return path
+
     def cohort_table(self, cohort: str, name: str) -> pd.DataFrame:
-        """Return a table of a cohort: ``manifest``, ``split``, ``verification``, ``phantom``."""
+        """Return a table of a cohort: ``manifest``, ``split``, ``verification``, ``comparison``, ``phantom``."""
         return self.table("cohorts", cohort, f"{name}.csv")
+
+    def covariates(self, cohort: str) -> pd.DataFrame:
+        """Return the covariates of a cohort as text, a row a case, in the order of the manifest."""
+        return read_covariates(self.existing(self.root / "cohorts" / cohort / "manifest.csv"))
+
+    def trained_on(self, cohort: str) -> list[str]:
+        """Return the other cohorts on which models that predict this one are trained."""
+        models = self.study["models"].values()
+        return sorted({model["cohort"] for model in models if cohort in model.get("external", [])} - {cohort})
 
     def scores(self, pair: Pair) -> pd.DataFrame:
         """Return the score table of a set."""
@@ -108,6 +122,12 @@ class Source:
     def failure(self, pair: Pair, name: str) -> pd.DataFrame:
         """Return a table of a set's failure analysis: ``extremes``, ``effects``, ``overlays``."""
         return self.table("failure", pair.model, pair.set, f"{name}.csv")
+
+    def covariate_effects(self, pair: Pair) -> pd.DataFrame:
+        """Return the table of a set's covariates; names and levels are text, as 01 is."""
+        path = self.existing(self.root / "failure" / pair.model / pair.set / "covariates.csv")
+        text = dict.fromkeys(("covariate", "kind", "level", "effect_name", "note"), "string")
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
 
     def curves(self, model: str, fold: int) -> pd.DataFrame:
         """Return the curves of a trained fold."""

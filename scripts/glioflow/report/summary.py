@@ -6,7 +6,7 @@ from typing import Any
 from glioflow.console import count
 from glioflow.report.failure import failure_sentence
 from glioflow.report.source import Source
-from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, metric_decimals, number
+from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, join_words, metric_decimals, number
 
 
 def summary_section(source: Source) -> dict[str, Any]:
@@ -23,10 +23,15 @@ def cohort_sentence(source: Source, name: str) -> str:
     """Return a cohort's size in one sentence."""
     split = source.cohort_table(name, "split")
     sizes = split["set"].value_counts()
-    held_out, patients = int(sizes.get("test", 0)), split["patient_id"].nunique()
+    patients = split["patient_id"].nunique()
     of_patients = f" of {count(patients, 'patient')}" if patients != len(split) else ", one a patient"
-    parts = f": {int(sizes.get('train', 0))} for training and {held_out} held out" if held_out else ""
-    return f"The cohort {name} has {count(len(split), 'case')}{of_patients}{parts}."
+    words = {"train": "for training", "test": "held out", "external": "external"}
+    parts = [f"{sizes[key]} {text}" for key, text in words.items() if key in sizes]
+    if list(sizes.index) == ["external"]:
+        divided = ": external, no model is trained on them"
+    else:
+        divided = f": {join_words(parts)}" if len(parts) > 1 else ""
+    return f"The cohort {name} has {count(len(split), 'case')}{of_patients}{divided}."
 
 
 def headline_table(source: Source) -> Table | None:

@@ -1,0 +1,83 @@
+"""Compare a cohort with those that its predictions come from: no image and no patient may be in both, all lie one way round.
+
+Inputs: ``manifest`` (of the cohort), ``training`` (manifests of the cohorts on which models that predict it are trained).
+Output: ``comparison.csv``, with the columns of verification.csv; empty where nothing is wrong, or there is nothing to compare.
+Params: ``cohort``, ``training`` (names of those cohorts, in the order of their manifests).
+
+Images are compared by their voxels, so that a copy is found under another name, header or compression. A patient is known by
+patient_id and by every covariate whose name ends in ``_id``, such as the TCGA id that BraTS tells.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from glioflow.console import Console, count, run_script
+from glioflow.covariates import covariate_columns
+from glioflow.files import read_table, write_table
+from glioflow.problems import PROBLEM_COLUMNS, Problem, problem_row
+from glioflow.registry import CHANNELS
+
+
+def patient_names(manifest: pd.DataFrame) -> dict[str, str]:
+    """Return every name of every patient, and the case it stands at: ids of patients, and covariates that end in ``_id``."""
+    columns = ["patient_id", *(column for column in covariate_columns(manifest) if column.endswith("_id"))]
+    return {
+        str(name): case
+        for column in reversed(columns)
+        for name, case in zip(manifest[column], manifest["case_id"], strict=True)
+        if not pd.isna(name)
+    }
+
+
+def voxel_hashes(manifest: pd.DataFrame) -> dict[str, str]:
+    """Return the fingerprint of every image's voxels, and the case it belongs to."""
+    columns = [f"{channel}_voxels" for channel in CHANNELS if f"{channel}_voxels" in manifest]
+    return {
+        digest: case
+        for column in columns
+        for digest, case in zip(manifest[column], manifest["case_id"], strict=True)
+        if not pd.isna(digest)
+    }
+
+
+def compare_manifests(manifest: pd.DataFrame, cohort: str, training: pd.DataFrame, trained_on: str) -> list[Problem]:
+    """Return the leaks between a cohort and one that a model is trained on, and whether their arrays lie alike."""
+    problems = []
+    patients, images = patient_names(training), voxel_hashes(training)
+    twins = {case: images[digest] for digest, case in voxel_hashes(manifest).items() if digest in images}
+    for case, other in twins.items():
+        found = (
+            f"an image of the case {other} of the cohort {trained_on!r}, on which a model is trained that predicts {cohort!r}"
+        )
+        problems.append(problem_row(case, "", "leaked_image", found, "cases that the model has not seen; leave it out of one"))
+    for name, case in patient_names(manifest).items():
+        if name in patients and case not in twins:
+            found = f"the patient {name}, who is in the cohort {trained_on!r} as well (case {patients[name]})"
+            problems.append(
+                problem_row(case, "", "leaked_patient", found, "patients whom the model has not seen; leave them out of one")
+            )
+    here, there = (sorted(set(table["orientation"].dropna())) for table in (manifest, training))
+    if len(here) == len(there) == 1 and here != there:
+        found = f"images oriented {here[0]}; a model that predicts them is trained on {trained_on!r}, oriented {there[0]}"
+        expected = f"one orientation: give {cohort!r} the key grid: {{orientation: {there[0]}}}"
+        problems.append(problem_row("", "", "orientation", found, expected))
+    return problems
+
+
+def main(snakemake: Any, console: Console) -> str:
+    """Write comparison.csv."""
+    manifest = read_table(snakemake.input.manifest)
+    names = list(snakemake.params.training)
+    problems = [
+        problem
+        for name, path in zip(names, snakemake.input.training, strict=True)
+        for problem in compare_manifests(manifest, snakemake.params.cohort, read_table(path), name)
+    ]
+    write_table(snakemake.output[0], pd.DataFrame(problems, columns=PROBLEM_COLUMNS))
+    against = f"compared with {', '.join(names)}" if names else "predicted from no other cohort"
+    return f"{against}, {count(len(problems), 'problem') if problems else 'no problem'}"
+
+
+if __name__ == "__main__":
+    run_script(main, globals()["snakemake"])

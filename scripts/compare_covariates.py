@@ -1,0 +1,172 @@
+"""Compare the clinical covariates of the worst and the best cases, and test in all cases whether the metric goes with them.
+
+Inputs:  ``scores`` (the set's score table), ``extremes`` (extremes.csv), ``manifest`` (manifest.csv, with the covariates).
+Outputs: ``covariates`` (covariates.csv, ``COLUMNS``): a row for each numeric covariate and for each level of a categorical
+         one, the covariate with the largest effect first.
+Params:  ``rank_by`` (the metric that the extremes were chosen by), ``region``.
+
+``worst`` and ``best`` are the mean of a number, or the share of the cases with a level. ``effect`` is Cohen's d of a number
+(``glioflow.effects``), the difference of the shares, worst minus best, of a level. ``n`` counts the cases of the set with a
+value and a metric, ``n_level`` those with the level, ``n_worst`` and ``n_best`` the extremes with a value.
+
+The tests are over all these ``n`` cases: Spearman's rho of covariate and metric (scipy.stats.spearmanr, p two-sided by
+Student's t), and for a category the Kruskal-Wallis H of the metric across its levels (scipy.stats.kruskal, p by chi-squared),
+on the first row of the covariate. Both approximations are too sure of themselves in small samples, so below
+``FEWEST_FOR_APPROXIMATION`` cases p is that of a permutation test of the same statistic (scipy.stats.permutation_test): exact
+where there are at most ``RESAMPLES`` permutations, else from as many drawn with a seed. p is uncorrected; q is corrected for
+the number of covariates tested (Benjamini & Hochberg 1995, J R Stat Soc B 57:289-300; scipy.stats.false_discovery_control).
+
+Numbers with fewer than three distinct values are categories (codes 0 and 1). Codes with more values, such as 1 to 4 for a
+grade, look like numbers and are treated as such. Identifiers (``*_id``), texts that no two cases share and covariates with one
+value have a row with a note.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control, kruskal, permutation_test, rankdata, spearmanr
+
+from glioflow.console import Console, count, run_script
+from glioflow.covariate_values import all_different, is_identifier, read_covariates, typed_covariate
+from glioflow.effects import cohens_d
+from glioflow.files import read_table, write_table
+from glioflow.score_tables import read_scores
+
+COLUMNS = (
+    *("covariate", "kind", "level", "n", "n_level", "n_worst", "n_best", "worst", "best", "effect", "effect_name"),
+    *("spearman_rho", "kruskal_h", "p", "q", "note"),
+)
+COHENS_D, RISK_DIFFERENCE = "Cohen's d", "risk difference"
+FEWEST_FOR_APPROXIMATION = 20
+FEWEST_TESTED = 3
+RESAMPLES = 9999
+
+Floats = NDArray[np.float64]
+Row = dict[str, Any]
+
+
+def correlate(values: Floats, metric: Floats) -> tuple[float, float]:
+    """Return Spearman's rho of a number with the metric, and its two-sided p. Neither may be constant."""
+    rho, p = map(float, spearmanr(values, metric))
+    if len(values) < FEWEST_FOR_APPROXIMATION:
+        fixed = rankdata(metric) - (len(metric) + 1) / 2
+        # With the ranks of the metric held, rho is proportional to this sum.
+        p = _permutation_p([rankdata(values)], lambda ranks, axis: np.abs(np.sum(ranks * fixed, axis=axis)), "pairings")
+    return rho, p
+
+
+def compare_levels(metric: pd.Series, levels: pd.Series) -> tuple[float, float]:
+    """Return the Kruskal-Wallis H of the metric across at least two levels, and its p. The metric may not be constant."""
+    h, p = map(float, kruskal(*(group for _, group in metric.groupby(levels))))
+    if len(metric) < FEWEST_FOR_APPROXIMATION:
+        groups = [group.to_numpy() for _, group in metric.rank().groupby(levels)]
+        # H is this sum but for a factor and a term that no permutation changes.
+        p = _permutation_p(
+            groups, lambda *ranks, axis: sum(np.sum(r, axis=axis) ** 2 / r.shape[axis] for r in ranks), "independent"
+        )
+    return h, p
+
+
+def _permutation_p(data: list[Any], statistic: Any, kind: str) -> float:
+    rng = np.random.default_rng(0)
+    found = permutation_test(
+        data, statistic, permutation_type=kind, vectorized=True, n_resamples=RESAMPLES, alternative="greater", rng=rng
+    )
+    return float(found.pvalue)
+
+
+def untested(metric: pd.Series) -> str:
+    """Return why cases with these metrics cannot be tested; nothing where they can."""
+    if len(metric) < FEWEST_TESTED:
+        return f"fewer than {FEWEST_TESTED} cases to test"
+    return "the metric is the same in every case" if metric.nunique() == 1 else ""
+
+
+def why_not(name: str, kind: Any, whole: pd.Series, values: pd.Series) -> str:
+    """Return why a covariate is not compared; nothing where it is. ``whole``: of the cohort; ``values``: the set's, defined."""
+    if is_identifier(name):
+        return "an identifier"
+    if all_different(kind, whole):
+        return "a text that differs in every case"
+    if values.empty:
+        return "no case of the set has a value"
+    return f"one value in every case: {values.iloc[0]}" if values.nunique() == 1 else ""
+
+
+def compare_number(values: pd.Series, metric: pd.Series, groups: dict[str, list[str]]) -> list[Row]:
+    """Return the row of a numeric covariate. ``values`` and ``metric``: by case; ``groups``: worst and best to case ids."""
+    effect = cohens_d(values.reindex(groups["worst"]), values.reindex(groups["best"]), "covariate")
+    row: Row = {"n_worst": effect.n_worst, "n_best": effect.n_best, "worst": effect.mean_worst, "best": effect.mean_best}
+    row |= {"effect": effect.cohens_d, "effect_name": COHENS_D}
+    notes = [effect.note, untested(metric)]
+    if not notes[1]:
+        row["spearman_rho"], row["p"] = correlate(values.to_numpy(float), metric.to_numpy(float))
+    return [{**row, "note": "; ".join(filter(None, notes))}]
+
+
+def compare_category(values: pd.Series, metric: pd.Series, groups: dict[str, list[str]]) -> list[Row]:
+    """Return the rows of a categorical covariate, the level with the largest effect first; the test stands in the first row."""
+    worst, best = (values.reindex(groups[group]).dropna() for group in ("worst", "best"))
+    empty = " and ".join(name for name, group in (("worst", worst), ("best", best)) if group.empty)
+    note = f"none of the {empty} cases has a value" if empty else ""
+    rows: list[Row] = []
+    for level, number in values.value_counts().sort_index().items():
+        shares = [float((group == level).mean()) if len(group) else np.nan for group in (worst, best)]
+        row: Row = {"level": level, "n_level": number, "n_worst": len(worst), "n_best": len(best)}
+        row |= {"worst": shares[0], "best": shares[1], "effect": shares[0] - shares[1], "effect_name": RISK_DIFFERENCE}
+        rows.append({**row, "note": note})
+    rows.sort(key=lambda row: 0.0 if np.isnan(row["effect"]) else -abs(row["effect"]))
+    if reason := untested(metric):
+        rows[0]["note"] = "; ".join(filter(None, [note, reason]))
+    else:
+        rows[0]["kruskal_h"], rows[0]["p"] = compare_levels(metric, values)
+    return rows
+
+
+def compare_covariates(covariates: pd.DataFrame, metric: pd.Series, extremes: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of covariates.csv.
+
+    ``covariates``: text by case_id, of the whole cohort; ``metric``: by case_id, of the set; ``extremes``: group, case_id.
+    """
+    ranked = metric[np.isfinite(metric)]
+    groups = {str(name): list(cases) for name, cases in extremes.groupby("group")["case_id"]}
+    blocks: list[list[Row]] = []
+    for name in map(str, covariates.columns):
+        kind, whole = typed_covariate(covariates[name])
+        values = whole.reindex(ranked.index).dropna()
+        named = {"covariate": name, "kind": kind, "n": len(values)}
+        if reason := why_not(name, kind, whole, values):
+            blocks.append([{**named, "note": reason}])
+            continue
+        compare = compare_number if kind == "number" else compare_category
+        blocks.append([{**named, **row} for row in compare(values, ranked[values.index], groups)])
+    table = pd.DataFrame([row for block in sorted(blocks, key=_order) for row in block], columns=list(COLUMNS))
+    tested = table["p"].notna()
+    if tested.any():
+        table.loc[tested, "q"] = false_discovery_control(table.loc[tested, "p"].astype(float))
+    counts = dict.fromkeys(("n", "n_level", "n_worst", "n_best"), "Int64")
+    return table.astype(counts)
+
+
+def _order(block: list[Row]) -> tuple[bool, float, str]:
+    effects = [abs(row["effect"]) for row in block if not np.isnan(row.get("effect", np.nan))]
+    return (not effects, -max(effects, default=0.0), block[0]["covariate"])
+
+
+def main(snakemake: Any, console: Console) -> str:
+    """Write ``covariates.csv``."""
+    source, metric = snakemake.input, snakemake.params.rank_by
+    scores = read_scores(source.scores, snakemake.params.region, (metric,)).set_index("case_id")[metric]
+    table = compare_covariates(read_covariates(source.manifest), scores, read_table(source.extremes))
+    write_table(snakemake.output.covariates, table)
+    names, tested = table["covariate"].nunique(), table.dropna(subset=["q"])
+    if tested.empty:
+        return f"{count(names, 'covariate')}, none tested"
+    first = tested.sort_values("q", kind="stable").iloc[0]
+    return f"{count(names, 'covariate')}, {len(tested)} tested, the smallest q {first['q']:.3g} ({first['covariate']})"
+
+
+if __name__ == "__main__":
+    run_script(main, globals()["snakemake"])

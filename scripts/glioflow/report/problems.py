@@ -1,0 +1,140 @@
+"""The report on what checking a cohort found: each kind of problem as a sentence, then every problem."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from glioflow.console import count
+from glioflow.report.tables import Cell, Table, count_cell, join_words
+
+# A browser and a reader bear no more; the table's file has them all.
+SHOWN_PROBLEMS = 200
+COLUMNS = ("case_id", "severity", "problem", "file", "found", "expected")
+SEVERITIES = ("error", "warning")
+
+# Problem of verification.csv or comparison.csv: what it means for the study.
+PROBLEM_WORDS = {
+    "affine": "An image's header does not tell where its voxels lie.",
+    "affine_mismatch": "Files of one case lie in different places according to their headers.",
+    "broken_link": "A link among the files leads nowhere.",
+    "case_id": "A case's id cannot be used as a file name.",
+    "channel_count": "A file holds another number of channels than its description says.",
+    "channel_order": "The order of the channels in a file cannot be told.",
+    "constant_image": "An image has the same value everywhere.",
+    "covariate_name": "A covariate has the name of one of the workflow's own columns.",
+    "duplicate_case": "Two cases have one id.",
+    "duplicate_image": "Two cases have the very same image.",
+    "empty_cohort": "The cohort has no case.",
+    "empty_label": "A truth mask is empty: the case shows no tumour.",
+    "label_outside_brain": "Part of a truth mask lies outside the brain: it may be mirrored, shifted or another case's.",
+    "leaked_image": "An image is also in a cohort that a model was trained on, so that its score would be too good.",
+    "leaked_patient": "A patient is also in a cohort that a model was trained on, so that the score would be too good.",
+    "link_loop": "A link among the files leads back to a folder above it.",
+    "missing_channel": "A channel that the study reads has no file.",
+    "missing_label": "A case has no truth mask.",
+    "missing_slices": "Slices of a volume are missing.",
+    "near_empty_label": "A truth mask is all but empty.",
+    "no_channel_order": "The description that tells the order of the channels is missing; the usual order was taken.",
+    "no_covariate": "The covariate to stratify by is unknown.",
+    "no_covariates": "Cases have no row in the table of covariates; their values are undefined.",
+    "no_images": "Segmentations without images were left out.",
+    "no_segmentation": "Images without a segmentation were left out.",
+    "non_finite_voxels": "An image has voxels that are not numbers.",
+    "not_skull_stripped": "An image shows more than a brain, in a data set whose skulls should be removed.",
+    "orientation": "Arrays lie another way round than those that they are trained or compared with.",
+    "patient_in_two_folds": "A patient's cases are divided between folds.",
+    "patient_in_two_sets": "A patient's cases are divided between training and test.",
+    "patient_under_two_ids": "One patient stands under two patient ids.",
+    "same_image": "Two channels of a case are the very same image.",
+    "shape_mismatch": "Files of one case differ in their number of voxels.",
+    "slice_kind": "A slice is not the kind of picture that it should be.",
+    "slice_size": "Slices of one case differ in size.",
+    "spacing_unknown": "The files do not tell the size of their voxels; one was assumed, and distances in mm depend on it.",
+    "split_file": "The split that was read from a file does not fit the cohort.",
+    "table_format": "A table is written in an unusual way; it was read all the same.",
+    "too_few_cases": "There are fewer training patients than folds.",
+    "too_many_extremes": "There are too few cases for so many worst and best.",
+    "two_files": "A channel or a mask has two files.",
+    "unknown_label": "A mask has values that its label scheme does not know.",
+    "unknown_test_case": "Cases to be held out are not in the cohort.",
+    "unpaired_slices": "Slices have no mask, or masks no slice.",
+    "unreadable": "A file cannot be read.",
+    "unreadable_folder": "A folder cannot be read.",
+    "unreadable_table": "A table of the data set cannot be read; its columns are left out.",
+    "wrong_extension": "A file is not what its name says.",
+}
+
+
+def problem_words(problem: str) -> str:
+    """Return a kind of problem as a sentence."""
+    return PROBLEM_WORDS.get(problem, f"{problem.replace('_', ' ').capitalize()}.")
+
+
+def problem_section(
+    name: str, verification: pd.DataFrame, comparison: pd.DataFrame, trained_on: Sequence[str]
+) -> dict[str, Any]:
+    """Return what checking a cohort found: sentences, a table of the kinds of problems and one of all (None without any).
+
+    ``trained_on``: the cohorts on which models that predict this one are trained, which ``comparison`` is about.
+    """
+    found = pd.concat([verification, comparison], ignore_index=True).astype("string").fillna("")
+    if verification.empty:
+        sentences = ["Every file was read and checked; no problem was found."]
+    else:
+        sentences = [f"Every file was read and checked: {problem_counts(verification)}."]
+    if trained_on:
+        against = f"{join_words(trained_on)}, which models that predict {name} are trained on"
+        nothing = "no image and no patient in common, and the arrays lie alike"
+        sentences.append(f"Compared with {against}: {nothing if comparison.empty else problem_counts(comparison)}.")
+    if len(found) > SHOWN_PROBLEMS:
+        files = " and ".join(
+            f"cohorts/{name}/{table}.csv"
+            for table, problems in (("verification", verification), ("comparison", comparison))
+            if len(problems)
+        )
+        sentences.append(f"The first {SHOWN_PROBLEMS} are listed; all are in {files}.")
+    return {
+        "sentence": " ".join(sentences),
+        "kinds": kinds_table(name, found) if len(found) else None,
+        "table": problem_table(name, found) if len(found) else None,
+    }
+
+
+def problem_counts(problems: pd.DataFrame) -> str:
+    """Return how many errors and warnings there are, and in how many cases."""
+    kinds = problems["severity"].value_counts()
+    found = join_words(count(int(kinds[kind]), kind) for kind in SEVERITIES if kind in kinds)
+    cases = int(problems["case_id"].replace("", pd.NA).nunique())
+    return f"{found} in {count(cases, 'case')}" if cases else found
+
+
+def kinds_table(name: str, found: pd.DataFrame) -> Table:
+    """Return how often each kind of problem was found and in how many cases: errors first, then the most frequent."""
+    kinds = found.groupby(["problem", "severity"]).agg(
+        times=("found", "size"), cases=("case_id", lambda ids: ids[ids != ""].nunique())
+    )
+    order = kinds.reset_index().sort_values(["severity", "times", "problem"], ascending=[True, False, True])
+    rows = [
+        [
+            Cell(row["problem"]),
+            Cell(problem_words(row["problem"])),
+            Cell(row["severity"]),
+            count_cell(row["times"]),
+            count_cell(row["cases"]) if row["cases"] else Cell(""),
+        ]
+        for row in order.to_dict("records")
+    ]
+    return Table(
+        f"What checking {name} found.", ["Problem", "What it means", "Severity", "Times", "Cases"], rows, frozenset({3, 4})
+    )
+
+
+def problem_table(name: str, found: pd.DataFrame) -> Table:
+    """Return one row a problem, as many as a browser bears."""
+    rows = [
+        [Cell(Path(text).name, title=text) if column == "file" else Cell(text) for column, text in row.items()]
+        for row in found[list(COLUMNS)].head(SHOWN_PROBLEMS).to_dict("records")
+    ]
+    return Table(f"Problems found in {name}.", ["Case", *map(str.capitalize, COLUMNS[1:])], rows)

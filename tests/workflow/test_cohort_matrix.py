@@ -1,0 +1,84 @@
+"""Every data set of the registry, and anyone's own, goes through convert, verify and split, and its whole study is planned.
+
+The cohorts are miniatures in each data set's documented layout; with real data at hand their voxels are cut from real volumes.
+"""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from miniatures import MAKERS, make_miniature
+from workflows import copy_checkout, planned_jobs, snakemake
+
+from glioflow.registry import datasets
+
+CHANNELS = {"lgg_kaggle": ["t1", "flair", "t1ce"]}
+REGIONS = {"lgg_kaggle": ["WT"]}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """One study with a cohort and a model for every data set, after its cohorts were converted, verified and split."""
+    root = tmp_path_factory.mktemp("matrix")
+    checkout = copy_checkout(root / "glioflow")
+    cohorts = {key: make_miniature(key, root / "data" / key) for key in MAKERS}
+    models = {
+        key: {
+            "cohort": key,
+            "folds": 2,
+            "channels": CHANNELS.get(key, ["t1", "t1ce", "t2", "flair"]),
+            "regions": REGIONS.get(key, ["WT", "TC", "ET"]),
+        }
+        for key in cohorts
+    }
+    study = {"results": str(root / "results"), "cohorts": cohorts, "models": models, "failure": {"extremes": 2}}
+    (root / "study.yaml").write_text(yaml.safe_dump(study))
+    run = snakemake(checkout, "--configfile", str(root / "study.yaml"), "--keep-going", "--quiet", "all", "--", "cohorts")
+    return root, checkout, run
+
+
+def table(root: Path, key: str, name: str) -> pd.DataFrame:
+    return pd.read_csv(root / f"results/cohorts/{key}/{name}.csv", dtype={"case_id": str, "patient_id": str})
+
+
+def test_every_data_set_that_is_not_made_here_has_a_miniature():
+    assert set(MAKERS) == {*datasets(), "bids", "table"} - {"phantom"}
+
+
+@pytest.mark.parametrize("key", MAKERS)
+def test_a_data_set_is_converted_verified_and_split(study, key):
+    root, _, run = study
+    problems = table(root, key, "verification")
+    assert problems[problems["severity"] == "error"].empty, problems["message"].tolist()
+    manifest = table(root, key, "manifest")
+    assert len(manifest) >= 4
+    assert manifest["label_sha256"].notna().all()
+    assert (manifest["volume_WT_ml"] > 0).all()
+    split = table(root, key, "split")
+    assert set(split["case_id"]) == set(manifest["case_id"])
+    assert split.groupby("patient_id")["fold_of_2"].nunique().max() == 1
+    assert "Traceback" not in run.stdout
+
+
+def test_the_whole_study_of_all_data_sets_is_planned(study):
+    root, checkout, _ = study
+    jobs = planned_jobs(snakemake(checkout, "-n", "--configfile", str(root / "study.yaml")))
+    assert not {"convert_cohort", "verify_cohort", "split_cohort"} & set(jobs)
+    assert jobs["train_fold"] == 2 * len(MAKERS)
+    assert jobs["write_report"] == 1
+
+
+def test_a_second_run_converts_and_reads_no_case_again(study):
+    root, checkout, _ = study
+    shutil.rmtree(checkout / ".snakemake")
+    again = ["brats2020", "msd_task01", "lgg_kaggle"]
+    for key in again:
+        for path in (root / "results/cohorts" / key).glob("*.csv"):
+            path.unlink()
+    targets = [str(root / f"results/cohorts/{key}/split.csv") for key in again]
+    run = snakemake(checkout, "--configfile", str(root / "study.yaml"), "--quiet", "all", "--", *targets)
+    assert run.returncode == 0, run.stdout
+    assert run.stdout.count(" 0 read") == len(again)
+    assert "converted now" not in run.stdout
