@@ -41,6 +41,12 @@ def case_table(cases: list[FoundCase]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, *covariates]).replace("", pd.NA)
 
 
+def add_truth(cases: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases of a cohort of phantoms with their patients, which only the truth knows, and what was planted."""
+    known = truth[["case_id", "patient_id", *PHANTOM_COVARIATES]].assign(planted=truth["planted"].fillna("nothing"))
+    return cases.drop(columns="patient_id").merge(known, on="case_id")
+
+
 def main(snakemake: Any, console: Console) -> str:
     """Write cases.csv and conversion.csv."""
     params = snakemake.params
@@ -53,9 +59,7 @@ def main(snakemake: Any, console: Console) -> str:
     )
     cases = case_table(converted)
     if "truth" in snakemake.input.keys():  # noqa: SIM118 - Snakemake's list of inputs
-        truth = read_table(snakemake.input.truth)
-        truth["planted"] = truth["planted"].fillna("nothing")
-        cases = cases.merge(truth[["case_id", *PHANTOM_COVARIATES]], on="case_id")
+        cases = add_truth(cases, read_table(snakemake.input.truth))
     write_table(snakemake.output.cases, cases)
     problems = [*listing.problems, *unmatched, *wrong]
     write_table(snakemake.output.conversion, pd.DataFrame(problems, columns=PROBLEM_COLUMNS))

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from workflows import copy_checkout, planned_jobs, snakemake
 
-from compare_extremes import cohens_d
+from glioflow.effects import cohens_d
 from glioflow.radiomics_features import DEFAULT_SETTINGS, extract_features
 from glioflow.volumes import read_labels, read_volume
 

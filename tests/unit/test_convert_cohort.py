@@ -2,11 +2,12 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import write_case
 from miniatures import make_miniature
 
-from convert_cohort import case_table
+from convert_cohort import PHANTOM_COVARIATES, add_truth, case_table
 from glioflow.config import FolderCohort, TableCohort
 from glioflow.console import Console, UserError
 from glioflow.conversion import convert_cases
@@ -182,3 +183,13 @@ def test_a_case_of_which_no_file_is_nifti_is_still_found(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/a_t1.mha").touch()
     assert [case.case_id for case in found(tmp_path)] == ["a"]
+
+
+def test_the_phantoms_have_the_patients_and_the_causes_of_their_truth():
+    cases = pd.DataFrame({"case_id": ["a", "b"], "patient_id": ["a", "b"], "t1": ["a.nii", "b.nii"]})
+    truth = pd.DataFrame({"case_id": ["b", "a"], "patient_id": ["p", "p"], "planted": [None, "low_contrast"], "seed": [1, 2]})
+    truth = truth.assign(**{name: 0.5 for name in PHANTOM_COVARIATES if name != "planted"})
+    table = add_truth(cases, truth)
+    assert table["patient_id"].tolist() == ["p", "p"]
+    assert table["planted"].tolist() == ["low_contrast", "nothing"]
+    assert "seed" not in table

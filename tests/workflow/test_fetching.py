@@ -68,8 +68,10 @@ def test_nothing_is_fetched_or_converted_again(fetching):
     assert planned_jobs(snakemake(checkout, "-n", "--configfile", str(root / "study.yaml"), "--", "cohorts")) == {}
     study = yaml.safe_load((root / "study.yaml").read_text())
     (root / "other.yaml").write_text(yaml.safe_dump({**study, "results": str(root / "other")}))
-    run = snakemake(checkout, "--configfile", str(root / "other.yaml"), "--", "cohorts")
+    fetched = root / "other/cohorts/msd/fetched.json"
+    run = snakemake(checkout, "--configfile", str(root / "other.yaml"), "--", str(fetched))
     assert run.returncode == 0, run.stdout
+    assert fetched.exists()
     assert len(site.hits) == before, "another study takes what is there"
 
 
