@@ -103,8 +103,7 @@ def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
             continue
         if number > len(training):
             raise ValueError(f"{number} folds need {number} training patients; there are {len(training)}")
-        folds = split["patient_id"].map(draw_folds(training, number, plan.seed))
-        split[fold_column(number)] = folds.where(split["set"] == "train").astype("Int64")
+        split[fold_column(number)] = split["patient_id"].map(draw_folds(training, number, plan.seed)).astype("Int64")
     return split
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glioflow.console import Console, UserError
 from glioflow.problems import PROBLEM_COLUMNS, problem_row
-from glioflow.splits import SplitPlan, check_split, draw_test_patients, split_cases
+from glioflow.splits import SplitPlan, check_split, draw_test_patients, rank_patients, split_cases
 from split_cohort import is_complete, main, refuse_errors
 
 
@@ -128,7 +128,13 @@ def test_each_fold_and_the_test_set_get_every_value_of_the_covariate_alike():
     assert folds["b"].tolist() == [6] * 4
 
 
-def test_numbers_are_strata_in_the_order_of_their_size():
+def test_patients_are_ranked_by_the_size_of_numbers_and_by_the_name_of_categories():
+    manifest = cohort([1] * 4)
+    assert rank_patients(manifest.assign(age=["100", "20", "9", None]), "age") == ["p2", "p1", "p0", "p3"]
+    assert rank_patients(manifest.assign(age=["100", "20", "9", "old"]), "age") == ["p0", "p1", "p2", "p3"]
+
+
+def test_numbers_are_strata_too():
     manifest = cohort([1] * 12).assign(age=["9", "10", "80"] * 4)
     split = split_cases(manifest, SplitPlan(folds=[4], stratify_by="age")).merge(manifest)
     assert (split.groupby("fold_of_4")["age"].nunique() == 3).all()

@@ -83,6 +83,14 @@ def test_the_label_hash_is_of_the_labels_not_of_the_file(case, rules):
     assert check_case(case, rules)["row"]["label_sha256"] == first
 
 
+def test_the_label_hash_changes_with_a_single_voxel(case, rules):
+    first = check_case(case, rules)["row"]["label_sha256"]
+    labels = np.asarray(nib.load(case["label"]).dataobj).copy()
+    labels[4, 4, 4] = 1
+    save(Path(case["label"]), labels)
+    assert check_case(case, rules)["row"]["label_sha256"] != first
+
+
 def test_the_label_hash_changes_with_the_place_of_the_voxels(case, rules):
     first = check_case(case, rules)["row"]["label_sha256"]
     wider = np.diag([-2.0, -1.0, 1.0, 1.0])
