@@ -34,9 +34,9 @@ rule fetch_dataset:
         "<logs>/fetch_dataset/{cohort}.log",
     benchmark:
         "<benchmarks>/fetch_dataset/{cohort}.tsv"
+    retries: 3
     conda:
         "../envs/glioflow.yaml"
-    retries: 3
     resources:
         mem_mb=2000,
         runtime=1440,
@@ -125,7 +125,8 @@ rule compare_cohorts:
         runtime=10,
     params:
         cohort=lambda w: w.cohort,
-        training=lambda w: training_cohorts(w.cohort),
+        dataset=lambda w: STUDY.cohorts[w.cohort].dataset,
+        training=lambda w: {other: STUDY.cohorts[other].dataset for other in training_cohorts(w.cohort)},
         code=code_fingerprint("compare_cohorts"),
     script:
         "../scripts/compare_cohorts.py"

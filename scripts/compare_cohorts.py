@@ -2,21 +2,25 @@
 
 Inputs: ``manifest`` (of the cohort), ``training`` (manifests of the cohorts on which models that predict it are trained).
 Output: ``comparison.csv``, with the columns of verification.csv; empty where nothing is wrong, or there is nothing to compare.
-Params: ``cohort``, ``training`` (names of those cohorts, in the order of their manifests).
+Params: ``cohort``, ``dataset`` (its data set), ``training`` (name to data set of those cohorts, in the order of their manifests).
 
 Images are compared by their voxels, so that a copy is found under another name, header or compression. A patient is known by
-patient_id and by every covariate whose name ends in ``_id``, such as the TCGA id that BraTS tells.
+patient_id and by every covariate whose name ends in ``_id``, such as the TCGA id that BraTS tells. Ids that somebody gave to
+files of their own may be alike by chance, such as 001: then it is a warning. Phantoms have no patients but by their images.
 """
 
 from typing import Any
 
 import pandas as pd
 
+from glioflow.config import OWN_LAYOUTS
 from glioflow.console import Console, count, run_script
 from glioflow.covariates import covariate_columns
 from glioflow.files import read_table, write_table
 from glioflow.problems import PROBLEM_COLUMNS, Problem, problem_row
 from glioflow.registry import CHANNELS
+
+MADE = "phantom"
 
 
 def patient_names(manifest: pd.DataFrame) -> dict[str, str]:
@@ -41,8 +45,20 @@ def voxel_hashes(manifest: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def compare_manifests(manifest: pd.DataFrame, cohort: str, training: pd.DataFrame, trained_on: str) -> list[Problem]:
-    """Return the leaks between a cohort and one that a model is trained on, and whether their arrays lie alike."""
+def id_severity(dataset: str, other: str) -> str | None:
+    """Return how much it weighs that two cohorts have an id in common; None where it says nothing."""
+    if MADE in (dataset, other):
+        return None
+    return "warning" if dataset in OWN_LAYOUTS or other in OWN_LAYOUTS else "error"
+
+
+def compare_manifests(
+    manifest: pd.DataFrame, cohort: str, training: pd.DataFrame, trained_on: str, severity: str | None
+) -> list[Problem]:
+    """Return the leaks between a cohort and one that a model is trained on, and whether their arrays lie alike.
+
+    ``severity`` is that of an id in common (``id_severity``).
+    """
     problems = []
     patients, images = patient_names(training), voxel_hashes(training)
     twins = {case: images[digest] for digest, case in voxel_hashes(manifest).items() if digest in images}
@@ -51,12 +67,11 @@ def compare_manifests(manifest: pd.DataFrame, cohort: str, training: pd.DataFram
             f"an image of the case {other} of the cohort {trained_on!r}, on which a model is trained that predicts {cohort!r}"
         )
         problems.append(problem_row(case, "", "leaked_image", found, "cases that the model has not seen; leave it out of one"))
-    for name, case in patient_names(manifest).items():
+    for name, case in patient_names(manifest).items() if severity else ():
         if name in patients and case not in twins:
             found = f"the patient {name}, who is in the cohort {trained_on!r} as well (case {patients[name]})"
-            problems.append(
-                problem_row(case, "", "leaked_patient", found, "patients whom the model has not seen; leave them out of one")
-            )
+            expected = "patients whom the model has not seen; leave them out of one"
+            problems.append(problem_row(case, "", "leaked_patient", found, expected, severity or ""))
     here, there = (sorted(set(table["orientation"].dropna())) for table in (manifest, training))
     if len(here) == len(there) == 1 and here != there:
         found = f"images oriented {here[0]}; a model that predicts them is trained on {trained_on!r}, oriented {there[0]}"
@@ -68,11 +83,11 @@ def compare_manifests(manifest: pd.DataFrame, cohort: str, training: pd.DataFram
 def main(snakemake: Any, console: Console) -> str:
     """Write comparison.csv."""
     manifest = read_table(snakemake.input.manifest)
-    names = list(snakemake.params.training)
+    cohort, dataset, names = snakemake.params.cohort, snakemake.params.dataset, dict(snakemake.params.training)
     problems = [
         problem
-        for name, path in zip(names, snakemake.input.training, strict=True)
-        for problem in compare_manifests(manifest, snakemake.params.cohort, read_table(path), name)
+        for (name, other), path in zip(names.items(), snakemake.input.training, strict=True)
+        for problem in compare_manifests(manifest, cohort, read_table(path), name, id_severity(dataset, other))
     ]
     write_table(snakemake.output[0], pd.DataFrame(problems, columns=PROBLEM_COLUMNS))
     against = f"compared with {', '.join(names)}" if names else "predicted from no other cohort"

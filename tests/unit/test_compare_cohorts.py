@@ -1,6 +1,6 @@
 import pandas as pd
 
-from compare_cohorts import compare_manifests
+from compare_cohorts import compare_manifests, id_severity
 
 
 def manifest(prefix: str, orientation: str = "LPS", **columns) -> pd.DataFrame:
@@ -11,7 +11,7 @@ def manifest(prefix: str, orientation: str = "LPS", **columns) -> pd.DataFrame:
 
 
 def found(cohort: pd.DataFrame, training: pd.DataFrame) -> list[tuple[str, str]]:
-    return [(p["case_id"], p["problem"]) for p in compare_manifests(cohort, "ext", training, "train")]
+    return [(p["case_id"], p["problem"]) for p in compare_manifests(cohort, "ext", training, "train", "error")]
 
 
 def test_cohorts_of_other_patients_have_no_problem():
@@ -43,6 +43,18 @@ def test_a_leaked_case_is_said_once():
 
 
 def test_another_orientation_is_an_error_that_names_the_remedy():
-    problems = compare_manifests(manifest("a", "RAS"), "ext", manifest("b"), "train")
+    problems = compare_manifests(manifest("a", "RAS"), "ext", manifest("b"), "train", "error")
     assert [p["problem"] for p in problems] == ["orientation"]
     assert "give 'ext' the key grid: {orientation: LPS}" in problems[0]["expected"]
+
+
+def test_ids_of_published_data_sets_weigh_more_than_those_somebody_gave_to_files():
+    assert id_severity("brats2023_gli", "brats2024_gli") == "error"
+    assert id_severity("brats2021", "table") == id_severity("folders", "bids") == "warning"
+    assert id_severity("phantom", "phantom") is None
+
+
+def test_ids_alike_by_chance_are_a_warning_and_say_nothing_of_phantoms():
+    cohort = manifest("a", patient_id=["p", "pat_b1", "q"])
+    assert [p["severity"] for p in compare_manifests(cohort, "ext", manifest("b"), "train", "warning")] == ["warning"]
+    assert compare_manifests(cohort, "ext", manifest("b"), "train", None) == []
