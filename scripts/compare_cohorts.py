@@ -2,10 +2,10 @@
 
 Inputs: ``manifest`` (of the cohort), ``training`` (manifests of the cohorts on which models that predict it are trained).
 Output: ``comparison.csv``, with the columns of verification.csv; empty where nothing is wrong, or there is nothing to compare.
-Params: ``cohort``, ``dataset`` (its data set), ``training`` (name to data set of those cohorts, in the order of their manifests).
+Params: ``cohort``, ``dataset`` (its data set), ``training`` (name to data set of those cohorts, in their manifests' order).
 
 Images are compared by their voxels, so that a copy is found under another name, header or compression. A patient is known by
-patient_id and by every covariate whose name ends in ``_id``, such as the TCGA id that BraTS tells. Ids that somebody gave to
+patient_id and by his other names (``glioflow.covariates.other_names``), such as the TCGA id that BraTS tells. Ids that somebody gave to
 files of their own may be alike by chance, such as 001: then it is a warning. Phantoms have no patients but by their images.
 """
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from glioflow.config import OWN_LAYOUTS
 from glioflow.console import Console, count, run_script
-from glioflow.covariates import covariate_columns
+from glioflow.covariates import other_names
 from glioflow.files import read_table, write_table
 from glioflow.problems import PROBLEM_COLUMNS, Problem, problem_row
 from glioflow.registry import CHANNELS
@@ -24,8 +24,8 @@ MADE = "phantom"
 
 
 def patient_names(manifest: pd.DataFrame) -> dict[str, str]:
-    """Return every name of every patient, and the case it stands at: ids of patients, and covariates that end in ``_id``."""
-    columns = ["patient_id", *(column for column in covariate_columns(manifest) if column.endswith("_id"))]
+    """Return every name of every patient, and the case it stands at."""
+    columns = ["patient_id", *other_names(manifest)]
     return {
         str(name): case
         for column in reversed(columns)

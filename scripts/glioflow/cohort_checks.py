@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.covariates import covariate_columns
+from glioflow.covariates import other_names
 from glioflow.problems import Problem, problem_row
 from glioflow.registry import CHANNELS
 from glioflow.splits import SplitPlan, check_split, split_cases
@@ -59,9 +59,9 @@ def check_orientations(manifest: pd.DataFrame) -> list[Problem]:
 
 
 def check_patients(manifest: pd.DataFrame) -> list[Problem]:
-    """Return the patients who stand under two ids, as a covariate whose name ends in ``_id`` tells."""
+    """Return the patients who stand under two ids, as their other names tell."""
     problems = []
-    for column in (column for column in covariate_columns(manifest) if column.endswith("_id")):
+    for column in other_names(manifest):
         patients: dict[str, set[str]] = defaultdict(set)
         for row in manifest.dropna(subset=[column]).to_dict("records"):
             patients[str(row[column])].add(str(row["patient_id"]))

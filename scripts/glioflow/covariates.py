@@ -49,6 +49,11 @@ def covariate_columns(manifest: pd.DataFrame) -> list[str]:
     return [column for column in map(str, manifest.columns) if not MANIFEST_COLUMNS.fullmatch(column)]
 
 
+def other_names(manifest: pd.DataFrame) -> list[str]:
+    """Return the covariates that name the patient in other data sets, such as tcga_tcia_subject_id; a site_id does not."""
+    return [column for column in covariate_columns(manifest) if re.search(r"(subject|patient|participant)_id$", column)]
+
+
 def is_reserved(name: str) -> bool:
     """Tell whether a covariate may not have a name, because the workflow's own tables have such a column."""
     return bool(MANIFEST_COLUMNS.fullmatch(name)) or name in _SCORE_COLUMNS or name.startswith("original_")

@@ -334,8 +334,8 @@ def test_a_case_that_lies_another_way_than_most_is_an_error_for_a_network_only()
 
 
 def test_one_patient_under_two_ids_is_an_error():
-    manifest = sized(4).assign(tcga_id=["A", "B", "A", None])
-    assert [p["found"] for p in check_patients(manifest)] == ["one tcga_id, A, under the patients c0, c2"]
+    manifest = sized(4).assign(tcga_subject_id=["A", "B", "A", None], site_id="1")
+    assert [p["found"] for p in check_patients(manifest)] == ["one tcga_subject_id, A, under the patients c0, c2"]
     assert check_patients(manifest.assign(patient_id=["c0", "c1", "c0", "c3"])) == []
 
 
