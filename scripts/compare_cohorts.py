@@ -5,8 +5,9 @@ Output: ``comparison.csv``, with the columns of verification.csv; empty where no
 Params: ``cohort``, ``dataset`` (its data set), ``training`` (name to data set of those cohorts, in their manifests' order).
 
 Images are compared by their voxels, so that a copy is found under another name, header or compression. A patient is known by
-patient_id and by his other names (``glioflow.covariates.other_names``), such as the TCGA id that BraTS tells. Ids that somebody gave to
-files of their own may be alike by chance, such as 001: then it is a warning. Phantoms have no patients but by their images.
+patient_id, by the ids of the cases and by other names (``glioflow.covariates.other_names``): BraTS tells the ids that a case
+had in former years, and TCGA's. Ids that somebody gave to files of their own may be alike by chance, such as 001: then it is a
+warning. Phantoms have no patients but by their images.
 """
 
 from typing import Any
@@ -25,7 +26,7 @@ MADE = "phantom"
 
 def patient_names(manifest: pd.DataFrame) -> dict[str, str]:
     """Return every name of every patient, and the case it stands at."""
-    columns = ["patient_id", *other_names(manifest)]
+    columns = ["patient_id", "case_id", *other_names(manifest)]
     return {
         str(name): case
         for column in reversed(columns)

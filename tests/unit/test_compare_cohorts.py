@@ -37,6 +37,12 @@ def test_a_patient_is_known_by_further_ids_too():
     assert found(manifest("a", patient_id=["TCGA-1", "p", "q"]), training) == [("a0", "leaked_patient")]
 
 
+def test_a_case_is_found_by_the_id_it_had_in_another_year():
+    training = manifest("BraTS20_", brats_2019_subject_id=["BraTS19_CBICA_AAB_1", None, None])
+    cohort = manifest("x", case_id=["BraTS19_CBICA_AAB_1", "y", "z"], patient_id=["BraTS19_CBICA_AAB", "y", "z"])
+    assert found(cohort, training) == [("BraTS19_CBICA_AAB_1", "leaked_patient")]
+
+
 def test_a_leaked_case_is_said_once():
     leaked = manifest("a", t1_voxels=["hash_b0", "x", "y"], patient_id=["pat_b0", "p", "q"])
     assert found(leaked, manifest("b")) == [("a0", "leaked_image")]
