@@ -61,10 +61,12 @@ def compare_levels(metric: pd.Series, levels: pd.Series) -> tuple[float, float]:
     """Return the Kruskal-Wallis H of the metric across at least two levels, and its p. The metric may not be constant."""
     h, p = map(float, kruskal(*(group for _, group in metric.groupby(levels))))
     if len(metric) < FEWEST_FOR_APPROXIMATION:
-        groups = [group.to_numpy() for _, group in metric.rank().groupby(levels)]
+        members = [(levels.reindex(metric.index) == level).to_numpy() for level in levels.unique()]
         # H is this sum but for a factor and a term that no permutation changes.
         p = _permutation_p(
-            groups, lambda *ranks, axis: sum(np.sum(r, axis=axis) ** 2 / r.shape[axis] for r in ranks), "independent"
+            [rankdata(metric)],
+            lambda ranks, axis: sum(np.sum(ranks * member, axis=axis) ** 2 / member.sum() for member in members),
+            "pairings",
         )
     return h, p
 

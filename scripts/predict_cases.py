@@ -22,13 +22,13 @@ from glioflow.nnunet.commands import PLANS, TRAINER, ModelFolders, device_of, en
 from glioflow.nnunet.keys import case_hashes, describe
 from glioflow.nnunet.plans import training_part
 from glioflow.predictions import place, prediction_table, set_members
-from glioflow.volumes import read_volume
+from glioflow.volumes import pack, read_volume
 
 
 def link_inputs(manifest: pd.DataFrame, cases: Sequence[str], channels: Sequence[str], folder: Path) -> None:
-    """Fill ``folder`` with links named as nnU-Net wants its inputs, ``<case>_0000.nii.gz`` and so on. No image is copied.
+    """Fill ``folder`` with links named as nnU-Net wants its inputs, ``<case>_0000.nii.gz`` and so on.
 
-    Raises UserError where an image is not .nii.gz, which is what the model was trained on.
+    No image is copied but one that is not compressed, which nnU-Net does not look for.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -36,9 +36,11 @@ def link_inputs(manifest: pd.DataFrame, cases: Sequence[str], channels: Sequence
     for case in cases:
         for index, channel in enumerate(channels):
             source = Path(str(rows.loc[case, channel])).absolute()
-            if not source.name.endswith(".nii.gz"):
-                raise UserError(f"{case}, {source}: nnU-Net predicts from .nii.gz only; compress the file (gzip) and run again")
-            (folder / f"{case}_{index:04d}.nii.gz").symlink_to(source)
+            target = folder / f"{case}_{index:04d}.nii.gz"
+            if source.name.endswith(".gz"):
+                target.symlink_to(source)
+            else:
+                target.write_bytes(pack(source.read_bytes()))
 
 
 def drop_torn(folder: Path, console: Console) -> None:

@@ -64,8 +64,8 @@ def _check_indexed(item: tuple[int, Mapping[str, Any]], rules: CheckRules) -> di
 
 
 def read_cases(path: str) -> list[dict[str, Any]]:
-    """Return the rows of cases.csv without their empty cells; identifiers as text."""
-    rows = read_table(path).to_dict("records")
+    """Return the rows of cases.csv without their empty cells, all as text: a covariate 007 stays what it is."""
+    rows = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""]).to_dict("records")
     cases = [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
     for case in cases:
         case["case_id"] = str(case.get("case_id", ""))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from glioflow.console import UserError, count
 from glioflow.conversion import CASE_ID
 from glioflow.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes
+from glioflow.layouts.patterns import OTHER_FORMATS
 from glioflow.problems import Problem, problem_row
 from glioflow.registry import CHANNELS, label_schemes
 from glioflow.volumes import (
@@ -31,7 +32,7 @@ from glioflow.volumes import (
 )
 
 AFFINE_DECIMALS = 3  # mm; what an affine is rounded to before it is hashed
-CHECKS_VERSION = 3  # raise it when a check changes, so that cases checked before are checked again
+CHECKS_VERSION = 4  # raise it when a check changes, so that cases checked before are checked again
 
 # BraTS's lesion-wise scores leave out lesions of 50 mm³ and less (BraTS-2023-Metrics, metrics.py): no score could be had.
 NEAR_EMPTY_ML = 0.05
@@ -104,11 +105,10 @@ class CaseCheck:
         if volume is None:
             return
         data = volume.data
-        # The transpose of an array in NIfTI's order is contiguous, so that nothing is copied.
-        voxels = xxhash.xxh3_128_hexdigest(np.ascontiguousarray(data.T).data)
-        self.row |= {channel: path, f"{channel}_sha256": content, f"{channel}_voxels": voxels}
-        if data.dtype.kind == "f" and (bad := int(data.size - np.isfinite(data).sum())):
-            self.report(path, "non_finite_voxels", count(bad, "voxel") + " that are NaN or infinite", "finite intensities")
+        self.row |= {channel: path, f"{channel}_sha256": content, f"{channel}_voxels": voxel_fingerprint(data)}
+        if bad := int(data.size - np.isfinite(data).sum()) if data.dtype.kind == "f" else 0:
+            are = "that is" if bad == 1 else "that are"
+            self.report(path, "non_finite_voxels", f"{count(bad, 'voxel')} {are} NaN or infinite", "finite intensities")
         elif data.size == 0 or data.min() == data.max():
             every = f"every voxel is {data.flat[0]}" if data.size else "no voxel"
             self.report(path, "constant_image", every, "an image with contrast")
@@ -120,7 +120,7 @@ class CaseCheck:
         self.reference = Reference(path, grid, off_background(data))
         brain_ml = float(np.count_nonzero(self.reference.shown) * volume.voxel_ml)
         self.row |= {"shape": shape, "spacing_mm": spacing, "orientation": orientation(volume), "brain_ml": brain_ml}
-        if self.rules.skull_stripped and brain_ml > LARGEST_BRAIN_ML:
+        if self.rules.skull_stripped and not bad and brain_ml > LARGEST_BRAIN_ML:
             found = f"{brain_ml:.0f} ml that are not background"
             expected = (
                 f"a brain without skull, {LARGEST_BRAIN_ML:.0f} ml at most; say skull_stripped: false if the head is meant"
@@ -130,7 +130,8 @@ class CaseCheck:
     def report_other_format(self, role: str, path: str | None) -> bool:
         """Report the file that stands where that of a role should be, under the same name but not as NIfTI; tell if it does."""
         stem = Path(path or "").name.removesuffix(".gz").removesuffix(".nii")
-        beside = sorted(Path(path).parent.glob(f"{glob.escape(stem)}.*")) if path and stem else []
+        around = sorted(Path(path).parent.glob(f"{glob.escape(stem)}.*")) if path and stem else []
+        beside = [file for file in around if file.suffix.lstrip(".") in OTHER_FORMATS]
         if not beside:
             return False
         found, expected = f"a file for {role} named {beside[0].name}", "a NIfTI file, named .nii or .nii.gz; convert it"
@@ -148,7 +149,7 @@ class CaseCheck:
             problem = "wrong_extension" if "its name must end" in found else "unreadable"
             self.report(path, problem, found, expected if problem == "unreadable" else "a file named after what it is")
             return None, ""
-        if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < 1e-9:
+        if not volume.is_placed:
             self.report(
                 path, "affine", "an affine that is not finite or not invertible", "a header with the voxels' place in mm"
             )
@@ -229,6 +230,18 @@ class CaseCheck:
         self.report(path, "unknown_label", found, expected)
 
 
+def voxel_fingerprint(data: NDArray[Any]) -> str:
+    """Return a fingerprint of the voxels of an image (x, y, z): the same for equal values in whatever type they are stored."""
+    values = data.T  # in NIfTI's order the transpose is contiguous, so that nothing is copied in the usual case
+    if values.dtype != np.int16:
+        with np.errstate(invalid="ignore"):
+            small = values.astype(np.int16)
+        values = small if np.array_equal(small, values) else values.astype(np.float32) + np.float32(0)  # no -0.0
+    digest = xxhash.xxh3_128(str(data.shape).encode())
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
 def off_background(data: NDArray[Any]) -> NDArray[np.bool_]:
     """Return where an image (x, y, z) is off its background, the one value of its eight corners; everywhere if it has none."""
     corners = data[:: max(1, data.shape[0] - 1), :: max(1, data.shape[1] - 1), :: max(1, data.shape[2] - 1)]
@@ -250,5 +263,16 @@ def difference(volume: Volume, reference: Volume) -> str:
 
 
 def check_case(case: Mapping[str, Any], rules: CheckRules) -> dict[str, Any]:
-    """Return ``{"row": manifest values, "problems": rows of verification.csv}`` of one case."""
-    return CaseCheck(case, rules).check()
+    """Return ``{"row": manifest values, "problems": rows of verification.csv}`` of one case.
+
+    What no check foresaw is a problem of this case too: the pass goes on with the others.
+    """
+    check = CaseCheck(case, rules)
+    try:
+        return check.check()
+    except Exception as error:
+        found = f"something that no check foresaw ({type(error).__name__}: {error})"
+        check.report(
+            case.get("label", ""), "unreadable", found, "files that other tools read; compare them with a sound case's"
+        )
+        return {"row": check.row, "problems": check.problems}

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -80,9 +81,11 @@ def check_demands(manifest: pd.DataFrame, demands: Mapping[str, Any]) -> list[Pr
     problems = check_orientations(manifest) if demands["trained"] else []
     sized = manifest.assign(volume_WT_ml=manifest.get("volume_WT_ml", 0.0))
     plan = SplitPlan(**demands["split"])
-    if wrong := check_split(sized, plan):
-        return [*problems, *wrong]
-    split = split_cases(sized, SplitPlan(**{**demands["split"], "folds": ()}))
+    wrong = check_split(sized, plan)
+    problems += wrong
+    # Numbers of cases are told even so: as if the split were drawn.
+    countable = replace(plan, folds=(), file=None, test_cases=(), stratify_by=None) if wrong else replace(plan, folds=())
+    split = split_cases(sized, countable)
     training = split.loc[split["set"] == "train", "patient_id"].nunique()
     for folds in plan.folds:
         if folds > training:

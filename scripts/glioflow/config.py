@@ -3,6 +3,7 @@
 ``glioflow.config_checks.load_study`` makes a ``Study`` of what Snakemake read from a YAML file.
 """
 
+import csv
 import os
 import re
 from collections.abc import Mapping
@@ -56,7 +57,7 @@ class Cohort(Block):
     split: str | None = Field(
         None,
         description="Instead of both: a file with the split. A `split.csv` of glioflow is taken over byte for byte; nnU-Net's "
-        "`splits_final.json` gives the folds.",
+        "`splits_final.json` gives the folds of a cohort in which every case trains.",
     )
     stratify_by: str | None = Field(
         None, description="Covariate whose values each set and each fold gets alike, before tumour volume."
@@ -209,11 +210,6 @@ class GivenModel(Block):
     )
 
 
-def _model_kind(value: Any) -> str:
-    given = "predictions" in value if isinstance(value, Mapping) else isinstance(value, GivenModel)
-    return "given" if given else "trained"
-
-
 AnyModel = Annotated[
     Annotated[TrainedModel, Tag("trained")] | Annotated[GivenModel, Tag("given")],
     Discriminator(
@@ -320,8 +316,14 @@ def data_folder(key: str, data: str | None) -> Path:
 
 
 def holds_out(cohort: AnyCohort) -> bool:
-    """Tell whether a cohort has a ``test`` set, as far as its configuration tells: a split file is taken to have one."""
-    return cohort.test_fraction > 0 or bool(cohort.test_cases) or cohort.split is not None
+    """Tell whether a cohort has a ``test`` set; the folds of nnU-Net's splits_final.json leave none."""
+    if cohort.split is None or cohort.split.endswith(".json"):
+        return cohort.test_fraction > 0 or bool(cohort.test_cases)
+    try:
+        with Path(expand_path(cohort.split)).open(newline="", encoding="utf-8-sig") as stream:
+            return any(row.get("set") == "test" for row in csv.DictReader(stream))
+    except (OSError, ValueError, csv.Error):  # checking the configuration, or the cohort, says what is wrong with it
+        return False
 
 
 def cohort_dataset(cohort: AnyCohort) -> Dataset:

@@ -70,6 +70,8 @@ def _explain(error: Any) -> str:
         return f"{key}: unknown key; {suggestion(path[-1], list(block.model_fields))}"
     if error["type"] == "missing":
         return f"{key}: missing; expected: {block.model_fields[path[-1]].description}"
+    if error["type"] == "string_pattern_mismatch" and path[-1] == "orientation":
+        return f"{key}: found {error['input']!r}; expected three letters such as LPS or RAS, one of each pair L/R, A/P, S/I"
     if error["type"] == "string_pattern_mismatch":
         return f"{key.removesuffix('.[key]')}: a name may hold letters, digits, '-' and '_' only"
     return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}; found {error['input']!r}"
@@ -128,6 +130,7 @@ def _cross_check(study: Study) -> Iterator[str]:
     for set_name in study.failure.sets or []:
         if set_name not in known_sets:
             yield f"failure.sets: no set is called {set_name!r}; {suggestion(set_name, sorted(known_sets))}"
+    yield from _check_failure_image(study)
     if study.failure.region not in study.evaluation.regions:
         yield (
             f"failure.region: {study.failure.region} is not among evaluation.regions "
@@ -179,7 +182,11 @@ def _check_folders(key: str, cohort: FolderCohort, data: str | None) -> Iterator
             if getattr(cohort, part) is None:
                 yield f"{key}.{part}: missing; a cohort of the data set 'folders' needs it"
     elif cohort.path is None:
-        folder = data_folder(cohort.dataset, data)
+        try:
+            folder = data_folder(cohort.dataset, data)
+        except ValueError as error:
+            yield f"data: {error}"
+            return
         if not (folder.is_dir() and any(folder.iterdir())) and not can_fetch(entry):
             yield f"{key}.path: missing; {how_to_get(cohort.dataset, entry, folder)}"
     for role, patterns in (entry.files or {}).items():
@@ -209,6 +216,10 @@ def _check_path(key: str, path: str, kind: str) -> Iterator[str]:
 
 
 def _check_trained(key: str, model: TrainedModel, study: Study) -> Iterator[str]:
+    if model.cohort in model.external:
+        yield f"{key}.external: {model.cohort!r} is what the model is trained on; its cases are predicted as the set cv"
+    if len(set(model.external)) < len(model.external):
+        yield f"{key}.external: a cohort stands twice in {model.external}"
     for cohort in (model.cohort, *model.external):
         if cohort not in study.cohorts:
             yield f"{key}.external: no cohort is called {cohort!r}; {suggestion(cohort, list(study.cohorts))}"
@@ -216,10 +227,9 @@ def _check_trained(key: str, model: TrainedModel, study: Study) -> Iterator[str]
         if not _is_known(study.cohorts[cohort].dataset):
             continue  # said already
         channels = cohort_channels(study.cohorts[cohort])
-        for channel in (*model.channels, study.failure.image):
+        for channel in model.channels:
             if channels is not None and channel not in channels:
-                where = f"{key}.channels" if channel in model.channels else "failure.image"
-                yield f"{where}: the cohort {cohort!r} has no channel {channel}; it has {', '.join(channels)}"
+                yield f"{key}.channels: the cohort {cohort!r} has no channel {channel}; it has {', '.join(channels)}"
     if len(set(model.channels)) < len(model.channels):
         yield f"{key}.channels: a channel stands twice in {model.channels}"
     sizes = [len(REGIONS[region]) for region in model.regions]
@@ -228,6 +238,21 @@ def _check_trained(key: str, model: TrainedModel, study: Study) -> Iterator[str]
     dimensions = 2 if model.configuration == "2d" else 3
     if model.plans.patch_size and len(model.plans.patch_size) != dimensions:
         yield f"{key}.plans.patch_size: {model.plans.patch_size} does not have the {dimensions} axes of {model.configuration}"
+
+
+def _check_failure_image(study: Study) -> Iterator[str]:
+    """Yield the cohorts whose failures are analysed and that lack the channel to do it with."""
+    analysed = {
+        model.cohort if set_name in RESERVED_SETS else set_name
+        for name, model in study.models.items()
+        if model.cohort in study.cohorts and name not in study.ensembles
+        for set_name in study.failure_sets_of(name)
+    }
+    image = study.failure.image
+    for cohort in (name for name in study.cohorts if name in analysed and _is_known(study.cohorts[name].dataset)):
+        channels = cohort_channels(study.cohorts[cohort])
+        if channels is not None and image not in channels:
+            yield f"failure.image: the cohort {cohort!r} has no channel {image}; it has {', '.join(channels)}"
 
 
 def _check_given(key: str, model: GivenModel) -> Iterator[str]:

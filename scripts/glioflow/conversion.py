@@ -16,11 +16,11 @@ from glioflow.layouts import FoundCase, case_stamp, cohort_layout
 from glioflow.layouts.listing import Converted
 from glioflow.ledger import Ledger
 from glioflow.parallel import map_unordered
-from glioflow.problems import Problem
+from glioflow.problems import Problem, problem_row
 from glioflow.registry import CHANNELS
 
 CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-CONVERSION_VERSION = 1  # raise it when a converter writes something else, so that cases converted before are converted again
+CONVERSION_VERSION = 2  # raise it when a converter or a grid gives other voxels, so that cases are converted again
 
 
 def needs_conversion(cohort: AnyCohort) -> bool:
@@ -74,6 +74,20 @@ def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
 
 def convert_case(case: FoundCase, cohort: AnyCohort, folder: Path) -> Converted:
     """Write what a case needs below ``folder``; return where its files are then, and what is wrong with them."""
+    try:
+        return _convert(case, cohort, folder)
+    except Exception as error:  # what no converter foresaw is a problem of this case, and the others go on
+        path = next(iter((*case.sources, *case.files.values())), "")
+        found, expected = (
+            f"something that no converter foresaw ({type(error).__name__}: {error})",
+            "files that other tools read",
+        )
+        return Converted(
+            {}, problems=[problem_row(case.case_id, path, "unreadable", found, expected, patient_id=case.patient_id)]
+        )
+
+
+def _convert(case: FoundCase, cohort: AnyCohort, folder: Path) -> Converted:
     convert = cohort_layout(cohort).convert
     target = folder / case.case_id
     converted = convert(case, target, cohort_dataset(cohort)) if convert else Converted(dict(case.files))

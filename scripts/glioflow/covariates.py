@@ -6,13 +6,15 @@ to the score tables, the failure analysis and the report.
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from glioflow.config import AnyCohort, PhantomCohort, cohort_dataset, expand_path
+from glioflow.console import count
 from glioflow.layouts.case_table import read_text_table
 from glioflow.layouts.listing import FoundCase
 from glioflow.problems import Problem, problem_row
@@ -70,17 +72,19 @@ def add_covariates(cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path) 
 
     A row belongs to the case, or else to the patient, whose id it holds. Raises UserError where a table cannot be read.
     """
-    added = list(cases)
+    added = [replace(case, covariates=tidy(case.covariates)) for case in cases]
     problems: list[Problem] = []
     tables = [] if isinstance(cohort, PhantomCohort) else cohort_dataset(cohort).covariates
     for table in tables:
         for path in sorted(folder.glob(table.file)):
-            added, _ = join_table(added, path, table)
+            added, _, wrong = join_table(added, path, table)
+            problems += wrong
     given = None if isinstance(cohort, PhantomCohort) else cohort.covariates
     if given is not None:
         path = Path(expand_path(given))
-        added, known = join_table(added, path, CovariateTable(file=given, case_id=list(IDENTIFIERS)))
-        if lacking := [case.case_id for case in cases if case.case_id not in known]:
+        added, known, wrong = join_table(added, path, CovariateTable(file=given, case_id=list(IDENTIFIERS)))
+        problems += wrong
+        if not wrong and (lacking := [case.case_id for case in cases if case.case_id not in known]):
             found = (
                 f"no row for {len(lacking)} of {len(cases)} cases ({', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''})"
             )
@@ -96,12 +100,32 @@ def add_covariates(cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path) 
     return kept, problems
 
 
-def join_table(cases: Sequence[FoundCase], path: Path, table: CovariateTable) -> tuple[list[FoundCase], set[str]]:
-    """Return the cases with the columns of one clinical table, and the ids of those that it has a row for."""
+def tidy(values: Mapping[str, str]) -> dict[str, str]:
+    """Return covariates under names in snake_case, without those of which nothing is known."""
+    return {column_name(name): text.strip() for name, text in values.items() if text.strip().lower() not in UNKNOWN}
+
+
+def join_table(
+    cases: Sequence[FoundCase], path: Path, table: CovariateTable
+) -> tuple[list[FoundCase], set[str], list[Problem]]:
+    """Return the cases with the columns of one clinical table, the ids of those it has a row for, and what is wrong with it."""
     rows = read_text_table(path, None if table.separator == "," else table.separator)
     columns = list(rows[0]) if rows else []
     keys = [key for key in ([table.case_id] if isinstance(table.case_id, str) else table.case_id) if key in columns]
-    by_id = {row[key]: row for key in reversed(keys[:1]) for row in rows if row[key]}
+    problems = []
+    if rows and not keys:
+        found, expected = (
+            f"the columns {', '.join(columns[:8])}",
+            f"a column {table.case_id}: the id of the case or the patient",
+        )
+        problems.append(problem_row("", path.as_posix(), "covariate_table", found, expected))
+    ids = Counter(row[key] for key in keys[:1] for row in rows if row[key])
+    for name in (name for name, number in ids.items() if number > 1):
+        problems.append(
+            problem_row(name, path.as_posix(), "covariate_table", "two rows for this id", "one row a case or patient")
+        )
+    by_id = {row[key]: row for key in keys[:1] for row in rows if row[key]}
+    dropped: Counter[str] = Counter()
     joined, known = [], set[str]()
     for case in cases:
         row = by_id.get(case.case_id) or by_id.get(case.patient_id)
@@ -109,10 +133,25 @@ def join_table(cases: Sequence[FoundCase], path: Path, table: CovariateTable) ->
             joined.append(case)
             continue
         known.add(case.case_id)
-        values = {}
-        for column, text in row.items():
-            name = table.columns.get(column) or column_name(column)
-            if column not in (*keys, *IDENTIFIERS) and name and text.strip().lower() not in UNKNOWN:
-                values[name] = table.values.get(name, {}).get(text, text)
+        named = {
+            table.columns.get(column) or column: text for column, text in row.items() if column not in (*keys, *IDENTIFIERS)
+        }
+        values = {name: table.values.get(name, {}).get(text, text) for name, text in tidy(named).items()}
+        for name in [name for name in table.numbers if name in values and not is_number(values[name])]:
+            dropped[f"{name}: {values.pop(name)}"] += 1
         joined.append(replace(case, covariates={**case.covariates, **values}))
-    return joined, known
+    if dropped:
+        found = f"no number in {count(sum(dropped.values()), 'cell')} ({', '.join(list(dropped)[:3])})"
+        problems.append(
+            problem_row("", path.as_posix(), "no_number", found, "numbers; these cells count as unknown", "warning")
+        )
+    return joined, known, problems
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+TEXT_COLUMNS = ("label", "group", "note", "file", "message", "set")
+
 PathLike = str | os.PathLike[str]
 
 
@@ -52,10 +54,11 @@ def write_table(path: PathLike, table: pd.DataFrame) -> None:
 def read_table(path: PathLike) -> pd.DataFrame:
     """Return a CSV table written by ``write_table``: identifiers as strings, the rest as pandas infers it.
 
-    Only an empty cell is undefined: a case may be called NA.
+    An identifier is a column whose name ends in ``_id``. Only an empty cell is undefined: a case may be called NA.
     """
-    text = dict.fromkeys(("case_id", "patient_id", "label", "group", "note", "file", "message"), "string")
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+    columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
+    text = {column: "string" for column in columns if column in TEXT_COLUMNS or column.endswith("_id")}
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8-sig")  # type: ignore[arg-type]
 
 
 def sha256_file(path: PathLike) -> str:

@@ -19,8 +19,6 @@ from glioflow.problems import Problem, problem_row
 from glioflow.registry import CHANNELS, ROLES
 from glioflow.volumes import Volume, affine_distance_mm, orientation, read_volume, same_geometry, write_volume
 
-GRIDS_VERSION = 1  # raise it when a resampled voxel changes, so that images written before are written again
-
 
 def turn(volume: Volume, axes: str) -> Volume:
     """Return the volume with its axes pointing as in ``axes``, such as LPS; voxels are moved, none is changed."""
@@ -35,7 +33,7 @@ def turn(volume: Volume, axes: str) -> Volume:
 def resample(volume: Volume, shape: tuple[int, ...], affine: NDArray[np.float64], order: int) -> Volume:
     """Return the volume on another grid, in its own type; ``order`` 0 is nearest voxel, 3 cubic splines. Outside is 0."""
     source = volume.data.astype(np.float32) if order else volume.data
-    image = nib.Nifti1Image(source, volume.affine)
+    image = nib.Nifti1Image(source, volume.affine, dtype=source.dtype)
     data = np.asanyarray(resample_from_to(image, (shape, affine), order=order, mode="constant", cval=0).dataobj)
     if order:
         data = np.clip(data, volume.data.min(), volume.data.max())
@@ -48,8 +46,10 @@ def target_grid(reference: Volume, grid: Grid) -> tuple[tuple[int, ...], NDArray
     """Return shape and affine of the grid that a case's images are brought to, given its (turned) reference channel."""
     if grid.spacing_mm is None or np.allclose(reference.spacing, grid.spacing_mm, rtol=1e-4):
         return reference.data.shape, reference.affine
-    shape, affine = vox2out_vox((reference.data.shape, reference.affine), grid.spacing_mm)
-    # nibabel's output space is RAS+; turn it as asked for.
+    # nibabel's output space is RAS+: the spacing goes there in that order, and the grid is turned as asked for.
+    axes = nib.orientations.axcodes2ornt(tuple(grid.orientation))[:, 0].astype(int)
+    spacing = [edge for _, edge in sorted(zip(axes, grid.spacing_mm, strict=True))]
+    shape, affine = vox2out_vox((reference.data.shape, reference.affine), spacing)
     turned = turn(Volume(np.broadcast_to(np.uint8(0), shape), affine), grid.orientation)
     return turned.data.shape, turned.affine
 
@@ -57,21 +57,21 @@ def target_grid(reference: Volume, grid: Grid) -> tuple[tuple[int, ...], NDArray
 def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> Converted:
     """Bring the files of a case to one grid; those that lie on it already stay where they are, others go into ``folder``.
 
-    A file that cannot be read keeps its path: checking it says what is wrong.
+    A file that cannot be read, or has no place, keeps its path: checking it says what is wrong.
     """
     files, volumes = case.files, dict[str, Volume]()
     for role in ROLES:
         if role in files:
             try:
-                volumes[role] = read_volume(files[role])
+                volume = read_volume(files[role])
             except UserError:
                 continue
+            if volume.is_placed:
+                volumes[role] = volume
     first = grid.reference if grid.reference in volumes else next((c for c in CHANNELS if c in volumes), None)
     if first is None:
         return Converted(dict(files))
     raw = volumes[first]
-    if not np.isfinite(raw.affine).all() or abs(np.linalg.det(raw.affine[:3, :3])) < 1e-9:
-        return Converted(dict(files))
     shape, affine = target_grid(turn(raw, grid.orientation), grid)
     target = Volume(np.broadcast_to(np.uint8(0), shape), affine)
     placed, problems = dict(files), list[Problem]()

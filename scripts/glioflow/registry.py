@@ -19,7 +19,7 @@ Role = Literal["t1", "t1ce", "t2", "flair", "label"]
 CHANNELS: tuple[str, ...] = ("t1", "t1ce", "t2", "flair")
 ROLES: tuple[str, ...] = (*CHANNELS, "label")
 
-# One pattern, or several in order of preference: {case} stands for the case's id, ** for any folders, * for part of a name.
+# One pattern, or several of which one has a file: {case} stands for the case's id, ** for any folders, * for part of a name.
 Patterns = str | list[str]
 ChecksumText = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$")]
 
@@ -48,6 +48,7 @@ class CovariateTable(Entry):
     columns: dict[str, str] = Field({}, description="Column of the table: name of the covariate. Others keep their name.")
     separator: str = Field(",", description="What divides the columns.")
     values: dict[str, dict[str, str]] = Field({}, description="Covariate: its codes and what they mean.")
+    numbers: list[str] = Field([], description="Covariates that are numbers; of these, any other text counts as unknown.")
 
 
 class Dataset(Entry):

@@ -108,14 +108,15 @@ def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
 
 
 def read_split(path: str, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return the split that a file holds: a split.csv, or nnU-Net's splits_final.json, whose folds leave out the test cases.
+    """Return the split that a file holds: a split.csv, or the folds of nnU-Net's splits_final.json, where every case trains.
 
-    Patients are the manifest's where the file names none. Raises UserError where it is neither.
+    Patients are the manifest's, whatever the file says. Raises UserError where it is neither.
     """
     patients = dict(zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True))
-    split = _read_json_split(path, list(patients)) if path.endswith(".json") else _read_csv_split(path)
+    split = _read_json_split(path) if path.endswith(".json") else _read_csv_split(path)
     if "patient_id" not in split:
-        split.insert(1, "patient_id", split["case_id"].map(patients))
+        split.insert(1, "patient_id", split["case_id"])
+    split["patient_id"] = split["case_id"].map(patients).fillna(split["patient_id"])
     return split
 
 
@@ -127,22 +128,26 @@ def _read_csv_split(path: str) -> pd.DataFrame:
     if missing := [column for column in ("case_id", "set") if column not in split]:
         raise UserError(f"{path}: has no column {', '.join(missing)}; a split has case_id, set and fold_of_<k>")
     try:
-        return split.astype({column: "Int64" for column in [*fold_columns(split), "stratum"] if column in split})
+        return split.astype(dict.fromkeys(fold_columns(split), "Int64"))
     except (TypeError, ValueError):
         raise UserError(f"{path}: a fold is not a whole number; folds count from 0") from None
 
 
-def _read_json_split(path: str, case_ids: Sequence[str]) -> pd.DataFrame:
+def _read_json_split(path: str) -> pd.DataFrame:
     try:
         folds = json.loads(Path(path).read_text(encoding="utf-8"))
-        fold_of = {case: number for number, fold in enumerate(folds) for case in fold["val"]}
-        known = {case for fold in folds for part in ("train", "val") for case in fold[part]}
+        validation = [[str(case) for case in fold["val"]] for fold in folds]
+        training = [{str(case) for case in fold["train"]} for fold in folds]
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: is not a splits_final.json of nnU-Net: a list of {{train: [...], val: [...]}}") from None
-    split = pd.DataFrame({"case_id": sorted({*case_ids, *known})})
-    split["set"] = np.where(split["case_id"].isin(known), "train", "test")
-    split[fold_column(len(folds))] = split["case_id"].map(fold_of).astype("Int64")
-    return split
+    fold_of = {case: number for number, cases in enumerate(validation) for case in cases}
+    twice = len(fold_of) < sum(map(len, validation))
+    if twice or any(training[number] != set(fold_of) - set(cases) for number, cases in enumerate(validation)):
+        raise UserError(
+            f"{path}: its folds are no cross-validation: each case must be in `val` of one fold and in `train` of all others"
+        )
+    rows = [(case, "train", fold) for case, fold in sorted(fold_of.items())]
+    return pd.DataFrame(rows, columns=["case_id", "set", fold_column(len(folds))]).astype({fold_column(len(folds)): "Int64"})
 
 
 def check_split(manifest: pd.DataFrame, plan: SplitPlan) -> list[Problem]:
@@ -163,7 +168,7 @@ def check_split(manifest: pd.DataFrame, plan: SplitPlan) -> list[Problem]:
     except UserError as error:
         found = str(error).removeprefix(f"{plan.file}: ")
         return [*problems, problem_row("", plan.file, "split_file", found, "a split of this cohort")]
-    return [*problems, *_check_rows(split, plan.file, cases), *_check_patients(split, plan.file, manifest)]
+    return [*problems, *_check_rows(split, plan.file, cases), *_check_patients(split, plan.file)]
 
 
 def shown(ids: Sequence[str]) -> str:
@@ -174,43 +179,46 @@ def shown(ids: Sequence[str]) -> str:
 def _check_rows(split: pd.DataFrame, path: str, cases: set[str]) -> list[Problem]:
     """Return what is wrong with the rows of a split read from a file: cases unknown, left out or twice, sets, folds."""
     problems = []
-    ids = split["case_id"].astype(str)
+
+    def add(found: str, expected: str, case: str = "") -> None:
+        problems.append(problem_row(case, path, "split_file", found, expected))
+
+    if unnamed := int(split["case_id"].isna().sum()):
+        add(f"{count(unnamed, 'row')} without a case_id", "a case in each row")
+    ids = split["case_id"].dropna().astype(str)
     if unknown := sorted(set(ids) - cases):
-        problems.append(
-            problem_row("", path, "split_file", f"cases that the cohort does not have: {shown(unknown)}", "its cases")
-        )
+        add(f"cases that the cohort does not have: {shown(unknown)}", "its cases")
     if left_out := sorted(cases - set(ids)):
-        found = f"no row for {count(len(left_out), 'case')} of the cohort: {shown(left_out)}"
-        problems.append(problem_row("", path, "split_file", found, "a row for each case"))
-    problems += [
-        problem_row(case, path, "split_file", "two rows for this case", "one")
-        for case in sorted(ids[ids.duplicated()].unique())
-    ]
-    if strange := sorted(set(split["set"].dropna().astype(str)) - set(SETS)):
-        problems.append(problem_row("", path, "split_file", f"sets called {shown(strange)}", f"one of {', '.join(SETS)}"))
+        expected = "a row for each case" if not path.endswith(".json") else "every case; a split.csv can say which are the test"
+        add(f"no row for {count(len(left_out), 'case')} of the cohort: {shown(left_out)}", expected)
+    for case in sorted(ids[ids.duplicated()].unique()):
+        add("two rows for this case", "one", case)
+    sets = split["set"].astype("string").fillna("nothing")
+    if strange := sorted(set(sets) - set(SETS)):
+        add(f"sets called {shown(strange)}", f"one of {', '.join(SETS)}")
     training = split["set"] == "train"
     for column in fold_columns(split):
         folds, number = split[column], int(column.removeprefix("fold_of_"))
         if (training & folds.isna()).any() or set(folds[training].dropna()) - set(range(number)):
             found = f"training cases with no fold, or one not from 0 to {number - 1}, in the column {column}"
-            problems.append(problem_row("", path, "split_file", found, f"a fold from 0 to {number - 1} for each training case"))
+            add(found, f"a fold from 0 to {number - 1} for each training case")
+        elif empty := sorted(set(range(number)) - set(folds[training])):
+            add(f"no case in fold {shown([str(fold) for fold in empty])} of the column {column}", "cases in every fold")
     return problems
 
 
-def _check_patients(split: pd.DataFrame, path: str, manifest: pd.DataFrame) -> list[Problem]:
+def _check_patients(split: pd.DataFrame, path: str) -> list[Problem]:
     """Return the patients whom a split read from a file divides between sets or folds; patients are the manifest's."""
-    known = dict(zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True))
-    table = split.assign(patient=split["case_id"].map(known))
     problems = []
     for column in ["set", *fold_columns(split)]:
-        parts = table.dropna(subset=[column]).groupby("patient")[column].agg(lambda values: sorted(map(str, set(values))))
+        parts = split.dropna(subset=[column]).groupby("patient_id")[column].agg(lambda values: sorted(map(str, set(values))))
         for patient, values in zip(map(str, parts.index), parts, strict=True):
             if len(values) < 2:
                 continue
             where = (
                 f"in the sets {' and '.join(values)}" if column == "set" else f"in the folds {' and '.join(values)} of {column}"
             )
-            ids = shown(sorted(table.loc[table["patient"] == patient, "case_id"]))
+            ids = shown(sorted(split.loc[split["patient_id"] == patient, "case_id"].dropna()))
             problem = "patient_in_two_sets" if column == "set" else "patient_in_two_folds"
             found = f"the patient {patient} {where} (cases {ids})"
             expected = "all cases of a patient on one side: the network would be tested on whom it was trained on"

@@ -23,6 +23,7 @@ from glioflow.files import PathLike, replacing
 # Largest difference between two affines, in mm at any corner of the volume, that is taken for rounding of the header's
 # 32-bit floats rather than for another position.
 AFFINE_TOLERANCE_MM = 1e-2
+SMALLEST_VOXEL_MM3 = 1e-9  # an affine with less is taken for singular
 COMPRESSION = 2  # igzip's level: label maps come out smaller than at 3, its highest, and 20 times as fast
 GZIP_MAGIC = b"\x1f\x8b"
 NIFTI2_HEADER_BYTES = 540  # size of a NIfTI-2 header; NIfTI-1 has 348 (nifti2.h)
@@ -45,6 +46,11 @@ class Volume:
         """Voxel edge lengths in mm along x, y and z."""
         x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
         return float(x), float(y), float(z)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the affine is finite and invertible, so that the voxels have a place."""
+        return bool(np.isfinite(self.affine).all() and abs(np.linalg.det(self.affine[:3, :3])) >= SMALLEST_VOXEL_MM3)
 
     @property
     def voxel_ml(self) -> float:
@@ -83,8 +89,11 @@ def parse_volume(path: PathLike, content: bytes, dimensions: int = 3) -> Volume:
     image = parse_image(path, content)
     try:
         data = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError) as error:
-        raise UnreadableVolumeError(f"{path}: cannot be read as a NIfTI image ({_first_line(error)})") from None
+    except (OSError, EOFError, ValueError, MemoryError, OverflowError) as error:
+        reason = _first_line(error) or type(error).__name__
+        raise UnreadableVolumeError(f"{path}: cannot be read as a NIfTI image ({reason})") from None
+    if data.dtype.kind not in "iuf":
+        raise UnreadableVolumeError(f"{path}: has voxels of the type {data.dtype}; whole or real numbers are needed")
     if data.ndim != dimensions:
         raise UnreadableVolumeError(f"{path}: has {data.ndim} dimensions {data.shape}; a volume of {dimensions} is needed")
     return Volume(data, np.asarray(image.affine, np.float64))
@@ -126,12 +135,17 @@ def read_labels(path: PathLike) -> Volume:
 
 def write_volume(path: PathLike, volume: Volume) -> None:
     """Write ``volume`` as NIfTI-1 in its array's type, units mm, all or nothing."""
-    image = nib.Nifti1Image(volume.data, volume.affine)  # type: ignore[no-untyped-call]
+    image = nib.Nifti1Image(volume.data, volume.affine, dtype=volume.data.dtype)  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
     image.header["descrip"] = b"glioflow"
     content = image.to_bytes()
     with replacing(path) as temporary:
-        temporary.write_bytes(igzip.compress(content, COMPRESSION, mtime=0) if str(path).endswith(".gz") else content)
+        temporary.write_bytes(pack(content) if str(path).endswith(".gz") else content)
+
+
+def pack(content: bytes) -> bytes:
+    """Return the bytes of a .nii file as those of a .nii.gz file; the same bytes every time."""
+    return bytes(igzip.compress(content, COMPRESSION, mtime=0))
 
 
 def affine_distance_mm(a: Volume, b: Volume) -> float:

@@ -229,3 +229,11 @@ def test_a_cohort_without_covariates_has_an_empty_table(tmp_path: Path) -> None:
     said = compare_covariates.main(job(tmp_path, "\n".join(["case_id,patient_id,label", *rows]) + "\n"), Console())
     assert said == "0 covariates, none tested"
     assert (tmp_path / "covariates.csv").read_text() == ",".join(COLUMNS) + "\n"
+
+
+def test_a_level_with_a_single_case_is_compared_as_well() -> None:
+    metric = pd.Series([6.0, 5.0, 4.0, 3.0, 2.0, 1.0], CASES)
+    h, p = compare_levels(metric, pd.Series(list("xyyyyy"), CASES))
+    # x has rank 6 of 6: H = 12 / (6 · 7) · (6² + 15² / 5) - 3 · 7; one of six places is as far out at either end.
+    assert h == pytest.approx(12 / 42 * (36 + 45) - 21)
+    assert p == pytest.approx(2 / 6)

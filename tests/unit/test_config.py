@@ -60,6 +60,7 @@ def test_names_that_cannot_be_folders_are_refused():
     [
         ("models: {m: {cohort: dem}}", "models.m.cohort: no cohort is called 'dem'; did you mean 'demo'?"),
         ("models: {m: {cohort: demo, external: [x]}}", "no cohort is called 'x'"),
+        ("models: {m: {cohort: demo, external: [demo]}}", "is what the model is trained on"),
         ("models: {m: {cohort: demo, regions: [ET, WT]}}", "from the largest region to the smallest"),
         ("models: {m: {cohort: demo, channels: [t1, t1]}}", "a channel stands twice"),
         ("models: {m: {cohort: demo, configuration: 2d, plans: {patch_size: [1, 2, 3]}}}", "2 axes of 2d"),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -15,19 +17,42 @@ def cohort(**keys) -> FolderCohort:
 
 def test_a_row_belongs_to_the_case_or_else_to_the_patient(tmp_path):
     (tmp_path / "c.csv").write_text("case_id;Age at Scan;sex\np1;60;F\np1_b;61;F\n")
-    joined, known = join_table(CASES, tmp_path / "c.csv", CovariateTable(file="c.csv", case_id="case_id"))
+    joined, known, problems = join_table(CASES, tmp_path / "c.csv", CovariateTable(file="c.csv", case_id="case_id"))
     assert [case.covariates for case in joined] == [
         {"age_at_scan": "60", "sex": "F"},
         {"age_at_scan": "61", "sex": "F"},
         {"site": "x"},
     ]
     assert known == {"p1_a", "p1_b"}
+    assert problems == []
+
+
+def test_two_rows_for_one_id_and_a_table_without_ids_are_errors(tmp_path):
+    (tmp_path / "c.csv").write_text("patient_id,sex\np1,F\np1,M\n")
+    _, problems = add_covariates(CASES, cohort(covariates=str(tmp_path / "c.csv")), tmp_path)
+    assert [(p["case_id"], p["problem"], p["severity"]) for p in problems] == [("p1", "covariate_table", "error")]
+    (tmp_path / "c.csv").write_text("name,sex\np1,F\n")
+    _, problems = add_covariates(CASES, cohort(covariates=str(tmp_path / "c.csv")), tmp_path)
+    assert [(p["found"], p["severity"]) for p in problems] == [("the columns name, sex", "error")]
+
+
+def test_text_in_a_column_of_numbers_counts_as_unknown_and_is_told(tmp_path):
+    (tmp_path / "c.csv").write_text("ID,Survival\np1_a,ALIVE (361 days later)\np1_b,212\n")
+    table = CovariateTable(file="c.csv", case_id="ID", columns={"Survival": "survival_days"}, numbers=["survival_days"])
+    joined, _, problems = join_table(CASES, tmp_path / "c.csv", table)
+    assert [case.covariates.get("survival_days") for case in joined] == [None, "212", None]
+    assert problems[0]["found"] == "no number in 1 cell (survival_days: ALIVE (361 days later))"
+
+
+def test_the_columns_of_a_case_table_are_tidied_too():
+    cases = [FoundCase("a", "a", {}, {"Age (years)": " 61 ", "Grade": "NA"})]
+    assert add_covariates(cases, cohort(), Path())[0][0].covariates == {"age_years": "61"}
 
 
 def test_columns_are_renamed_and_codes_are_spelt_out(tmp_path):
     table = CovariateTable(file="c.csv", case_id=["ID"], columns={"G": "sex"}, values={"sex": {"1": "female", "2": "male"}})
     (tmp_path / "c.csv").write_text("ID,G\np1_a,2\np2,3\n")
-    joined, _ = join_table(CASES, tmp_path / "c.csv", table)
+    joined, _, _ = join_table(CASES, tmp_path / "c.csv", table)
     assert joined[0].covariates == {"sex": "male"}
     assert joined[2].covariates == {"site": "x", "sex": "3"}  # a code that nobody explained stays
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -6,7 +7,7 @@ import pytest
 from conftest import AFFINE, save
 
 from glioflow.config import Grid
-from glioflow.grids import regrid_case, resample, turn
+from glioflow.grids import regrid_case, resample, target_grid, turn
 from glioflow.layouts import FoundCase
 from glioflow.volumes import Volume, orientation, read_volume
 
@@ -114,3 +115,29 @@ def test_turned_real_images_of_africa_lie_like_brats_2021(real_data, tmp_path):
     files = regrid_case(FoundCase("a", "a", {"t1": str(path)}), Grid(), "error", tmp_path).files
     assert likeness(read_volume(path).data) < 0.75
     assert likeness(read_volume(files["t1"]).data) > 0.85
+
+
+def test_the_spacing_is_that_of_the_axes_as_turned(tmp_path):
+    shape, affine = target_grid(turn(LPS, "SPL"), Grid(orientation="SPL", spacing_mm=(0.5, 1.0, 2.0)))
+    assert orientation(Volume(np.zeros(shape), affine)) == "SPL"
+    assert np.allclose(np.sqrt((affine[:3, :3] ** 2).sum(axis=0)), (0.5, 1.0, 2.0))
+
+
+def test_a_label_of_64_bit_numbers_comes_to_the_grid(tmp_path):
+    label = np.zeros((10, 12, 8), np.int64)
+    label[2, 2, 2] = 4
+    path = tmp_path / "label.nii.gz"
+    nib.save(nib.Nifti1Image(label, AFFINE, dtype=np.int64), path)
+    found = case(tmp_path, t1=(image(),))
+    found = replace(found, files={**found.files, "label": path.as_posix()})
+    fine = Grid(orientation="RAS", spacing_mm=(0.5, 0.5, 0.5))
+    placed = regrid_case(found, fine, "error", tmp_path / "out")
+    assert placed.problems == []
+    assert set(np.unique(read_volume(placed.files["label"]).data)) == {0, 4}
+
+
+def test_a_channel_without_a_place_keeps_its_path(tmp_path):
+    nowhere = AFFINE.copy()
+    nowhere[0, 3] = np.nan
+    found = case(tmp_path, t1=(image(),), t2=(image(1), nowhere))
+    assert regrid_case(found, Grid(orientation="RAS"), "error", tmp_path / "out").files["t2"] == found.files["t2"]

@@ -1,9 +1,10 @@
+import gzip
+
 import numpy as np
 import pandas as pd
-import pytest
 from conftest import save
 
-from glioflow.console import Console, UserError
+from glioflow.console import Console
 from glioflow.files import sha256_file
 from glioflow.predictions import place, prediction_table, set_members
 from predict_cases import drop_torn, link_inputs, stands
@@ -28,9 +29,11 @@ def test_inputs_are_links_in_channel_order(tmp_path):
     assert [link.readlink().name for link in links] == ["flair.nii.gz", "t1.nii.gz"]
 
 
-def test_an_image_that_nnunet_cannot_predict_from_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"a, .*t1\.nii: nnU-Net predicts from"):
-        link_inputs(pd.DataFrame({"case_id": ["a"], "t1": ["t1.nii"]}), ["a"], ["t1"], tmp_path / "input")
+def test_an_image_that_is_not_compressed_is_packed_for_nnunet(tmp_path):
+    image = save(tmp_path / "t1.nii", np.arange(8, dtype=np.int16).reshape(2, 2, 2))
+    link_inputs(pd.DataFrame({"case_id": ["a"], "t1": [str(image)]}), ["a"], ["t1"], tmp_path / "input")
+    packed = tmp_path / "input/a_0000.nii.gz"
+    assert gzip.decompress(packed.read_bytes()) == image.read_bytes()
 
 
 def test_a_mask_that_a_killed_job_left_half_written_is_dropped(tmp_path, capsys):

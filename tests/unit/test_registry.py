@@ -10,6 +10,7 @@ from conftest import REPO
 from glioflow.labels import REGIONS
 from glioflow.layouts import LAYOUTS, FoundCase
 from glioflow.layouts.listing import Listing, walk_files
+from glioflow.layouts.patterns import pattern_expression
 from glioflow.registry import Dataset, datasets, label_schemes, patient_of
 
 PAGE = (REPO / "docs/add-a-cohort.md").read_text(encoding="utf-8")
@@ -77,3 +78,20 @@ def test_the_page_explains_every_problem_that_can_be_found():
     explained = set(re.findall(r"`([a-z_]+)`", PAGE[PAGE.index("## What is checked") : PAGE.index("## The split")]))
     assert len(found) > 15
     assert found - explained == set()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "case"),
+    [
+        ("{case}.nii.gz", "a.1.nii.gz", "a.1"),
+        ("{case}.nii.gz", "a.nii", "a"),
+        ("**/{case}/FLAIR*", "x/y/a/FLAIR_brain.nii.gz", "a"),
+        ("**/{case}/{case}_t1", "a/a_t1.nii", "a"),
+        ("**/{case}/{case}_t1", "a/b_t1.nii", None),
+        ("{case}/t1", "x/a/t1.nii", None),
+        ("{case}/t1", "a/t1.txt", None),
+    ],
+)
+def test_a_pattern_takes_the_case_from_the_path(pattern, path, case):
+    match = pattern_expression(pattern).fullmatch(path)
+    assert (match and match["case"]) == case

@@ -182,12 +182,35 @@ def test_folds_that_the_file_lacks_are_drawn_among_its_training_cases(tmp_path):
     assert not is_complete(plan.file, [2])
 
 
-def test_the_splits_of_nnunet_give_the_folds_and_leave_the_rest_for_the_test(tmp_path):
-    folds = [{"train": ["p0_0", "p1_0"], "val": ["p2_0"]}, {"train": ["p2_0"], "val": ["p0_0", "p1_0"]}]
-    (tmp_path / "splits_final.json").write_text(json.dumps(folds))
-    split = split_cases(cohort([1] * 4), SplitPlan(file=str(tmp_path / "splits_final.json"), folds=[2]))
-    assert dict(zip(split["case_id"], split["set"], strict=True))["p3_0"] == "test"
-    assert split["fold_of_2"].tolist()[:3] == [1, 1, 0]
+FOLDS = [{"train": ["p0_0", "p1_0"], "val": ["p2_0"]}, {"train": ["p2_0"], "val": ["p0_0", "p1_0"]}]
+
+
+def write_folds(path, folds) -> str:
+    path.write_text(json.dumps(folds))
+    return str(path)
+
+
+def test_the_splits_of_nnunet_give_the_folds(tmp_path):
+    plan = SplitPlan(file=write_folds(tmp_path / "splits_final.json", FOLDS), folds=[2])
+    assert check_split(cohort([1] * 3), plan) == []
+    split = split_cases(cohort([1] * 3), plan)
+    assert set(split["set"]) == {"train"}
+    assert split["fold_of_2"].tolist() == [1, 1, 0]
+    assert "a split.csv can say which are the test" in check_split(cohort([1] * 4), plan)[0]["expected"]
+
+
+@pytest.mark.parametrize(
+    "folds",
+    [
+        [{"train": ["p0_0"], "val": ["p2_0", "p1_0"]}, {"train": ["p2_0"], "val": ["p0_0", "p1_0"]}],
+        [{"train": ["p0_0"], "val": ["p2_0"]}, {"train": ["p2_0"], "val": ["p0_0", "p1_0"]}],
+        {"train": []},
+        [{"train": 1, "val": 2}],
+    ],
+)
+def test_folds_that_are_no_cross_validation_are_refused(tmp_path, folds):
+    problem = check_split(cohort([1] * 3), SplitPlan(file=write_folds(tmp_path / "s.json", folds)))[0]
+    assert problem["problem"] == "split_file"
 
 
 @pytest.mark.parametrize(
@@ -201,6 +224,10 @@ def test_the_splits_of_nnunet_give_the_folds_and_leave_the_rest_for_the_test(tmp
         (lambda t: t.assign(set=["train", "train", "val", "train"]), "split_file", "sets called val"),
         (lambda t: t.assign(fold_of_2=[0, 0, 2, 1]), "split_file", "not from 0 to 1, in the column fold_of_2"),
         (lambda t: t.drop(columns="set"), "split_file", "has no column set"),
+        (lambda t: t.assign(set=["train", None, "train", "train"]), "split_file", "sets called nothing"),
+        (lambda t: t.assign(fold_of_2=0), "split_file", "no case in fold 1 of the column fold_of_2"),
+        (lambda t: t.assign(case_id=["p0_0", None, "p1_0", "p2_0"]), "split_file", "1 row without a case_id"),
+        (lambda t: t.assign(fold_of_2=["a", "b", "a", "b"]), "split_file", "a fold is not a whole number"),
     ],
 )
 def test_what_is_wrong_with_a_split_file_is_said(tmp_path, harm, problem, words):
@@ -209,3 +236,14 @@ def test_what_is_wrong_with_a_split_file_is_said(tmp_path, harm, problem, words)
     assert check_split(manifest, SplitPlan(file=write_split(tmp_path / "sound.csv", sound))) == []
     problems = check_split(manifest, SplitPlan(file=write_split(tmp_path / "s.csv", harm(sound))))
     assert any(row["problem"] == problem and words in row["message"] for row in problems), problems
+
+
+def test_the_patients_are_the_manifests_whatever_the_file_says(tmp_path):
+    manifest = cohort([2, 1, 1])
+    table = manifest[["case_id"]].assign(patient_id="x", set="train", stratum="HGG")
+    plan = SplitPlan(file=write_split(tmp_path / "s.csv", table), folds=[2])
+    assert check_split(manifest, plan) == []
+    split = split_cases(manifest, plan)
+    assert split["patient_id"].tolist() == manifest["patient_id"].tolist()
+    assert split["fold_of_2"].notna().all()
+    assert split["fold_of_2"][0] == split["fold_of_2"][1]

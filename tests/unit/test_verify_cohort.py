@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import AFFINE, save, write_case
 
-from glioflow.case_checks import CheckRules, check_case
+from glioflow.case_checks import CheckRules, check_case, voxel_fingerprint
 from glioflow.cohort_checks import check_demands, check_identity, check_patients
 from glioflow.console import Console
 from glioflow.layouts import patterns
@@ -352,3 +352,36 @@ def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules,
     assert said == "6 cases, 6 read, 1 error, 0 warnings"
     assert pd.read_csv(paths.verification)["message"].tolist() == [row["message"]]
     assert pd.read_csv(paths.manifest)["volume_WT_ml"].iloc[0] == pytest.approx(0.064)
+
+
+def test_colours_are_no_intensities(case, rules):
+    colours = np.zeros((10, 12, 8), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(colours, AFFINE), case["t2"])
+    problem = only_problem(case, rules)
+    assert (problem["problem"], problem["file"]) == ("unreadable", case["t2"])
+    assert "whole or real numbers are needed" in problem["found"]
+
+
+def test_equal_voxels_have_one_fingerprint_in_whatever_type():
+    values = np.random.default_rng(0).integers(-50, 900, (4, 5, 6))
+    same = {voxel_fingerprint(values.astype(kind)) for kind in (np.int16, np.int32, np.float32, np.float64, np.int64)}
+    assert len(same) == 1
+    assert voxel_fingerprint(values.astype(np.int16).reshape(5, 4, 6)) not in same
+    fractions = values + 0.5
+    assert voxel_fingerprint(fractions.astype(np.float32)) == voxel_fingerprint(fractions)
+    assert voxel_fingerprint(np.zeros(3) * -1.0 + 0.5 * np.eye(3)[0]) == voxel_fingerprint(np.array([0.5, 0.0, 0.0]))
+    assert voxel_fingerprint(np.array([np.nan, 1.0])) != voxel_fingerprint(np.array([0.0, 1.0]))
+
+
+def test_a_table_beside_an_image_is_not_taken_for_the_image(case, rules):
+    image = Path(case["t2"])
+    image.with_name(image.name.replace(".nii.gz", ".json")).write_text("{}")
+    image.unlink()
+    assert only_problem(case, rules)["problem"] == "missing_channel"
+
+
+def test_what_no_check_foresaw_is_a_problem_of_its_case(case, rules):
+    problem = only_problem(case, replace(rules, skull_stripped=None, scheme=None))
+    assert problem["case_id"] == CASE
+    assert (problem["problem"], problem["severity"]) == ("unreadable", "error")
+    assert "no check foresaw (TypeError" in problem["found"]

@@ -13,8 +13,9 @@ from glioflow.layouts.listing import NIFTI, FoundCase, Listing, walk_files
 from glioflow.problems import problem_row
 from glioflow.registry import ROLES, Dataset, Patterns, patient_of
 
-# A case of which only such files are there is found all the same, so that checking it says what is wrong.
-OTHER_FORMATS = (".mha", ".mhd", ".nrrd", ".dcm", ".img", ".hdr", ".mgz", ".npy", ".zip", ".gz")
+# A case of which only files in other formats are there is found all the same, so that checking it says what is wrong.
+OTHER_FORMATS = ("gz", "mha", "mhd", "nrrd", "dcm", "img", "hdr", "mgz", "npy", "zip")
+SUFFIX = rf"\.nii|(?:\.nii)?\.(?:{'|'.join(OTHER_FORMATS)})"
 
 
 def alternatives(patterns: Patterns) -> list[str]:
@@ -29,9 +30,9 @@ def pattern_expression(pattern: str) -> re.Pattern[str]:
     """
     prefix, tail = ("(?P<prefix>(?:.*/)?)", pattern[3:]) if pattern.startswith("**/") else ("(?P<prefix>)", pattern)
     stem = re.sub(r"\.nii(\.gz)?$", "", tail)
-    body = re.escape(stem).replace(re.escape("*"), "[^/]*")
-    body = body.replace(re.escape("{case}"), "(?P<case>[^/]+)", 1).replace(re.escape("{case}"), "(?P=case)")
-    return re.compile(f"{prefix}{body}(?P<suffix>\\.nii(?:\\.gz)?|\\.[A-Za-z0-9.]+|)")
+    body = re.escape(stem).replace(re.escape("*"), "[^/]*?")
+    body = body.replace(re.escape("{case}"), "(?P<case>[^/]+?)", 1).replace(re.escape("{case}"), "(?P=case)")
+    return re.compile(f"{prefix}{body}(?P<suffix>{SUFFIX})")
 
 
 def find(folder: Path, dataset: Dataset) -> Listing:
@@ -46,7 +47,7 @@ def find(folder: Path, dataset: Dataset) -> Listing:
             expression = pattern_expression(option)
             for path in paths:
                 match = expression.fullmatch(path)
-                if match is None or not match["suffix"].endswith((*NIFTI, *OTHER_FORMATS)):
+                if match is None:
                     continue
                 prefixes.setdefault(match["case"], match["prefix"])
                 matches = found[match["case"]][role]

@@ -37,6 +37,8 @@ PROBLEM_WORDS = {
     "missing_slices": "Slices of a volume are missing.",
     "near_empty_label": "A truth mask is all but empty.",
     "no_channel_order": "The description that tells the order of the channels is missing; the usual order was taken.",
+    "no_number": "A clinical column of numbers holds text; those values count as unknown.",
+    "covariate_table": "A clinical table has no column with ids, or two rows for one id.",
     "no_covariate": "The covariate to stratify by is unknown.",
     "no_covariates": "Cases have no row in the table of covariates; their values are undefined.",
     "no_images": "Segmentations without images were left out.",
