@@ -75,7 +75,7 @@ def rank_patients(manifest: pd.DataFrame, stratify_by: str | None = None) -> lis
     patients = table.groupby("patient_id").agg(by=("by", "first"), volume=("volume_WT_ml", "mean")).reset_index()
     numbers = pd.to_numeric(patients["by"], errors="coerce")
     patients["by"] = numbers if numbers.notna().sum() == patients["by"].notna().sum() else patients["by"].astype("string")
-    return patients.sort_values(["by", "volume", "patient_id"])["patient_id"].astype(str).tolist()
+    return [str(patient) for patient in patients.sort_values(["by", "volume", "patient_id"])["patient_id"]]
 
 
 def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
