@@ -32,7 +32,7 @@ demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by de
 	@echo "report: results/report/index.html"
 
 test: setup-dev  ## run every test (PYTEST="-k name" for some)
-	@$(PYTHON) -m pytest $(PYTEST)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: setup-dev  ## check style, formatting, types and the workflow's own rules
 	$(PYTHON) -m ruff check .

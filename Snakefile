@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from glioflow.config_checks import load_study
 from glioflow.console import UserError
+from glioflow.duplicate_keys import duplicate_keys
 
 if not workflow.overwrite_configfiles:
 
@@ -20,6 +21,9 @@ if not workflow.overwrite_configfiles:
 
 
 CONFIG_FILE = os.path.relpath(workflow.configfiles[0])
+
+if twice := [f"{file}: {said}" for file in workflow.configfiles for said in duplicate_keys(Path(file))]:
+    sys.exit("\n".join(twice))
 
 try:
     STUDY = load_study(config, CONFIG_FILE)
@@ -43,9 +47,12 @@ include: "rules/report.smk"
 
 localrules:
     fetch_dataset,  # a cluster's compute nodes often have no network
+    import_fold,
+    release_probabilities,
     all,
     cohorts,
     models,
+    exports,
     predictions,
     scores,
     failure,
@@ -56,6 +63,7 @@ rule all:
     default_target: True
     input:
         "<results>/report/index.html",
+        expand("<results>/models/{model}/probabilities_released.json", model=releasing_models()),
 
 
 rule cohorts:
@@ -66,6 +74,11 @@ rule cohorts:
 rule models:
     input:
         [fold for model in STUDY.trained() for fold in fold_manifests(model)],
+
+
+rule exports:
+    input:
+        expand("<results>/models/{model}/{model}.zip", model=exportable_models()),
 
 
 rule predictions:

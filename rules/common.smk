@@ -5,10 +5,13 @@ from functools import cache
 from math import ceil
 
 from glioflow.codeprint import code_fingerprint
-from glioflow.config import GivenModel, PhantomCohort, cohort_dataset, expand_path
+from glioflow.config import GivenModel, ImportedModel, PhantomCohort, TrainedModel, cohort_dataset, expand_path
+from glioflow.ensembles import needs_probabilities
 from glioflow.files import key_of
 from glioflow.layouts import cohort_folder, file_stamps, list_cohort, source_stamp
-from glioflow.registry import datasets, label_schemes
+from glioflow.model_archive import read_description
+from glioflow.nnunet.own_trainers import trainer_class, trainer_fingerprint
+from glioflow.registry import datasets, label_schemes, lesionwise_rules
 
 # Cases per job: a case takes about 0.1 s to score and 1 s to extract features from, a job some seconds to start.
 SCORES_PER_SHARD = 50
@@ -136,8 +139,8 @@ def cohort_folds(wildcards):
 def needed_channels(wildcards):
     """Return the channels that the study reads from a cohort, in canonical order."""
     cohort = wildcards.cohort
-    trained = [m for m in STUDY.trained().values() if cohort in (m.cohort, *m.external)]
-    used = {channel for model in trained for channel in model.channels}
+    reading = [name for name, m in STUDY.predicting().items() if cohort in (m.cohort, *m.external)]
+    used = {channel for name in reading for channel in model_fact(name, "channels")}
     if any(STUDY.cohort_of_set(*pair.split("/")) == cohort for pair in failure_sets()):
         used.add(STUDY.failure.image)
     return [channel for channel in ("t1", "t1ce", "t2", "flair") if channel in used]
@@ -158,7 +161,7 @@ def cohort_demands(wildcards):
     return {
         "source": cohort_source(wildcards.cohort),
         "split": split_block(wildcards),
-        "trained": any(wildcards.cohort in (m.cohort, *m.external) for m in STUDY.trained().values()),
+        "trained": any(wildcards.cohort in (m.cohort, *m.external) for m in STUDY.predicting().values()),
         "failure_sets": sorted(sets),
         "extremes": STUDY.failure.extremes,
     }
@@ -172,14 +175,40 @@ def model_root(wildcards):
     return under(f"models/{wildcards.model}/nnunet")
 
 
+@cache
+def model_fact(model, key):
+    """Return channels, regions, configuration, folds or trainer of a model: what the study says, or the imported archive."""
+    spec = STUDY.models[model]
+    if isinstance(spec, ImportedModel):
+        return read_description(Path(expand_path(spec.archive)))[key]
+    if key == "trainer":
+        return trainer_class(spec.trainer)
+    return list(range(spec.folds)) if key == "folds" else getattr(spec, key)
+
+
 def plan_block(wildcards):
     """Return what the plans of a model depend on."""
-    return STUDY.models[wildcards.model].model_dump(mode="json", exclude={"cohort", "external", "device", "folds", "threads"})
+    spec = STUDY.models[wildcards.model]
+    aside = {"cohort", "external", "device", "folds", "threads", "prediction_folds", "postprocessing"}
+    block = spec.model_dump(mode="json", exclude=aside)
+    if spec.trainer:  # what the study does not say is then that trainer's
+        block |= {"said": sorted(spec.model_fields_set), "trainer_fingerprint": trainer_fingerprint(expand_path(spec.trainer))}
+    return block
 
 
 def model_key(key):
     """Return a params function that looks up one key of a model's configuration."""
     return lambda wildcards: getattr(STUDY.models[wildcards.model], key)
+
+
+def fact(key):
+    """Return a params function for ``model_fact``."""
+    return lambda wildcards: model_fact(wildcards.model, key)
+
+
+def cohort_labels(wildcards):
+    """Return the canonical labels that a model's cohort can have."""
+    return sorted(set(cohort_scheme(STUDY.cohort_of(wildcards.model))[1].values()) - {0})
 
 
 def cohort_file(name):
@@ -192,9 +221,15 @@ def set_file(name):
     return lambda wildcards: f"<results>/cohorts/{STUDY.cohort_of_set(wildcards.model, wildcards.set)}/{name}"
 
 
-def fold_manifests(model):
-    """Return the manifests of all folds of a model."""
-    return expand("<results>/models/{model}/fold_{fold}/manifest.json", model=model, fold=range(STUDY.models[model].folds))
+def fold_manifests(model, folds=None):
+    """Return the manifests of a model's folds: of all, or of those named."""
+    folds = model_fact(model, "folds") if folds is None else folds
+    return expand("<results>/models/{model}/fold_{fold}/manifest.json", model=model, fold=folds)
+
+
+def predicting_folds(wildcards):
+    """Return the manifests of the folds that predict a model's other sets."""
+    return fold_manifests(wildcards.model, STUDY.models[wildcards.model].prediction_folds)
 
 
 def model_threads(wildcards):
@@ -206,9 +241,41 @@ def model_gpus(wildcards):
     return 0 if STUDY.models[wildcards.model].device == "cpu" else 1
 
 
-def keeps_probabilities(wildcards):
-    """Tell whether an ensemble needs the probabilities of a model."""
-    return any(wildcards.model in ensemble.members for ensemble in STUDY.ensembles.values())
+def using_ensembles(model):
+    """Return the names of the ensembles that read a model's probabilities."""
+    regions = STUDY.models[model].regions
+    return [
+        name
+        for name, ensemble in STUDY.ensembles.items()
+        if model in ensemble.members and needs_probabilities(ensemble.method, ensemble.merge, regions)
+    ]
+
+
+def kept_probabilities(wildcards):
+    """Return what a model's probabilities are kept for, None where nothing needs them.
+
+    They are removed once the ensembles are made, and made again where an ensemble comes to be another one.
+    """
+    if not isinstance(STUDY.models[wildcards.model], TrainedModel):
+        return None
+    using = {name: STUDY.ensembles[name] for name in using_ensembles(wildcards.model)}
+    return key_of({name: [e.members, e.method, list(e.merge.items())] for name, e in using.items()}) if using else None
+
+
+def releasing_models():
+    """Return the models whose probabilities are kept for a while."""
+    return [model for model in STUDY.trained() if using_ensembles(model)]
+
+
+def exportable_models():
+    """Return the trained models that an archive can hold: it holds weights, not the code of a trainer of one's own."""
+    return [name for name, model in STUDY.trained().items() if model.trainer is None]
+
+
+def ensemble_tables(wildcards):
+    """Return the masks of every ensemble that reads a model's probabilities."""
+    pairs = [(name, set_name) for name in using_ensembles(wildcards.model) for set_name in STUDY.sets_of(name)]
+    return [f"<results>/predictions/{name}/{set_name}/predictions.csv" for name, set_name in pairs]
 
 
 def nnunet_file(name):
@@ -218,8 +285,13 @@ def nnunet_file(name):
 
 
 def member_file(name):
-    """Return an input function: a file of an ensemble's first member."""
-    return lambda wildcards: nnunet_file(name).replace("{model}", STUDY.ensembles[wildcards.model].members[0])
+    """Return an input function: a file of an ensemble's first member, where the ensemble reads probabilities."""
+
+    def find(wildcards):
+        first = STUDY.ensembles[wildcards.model].members[0]
+        return nnunet_file(name).replace("{model}", first) if wildcards.model in using_ensembles(first) else []
+
+    return find
 
 
 def member_predictions(wildcards):
@@ -230,7 +302,8 @@ def member_predictions(wildcards):
 def member_folds(wildcards):
     """Return the folds whose validation left the probabilities of an ensemble's ``cv`` set; nothing for other sets."""
     members = STUDY.ensembles[wildcards.model].members
-    return [fold for member in members for fold in fold_manifests(member)] if wildcards.set == "cv" else []
+    reads = wildcards.set == "cv" and wildcards.model in using_ensembles(members[0])
+    return [fold for member in members for fold in fold_manifests(member)] if reads else []
 
 
 def given_stamp(wildcards):
@@ -254,11 +327,43 @@ def failure_sets():
     return [f"{model}/{name}" for model in (*STUDY.models, *STUDY.ensembles) for name in STUDY.failure_sets_of(model)]
 
 
-def prediction_tta(wildcards):
-    """Return whether a set was predicted with mirroring; None where nobody knows."""
-    members = [wildcards.model] if wildcards.model in STUDY.models else STUDY.ensembles[wildcards.model].members
-    modes = {None if isinstance(STUDY.models[m], GivenModel) else STUDY.models[m].tta for m in members}
-    return modes.pop() if len(modes) == 1 else None
+def member_tta(wildcards):
+    """Return the ways of predicting that an ensemble's members share, as its masks' ``tta``; [None] where they differ."""
+    ways = [STUDY.models[member].tta for member in STUDY.ensembles[wildcards.model].members]
+    both = [{True, False} if tta == "both" else {tta} for tta in ways]
+    return sorted(set.intersection(*both), reverse=True) or [None]
+
+
+def final_predictions(wildcards):
+    """Return the masks of a set that count: post-processed where the study asks for it."""
+    folder = "postprocessed" if is_postprocessed(wildcards.model) else "predictions"
+    return f"<results>/{folder}/{wildcards.model}/{wildcards.set}/predictions.csv"
+
+
+def is_postprocessed(model):
+    """Tell whether a model's masks are cleaned up: by the study's word, or as the imported archive says."""
+    spec = STUDY.ensembles.get(model) or STUDY.models[model]
+    if isinstance(spec, ImportedModel):
+        return has_postprocessing(model)
+    return not isinstance(spec, GivenModel) and spec.postprocessing is not None
+
+
+def kept_postprocessing(wildcards):
+    """Return the steps that clean up a model's masks, as a named input; nothing where the masks stay as predicted."""
+    file = f"<results>/models/{wildcards.model}/postprocessing.json"
+    return {"postprocessing": file} if is_postprocessed(wildcards.model) else {}
+
+
+@cache
+def has_postprocessing(model):
+    """Tell whether an imported model brings a post-processing."""
+    return "postprocessing.json" in read_description(Path(expand_path(STUDY.models[model].archive)))["files"]
+
+
+def predicted_regions(wildcards):
+    """Return the regions that a model was made to see, None for all."""
+    model = wildcards.model if wildcards.model in STUDY.models else STUDY.ensembles[wildcards.model].members[0]
+    return STUDY.models[model].regions if isinstance(STUDY.models[model], GivenModel) else model_fact(model, "regions")
 
 
 def score_shards(wildcards):

@@ -4,7 +4,7 @@
 rule score_cases:
     input:
         manifest=set_file("manifest.csv"),
-        predictions="<results>/predictions/{model}/{set}/predictions.csv",
+        predictions=final_predictions,
     output:
         "<results>/scores/{model}/{set}_shards/{shard}.csv",
     log:
@@ -19,7 +19,8 @@ rule score_cases:
         runtime=60,
     params:
         regions=STUDY.evaluation.regions,
-        tta=prediction_tta,
+        trained_regions=predicted_regions,
+        lesionwise=lambda w: lesionwise_rules()[STUDY.evaluation.lesionwise] if STUDY.evaluation.lesionwise else None,
         shard=lambda w: int(w.shard),
         shards=score_shards,
         ledger=lambda w: ledger("score_cases", w.model, w.set, w.shard),
@@ -35,6 +36,7 @@ rule summarise_scores:
     output:
         scores="<results>/scores/{model}/{set}.csv",
         summary="<results>/scores/{model}/{set}_summary.csv",
+        groups="<results>/scores/{model}/{set}_groups.csv",
     log:
         "<logs>/summarise_scores/{model}_{set}.log",
     conda:
@@ -43,6 +45,7 @@ rule summarise_scores:
         mem_mb=2000,
         runtime=10,
     params:
+        group_by=STUDY.evaluation.group_by,
         code=code_fingerprint("summarise_scores"),
     script:
         "../scripts/summarise_scores.py"

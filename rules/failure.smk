@@ -28,7 +28,7 @@ rule extract_radiomics:
     input:
         extremes="<results>/failure/{model}/{set}/extremes.csv",
         manifest=set_file("manifest.csv"),
-        predictions="<results>/predictions/{model}/{set}/predictions.csv",
+        predictions=final_predictions,
     output:
         radiomics="<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv",
     log:
@@ -123,7 +123,7 @@ rule draw_extremes:
         extremes="<results>/failure/{model}/{set}/extremes.csv",
         scores="<results>/scores/{model}/{set}.csv",
         manifest=set_file("manifest.csv"),
-        predictions="<results>/predictions/{model}/{set}/predictions.csv",
+        predictions=final_predictions,
     output:
         table="<results>/failure/{model}/{set}/overlays.csv",
     log:

@@ -4,6 +4,9 @@
 # declared outputs of a job before it runs again, and a declared output here is no more than a small record.
 
 TRAINED = _one_of(STUDY.trained())
+PREDICTING = _one_of(STUDY.predicting())
+ENSEMBLES = _one_of(STUDY.ensembles)
+IMPORTED = _one_of(set(STUDY.predicting()) - set(STUDY.trained()))
 
 
 rule write_dataset_json:
@@ -26,6 +29,7 @@ rule write_dataset_json:
     params:
         channels=model_key("channels"),
         regions=model_key("regions"),
+        labels=cohort_labels,
         folds=model_key("folds"),
         code=code_fingerprint("write_dataset_json"),
     script:
@@ -52,6 +56,7 @@ rule plan_model:
         runtime=240,
     params:
         model=plan_block,
+        labels=cohort_labels,
         root=model_root,
         code=code_fingerprint("plan_model"),
     script:
@@ -112,7 +117,8 @@ rule train_fold:
         configuration=model_key("configuration"),
         channels=model_key("channels"),
         device=model_key("device"),
-        probabilities=keeps_probabilities,
+        trainer=fact("trainer"),
+        probabilities=kept_probabilities,
         root=model_root,
     script:
         "../scripts/train_fold.py"
@@ -134,6 +140,7 @@ rule collect_cv:
         mem_mb=1000,
         runtime=30,
     params:
+        tta=model_key("tta"),
         code=code_fingerprint("collect_cv"),
     script:
         "../scripts/collect_cv.py"
@@ -145,7 +152,7 @@ rule predict_cases:
         split=set_file("split.csv"),
         dataset=nnunet_file("raw/dataset.json"),
         plans=nnunet_file("preprocessed/glioflowPlans.json"),
-        folds=lambda w: fold_manifests(w.model),
+        folds=predicting_folds,
     output:
         "<results>/predictions/{model}/{set}/predictions.csv",
     log:
@@ -153,7 +160,7 @@ rule predict_cases:
     benchmark:
         "<benchmarks>/predict_cases/{model}_{set}.tsv"
     wildcard_constraints:
-        model=TRAINED,
+        model=PREDICTING,
         set=_one_of({"test", *STUDY.cohorts}),
     conda:
         "../envs/glioflow.yaml"
@@ -163,11 +170,12 @@ rule predict_cases:
         runtime=1440,
         gpu=model_gpus,
     params:
-        configuration=model_key("configuration"),
-        channels=model_key("channels"),
+        configuration=fact("configuration"),
+        channels=fact("channels"),
         device=model_key("device"),
+        trainer=fact("trainer"),
         tta=model_key("tta"),
-        probabilities=keeps_probabilities,
+        probabilities=kept_probabilities,
         root=model_root,
         ledger=lambda w: ledger("predict_cases", w.model, w.set),
     script:
@@ -216,7 +224,7 @@ rule ensemble_models:
     benchmark:
         "<benchmarks>/ensemble_models/{model}_{set}.tsv"
     wildcard_constraints:
-        model=_one_of(STUDY.ensembles),
+        model=ENSEMBLES,
     conda:
         "../envs/glioflow.yaml"
     threads: 8
@@ -225,7 +233,148 @@ rule ensemble_models:
         runtime=240,
     params:
         members=lambda w: STUDY.ensembles[w.model].members,
+        method=lambda w: STUDY.ensembles[w.model].method,
         merge=lambda w: dict(STUDY.ensembles[w.model].merge),
+        regions=predicted_regions,
+        tta=member_tta,
+        released=lambda w: {m: under(f"models/{m}/probabilities_released.json") for m in STUDY.ensembles[w.model].members},
+        ledger=lambda w: ledger("ensemble_models", w.model, w.set),
         code=code_fingerprint("ensemble_models"),
     script:
         "../scripts/ensemble_models.py"
+
+
+rule release_probabilities:
+    input:
+        ensembles=ensemble_tables,
+        folds=lambda w: fold_manifests(w.model),
+    output:
+        "<results>/models/{model}/probabilities_released.json",
+    log:
+        "<logs>/release_probabilities/{model}.log",
+    wildcard_constraints:
+        model=_one_of(releasing_models()),
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        predictions=lambda w: [under(f"predictions/{w.model}/{name}") for name in STUDY.sets_of(w.model)],
+    script:
+        "../scripts/release_probabilities.py"
+
+
+rule choose_postprocessing:
+    input:
+        manifest=cohort_file("manifest.csv"),
+        predictions="<results>/predictions/{model}/cv/predictions.csv",
+    output:
+        "<results>/models/{model}/postprocessing.json",
+    log:
+        "<logs>/choose_postprocessing/{model}.log",
+    benchmark:
+        "<benchmarks>/choose_postprocessing/{model}.tsv"
+    wildcard_constraints:
+        model=_one_of({*STUDY.trained(), *STUDY.ensembles}),
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        regions=predicted_regions,
+        operations=lambda w: (STUDY.ensembles.get(w.model) or STUDY.models[w.model]).postprocessing.model_dump(),
+        ledger=lambda w: ledger("choose_postprocessing", w.model),
+        code=code_fingerprint("choose_postprocessing"),
+    script:
+        "../scripts/choose_postprocessing.py"
+
+
+rule postprocess_cases:
+    input:
+        predictions="<results>/predictions/{model}/{set}/predictions.csv",
+        postprocessing="<results>/models/{model}/postprocessing.json",
+    output:
+        "<results>/postprocessed/{model}/{set}/predictions.csv",
+    log:
+        "<logs>/postprocess_cases/{model}_{set}.log",
+    benchmark:
+        "<benchmarks>/postprocess_cases/{model}_{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        ledger=lambda w: ledger("postprocess_cases", w.model, w.set),
+        code=code_fingerprint("postprocess_cases"),
+    script:
+        "../scripts/postprocess_cases.py"
+
+
+rule export_model:
+    input:
+        unpack(kept_postprocessing),
+        dataset=nnunet_file("raw/dataset.json"),
+        plans=nnunet_file("preprocessed/glioflowPlans.json"),
+        folds=lambda w: fold_manifests(w.model),
+    output:
+        "<results>/models/{model}/{model}.zip",
+    log:
+        "<logs>/export_model/{model}.log",
+    wildcard_constraints:
+        model=TRAINED,
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        code=code_fingerprint("export_model"),
+    script:
+        "../scripts/export_model.py"
+
+
+rule import_model:
+    input:
+        archive=lambda w: expand_path(STUDY.models[w.model].archive),
+    output:
+        dataset=nnunet_file("raw/dataset.json"),
+        plans=nnunet_file("preprocessed/glioflowPlans.json"),
+        imported="<results>/models/{model}/imported.json",
+        postprocessing="<results>/models/{model}/postprocessing.json",
+    log:
+        "<logs>/import_model/{model}.log",
+    wildcard_constraints:
+        model=IMPORTED,
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        root=model_root,
+        code=code_fingerprint("import_model"),
+    script:
+        "../scripts/import_model.py"
+
+
+rule import_fold:
+    input:
+        "<results>/models/{model}/imported.json",
+    output:
+        "<results>/models/{model}/fold_{fold}/manifest.json",
+    log:
+        "<logs>/import_fold/{model}_{fold}.log",
+    wildcard_constraints:
+        model=IMPORTED,
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    script:
+        "../scripts/import_fold.py"

@@ -9,7 +9,7 @@ rule write_report:
             table=["manifest", "verification", "comparison", "split"],
         ),
         expand("<results>/scores/{pair}.csv", pair=model_sets()),
-        expand("<results>/scores/{pair}_summary.csv", pair=model_sets()),
+        expand("<results>/scores/{pair}_{table}.csv", pair=model_sets(), table=["summary", "groups"]),
         expand(
             "<results>/failure/{pair}/{table}.csv",
             pair=failure_sets(),
@@ -17,6 +17,7 @@ rule write_report:
         ),
         expand("<results>/failure/{pair}/effects.png", pair=failure_sets()),
         [fold for model in STUDY.trained() for fold in fold_manifests(model)],
+        expand("<results>/models/{model}/postprocessing.json", model=filter(is_postprocessed, STUDY.trained())),
     output:
         "<results>/report/index.html",
     log:

@@ -1,6 +1,6 @@
 """Gather the out-of-fold predictions that training has made: every training case, predicted by the fold that never saw it.
 
-Inputs: ``split.csv``, the folds' ``manifest.json``. Output: ``predictions.csv``; the masks lie beside it.
+Inputs: ``split.csv``, the folds' ``manifest.json``. Params: ``tta``. Output: ``predictions.csv``; the masks lie beside it.
 """
 
 from pathlib import Path
@@ -8,23 +8,27 @@ from typing import Any
 
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_json, read_table, write_table
-from glioflow.predictions import place, prediction_table, set_members
+from glioflow.predictions import place, prediction_table, set_members, tta_folders
 
 
 def main(snakemake: Any, console: Console) -> str:
     """Link each fold's validation masks into the set and list them."""
     folder = Path(snakemake.output[0]).parent
+    folders = tta_folders(folder, snakemake.params.tta)
     split = read_table(snakemake.input.split)
     folds: dict[str, int] = {}
     for path in snakemake.input.folds:
         manifest = read_json(path)
-        for case in manifest["validation"]["cases"]:
-            place(Path(manifest["validation"]["folder"]) / f"{case}.nii.gz", folder / f"{case}.nii.gz")
-            folds[case] = manifest["fold"]
+        validation = manifest["validation"]
+        for tta, target in folders.items():
+            aside = snakemake.params.tta == "both" and not tta
+            source = Path(validation["folder_without_tta"] if aside else validation["folder"])
+            for case in validation["cases"]:
+                place(source / f"{case}.nii.gz", target / f"{case}.nii.gz")
+                folds[case] = manifest["fold"]
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
-    write_table(
-        snakemake.output[0], prediction_table(folder, {case: patients[case] for case in set_members(split, "cv")}, folds)
-    )
+    cases = set_members(split, "cv")
+    write_table(snakemake.output[0], prediction_table(folders, {case: patients[case] for case in cases}, folds))
     return f"{count(len(folds), 'out-of-fold prediction')} of {count(len(snakemake.input.folds), 'fold')}"
 
 

@@ -77,7 +77,7 @@ def main(snakemake: Any, console: Console) -> str:
         lines = "\n".join(f"  - {problem}" for problem in sorted(problems))
         raise UserError(f"{count(len(problems), 'mask')} of {snakemake.wildcards.model!r} cannot be scored\n{lines}")
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
-    write_table(snakemake.output[0], prediction_table(folder, patients))
+    write_table(snakemake.output[0], prediction_table({None: folder}, patients))
     return f"{count(len(patients), 'mask')}, {len(items)} converted"
 
 

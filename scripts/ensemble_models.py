@@ -1,80 +1,262 @@
-"""Combine trained models: the mean of their probabilities, then single labels taken from one member.
+"""Combine trained models: mean of probabilities, vote or STAPLE of masks; then regions taken from single members.
 
-Inputs: ``split.csv``, the members' ``predictions.csv`` (and, for ``cv``, their folds' ``manifest.json``), ``dataset.json``
-and ``glioflowPlans.json`` of the first member. Params: ``members``, ``merge`` (region to member), ``regions``. Output:
-``predictions.csv``; the masks lie beside it. The mean is nnU-Net's own (``nnUNetv2_ensemble``).
+The mean is nnU-Net's own (``nnunetv2.ensembling``). A vote takes, voxel by voxel, the label that most members' masks have; of
+labels with equally many votes the background loses, then the label of the member named first wins. STAPLE is ITK's for
+several labels. Then the labels of every region of ``merge`` are removed, and each region is painted, in the order given, with
+its member's labels where nothing stands yet. Where the merged regions hold all labels, nothing is combined.
+
+A case whose members' masks and whose settings are unchanged is not made again.
+
+Inputs
+------
+split : the cohort's split.csv
+predictions : the members' predictions.csv, in the members' order
+folds : for ``cv``, the manifest.json of the members' folds, where probabilities are needed
+dataset, plans : dataset.json and glioflowPlans.json of the first member, where probabilities are needed
+
+Outputs
+-------
+predictions.csv, a row for each case and value of ``tta``; the masks lie beside it, those of a second value in ``without_tta``
+
+Params
+------
+members : names of the models
+method : ``mean``, ``vote`` or ``staple``
+merge : region -> member, in order
+regions : names of the regions that the members predict
+tta : the values to make: True and False take the members' masks with and without mirroring, None whichever they have
+released : member -> the record that its probabilities were deleted
+ledger : path of the ledger
 """
 
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.files import read_json, read_table, write_json, write_table
-from glioflow.labels import REGIONS
-from glioflow.nnunet.commands import run_nnunet
-from glioflow.predictions import place, prediction_table, set_members
-from glioflow.volumes import Volume, read_labels, write_volume
+from glioflow.ensembles import covers_all, merge_regions, staple, vote
+from glioflow.files import key_of, read_json, read_table, sha256_file, write_table
+from glioflow.ledger import Ledger
+from glioflow.parallel import map_unordered
+from glioflow.predictions import COLUMNS, WITHOUT_TTA, read_predictions, set_members
+from glioflow.volumes import Volume, read_labels, same_geometry, write_volume
+
+COMBINATIONS = {"vote": vote, "staple": staple}
+ENSEMBLE_VERSION = 1  # part of every case's key: raise it whenever a mask would come out otherwise
+ENDINGS = (".npz", ".pkl")  # what nnU-Net leaves of a case's probabilities
 
 
-def merge_label(labels: NDArray[np.uint8], member: NDArray[np.uint8], label: int) -> NDArray[np.uint8]:
-    """Return ``labels`` with ``label`` as ``member`` has it: removed where it was, painted only where nothing else stands."""
-    merged = np.where(labels == label, np.uint8(0), labels)
-    merged[(member == label) & (merged == 0)] = label
-    return merged
+@dataclass(frozen=True)
+class Source:
+    """One member's prediction of a case: the mask, its hash, its fold, and where its probabilities lie if they do."""
+
+    mask: str
+    sha256: str
+    fold: int | None
+    probabilities: Path
 
 
-def probability_files(case: str, member: str, predictions: Path, folds: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the .npz and .pkl of a case of one member: from the fold that validated it, or beside the member's predictions."""
-    folder = folds.get(case, predictions.parent / "probabilities")
-    files = {ending: folder / f"{case}{ending}" for ending in (".npz", ".pkl")}
-    if missing := [str(path) for path in files.values() if not path.exists()]:
-        raise UserError(f"{case}: the model {member!r} left no probabilities ({', '.join(missing)}); run its predictions again")
-    return files
+@dataclass(frozen=True)
+class Task:
+    """A mask to make: of which case, from what, and where it goes."""
+
+    case: str
+    tta: bool | None
+    sources: Mapping[str, Source]
+    target: Path
+
+    @property
+    def item(self) -> str:
+        """The mask's name in the ledger."""
+        return f"{self.case}:{self.tta}"
+
+
+def member_source(rows: pd.DataFrame, case: str, tta: bool | None, fold: Mapping[str, Any] | None) -> Source | None:
+    """Return what a member has of a case for a value of ``tta``; None where it has nothing.
+
+    ``rows``: those of the case in the member's table. ``fold``: the manifest of the fold that validated the case, if one did.
+    Where ``tta`` is None, the member's only row counts, or of two that with mirroring. Probabilities lie beside the masks they
+    gave; of two kinds of a fold's, those without mirroring have a folder of their own.
+    """
+    both = len(rows) > 1
+    wanted = True if tta is None and both else tta
+    found = rows if wanted is None else rows[rows["tta"].eq(wanted).fillna(False)]
+    if len(found) != 1:
+        return None
+    row = found.iloc[0]
+    if fold is not None:
+        folder = Path(fold["validation"]["folder_without_tta" if both and not row["tta"] else "folder"])
+    else:
+        folder = Path(row["prediction"]).parent / "probabilities"
+    return Source(row["prediction"], row["sha256"], None if pd.isna(row["fold"]) else int(row["fold"]), folder / case)
+
+
+def list_tasks(
+    cases: Sequence[str],
+    tables: Mapping[str, Path],
+    folds: Sequence[Mapping[str, Any]],
+    tta: Sequence[bool | None],
+    folder: Path,
+) -> list[Task]:
+    """Return the masks to make, by case and then by ``tta``. Raises ``UserError`` where a member has no mask for one."""
+    validated = {(fold["model"], case): fold for fold in folds for case in fold["validation"]["cases"]}
+    rows = {member: dict(iter(read_predictions(table).groupby("case_id"))) for member, table in tables.items()}
+    tasks = []
+    for case in cases:
+        for value in tta:
+            sources = {}
+            for member, table in tables.items():
+                own = rows[member].get(case)
+                source = None if own is None else member_source(own, case, value, validated.get((member, case)))
+                if source is None:
+                    kind = "" if value is None else f" with tta {value}"
+                    raise UserError(f"{case}: {table} of the model {member!r} has no mask{kind}; one is needed")
+                sources[member] = source
+            second = value is False and len(tta) > 1
+            target = (folder / WITHOUT_TTA if second else folder) / f"{case}.nii.gz"
+            tasks.append(Task(case, value, sources, target))
+    return tasks
+
+
+def task_key(task: Task, method: str | None, merge: Mapping[str, str]) -> str:
+    """Return the content key of a mask: it is the same wherever it is the same."""
+    return key_of(
+        {
+            "version": ENSEMBLE_VERSION,
+            "method": method,
+            "merge": list(merge.items()),
+            "masks": [[member, source.sha256] for member, source in task.sources.items()],
+        }
+    )
+
+
+def stands(task: Task, entry: Mapping[str, Any] | None) -> bool:
+    """Tell whether the mask that the ledger knows is still there, unchanged."""
+    return entry is not None and task.target.exists() and sha256_file(task.target) == entry["sha256"]
+
+
+def check_probabilities(tasks: Sequence[Task], released: Mapping[str, str]) -> None:
+    """Raise ``UserError`` where the probabilities of any of ``tasks`` are gone; it names the first and counts the others."""
+    gone = [
+        (task.case, member, path)
+        for task in tasks
+        for member, source in task.sources.items()
+        for path in [source.probabilities.with_name(source.probabilities.name + ending) for ending in ENDINGS]
+        if not path.exists()
+    ]
+    if not gone:
+        return
+    case, member, path = gone[0]
+    others = len({(case, member) for case, member, _ in gone}) - 1
+    more = f" (and so with {count(others, 'other mask')})" if others else ""
+    members = dict.fromkeys(member for _, member, _ in gone)
+    records = " and ".join(released[member] for member in members)
+    raise UserError(
+        f"{case}: the probabilities of the model {member!r} are gone: {path} does not exist{more}; "
+        f"delete {records} and run again with --forcerun train_fold predict_cases"
+    )
+
+
+@cache
+def nnunet_tools(plans: str, dataset: str) -> tuple[Any, Any]:
+    """Return nnU-Net's reader and writer of images and its label manager for a model's plans and dataset.json."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    manager = PlansManager(read_json(plans))
+    return manager.image_reader_writer_class(), manager.get_label_manager(read_json(dataset))
+
+
+def mean_labels(task: Task, plans: str, dataset: str) -> Volume:
+    """Return the label map of the mean of the members' probabilities, as ``nnUNetv2_ensemble`` writes it."""
+    from nnunetv2.ensembling.ensemble import merge_files
+
+    files = [f"{source.probabilities}.npz" for source in task.sources.values()]
+    made = task.target.with_name(f".mean.{task.case}")
+    try:
+        merge_files(files, str(made), ".nii.gz", *nnunet_tools(plans, dataset))
+        return read_labels(f"{made}.nii.gz")
+    finally:
+        Path(f"{made}.nii.gz").unlink(missing_ok=True)
+
+
+def member_masks(task: Task, members: Sequence[str]) -> dict[str, Volume]:
+    """Return the masks of ``members``. Raises ``UserError`` where two of them do not lie on one grid."""
+    masks = {member: read_labels(task.sources[member].mask) for member in members}
+    for member, mask in masks.items():
+        if not same_geometry(masks[members[0]], mask):
+            paths = " and ".join(task.sources[name].mask for name in (members[0], member))
+            raise UserError(f"{task.case}: {paths} do not lie on one grid; one shape and one affine are needed")
+    return masks
+
+
+def combine(task: Task, method: str | None, merge: Mapping[str, str], plans: str | None, dataset: str | None) -> str:
+    """Make a task's mask and return its SHA-256.
+
+    ``method`` is None where the merged regions hold all labels. ``plans`` and ``dataset`` are needed for the mean only.
+    """
+    task.target.parent.mkdir(parents=True, exist_ok=True)
+    masks = member_masks(task, list(task.sources) if method in COMBINATIONS else list(dict.fromkeys(merge.values())))
+    arrays = {member: mask.data for member, mask in masks.items()}
+    if method == "mean":
+        assert plans and dataset
+        mean = mean_labels(task, plans, dataset)
+        labels, affine = mean.data, mean.affine
+    else:
+        first = next(iter(masks.values()))
+        labels = COMBINATIONS[method](list(arrays.values())) if method else np.zeros_like(first.data)
+        affine = first.affine
+    labels = merge_regions(labels, {region: arrays[member] for region, member in merge.items()})
+    write_volume(task.target, Volume(labels, affine))
+    return sha256_file(task.target)
+
+
+def ensemble_table(tasks: Sequence[Task], patients: Mapping[str, str]) -> pd.DataFrame:
+    """Return predictions.csv of the finished masks. A case's fold is that of its first member."""
+    rows = [
+        {
+            "case_id": task.case,
+            "patient_id": patients[task.case],
+            "fold": next(iter(task.sources.values())).fold,
+            "tta": task.tta,
+            "prediction": task.target.as_posix(),
+            "sha256": sha256_file(task.target),
+        }
+        for task in tasks
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"fold": "Int64", "tta": "boolean"})
 
 
 def main(snakemake: Any, console: Console) -> str:
-    """Average the members' probabilities, apply the merges, list the masks."""
-    params = snakemake.params
+    """Make the masks that are not made yet, and list all."""
+    params, tables = snakemake.params, snakemake.input
     folder = Path(snakemake.output[0]).parent
-    work = folder / ".work"
-    shutil.rmtree(work, ignore_errors=True)
-    split = read_table(snakemake.input.split)
-    cases = set_members(split, snakemake.wildcards.set)
-    tables = dict(zip(params.members, map(Path, snakemake.input.predictions), strict=True))
-    fold_of: dict[str, dict[str, Path]] = {member: {} for member in params.members}
-    folds: dict[str, int] = {}
-    for path in snakemake.input.get("folds", []):
-        manifest = read_json(path)
-        for case in manifest["validation"]["cases"]:
-            fold_of[manifest["model"]][case] = Path(manifest["validation"]["folder"])
-            folds[case] = manifest["fold"]
-    for member in params.members:
-        (work / member).mkdir(parents=True)
-        write_json(work / member / "dataset.json", read_json(snakemake.input.dataset))
-        write_json(work / member / "plans.json", read_json(snakemake.input.plans))
-        for case in cases:
-            for ending, path in probability_files(case, member, tables[member], fold_of[member]).items():
-                (work / member / f"{case}{ending}").symlink_to(path.absolute())
-    arguments = ["-i", *[work / member for member in params.members], "-o", work / "mean", "-np", snakemake.threads]
-    run_nnunet("nnUNetv2_ensemble", arguments, {**os.environ, "PYTHONWARNINGS": "ignore"}, console)
-    masks = {member: read_table(table).set_index("case_id")["prediction"] for member, table in tables.items()}
-    for case in cases:
-        mean = read_labels(work / "mean" / f"{case}.nii.gz")
-        labels = mean.data
-        for region, member in params.merge.items():
-            labels = merge_label(labels, read_labels(masks[member][case]).data, REGIONS[region][0])
-        write_volume(work / f"{case}.nii.gz", Volume(labels, mean.affine))
-        place(work / f"{case}.nii.gz", folder / f"{case}.nii.gz")
-    shutil.rmtree(work)
+    for left in folder.rglob(".mean.*"):  # of a killed job
+        left.unlink()
+    split = read_table(tables.split)
+    method = None if covers_all(params.merge, params.regions) else params.method
+    members = dict(zip(params.members, map(Path, tables.predictions), strict=True))
+    folds = [read_json(path) for path in tables.get("folds", [])]
+    tasks = list_tasks(set_members(split, snakemake.wildcards.set), members, folds, params.tta, folder)
+    ledger = Ledger(params.ledger)
+    keys = {task.item: task_key(task, method, params.merge) for task in tasks}
+    waiting = [task for task in tasks if not stands(task, ledger.get(task.item, keys[task.item]))]
+    tools: tuple[str | None, str | None] = (None, None)
+    if method == "mean" and waiting:
+        check_probabilities(waiting, params.released)
+        tools = (str(tables.plans), str(tables.dataset))
+        nnunet_tools(str(tables.plans), str(tables.dataset))  # imports nnU-Net once, before the processes part
+    results = map_unordered(combine, waiting, snakemake.threads, method, dict(params.merge), *tools)
+    for task, sha256 in console.track(results, len(waiting), "masks made"):
+        ledger.put(task.item, keys[task.item], {"sha256": sha256})
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
-    write_table(snakemake.output[0], prediction_table(folder, {case: patients[case] for case in cases}, folds or None))
-    return f"{count(len(cases), 'case')} from {', '.join(params.members)}"
+    write_table(snakemake.output[0], ensemble_table(tasks, patients))
+    kept = f", {len(tasks) - len(waiting)} unchanged" if len(waiting) < len(tasks) else ""
+    return f"{count(len(waiting), 'mask')} made from {', '.join(params.members)}{kept}"
 
 
 if __name__ == "__main__":

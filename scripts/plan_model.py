@@ -1,24 +1,48 @@
 """Let nnU-Net plan a model, then write the study's own plans from it.
 
-Inputs: ``dataset.json``, ``manifest.csv``. Params: ``model`` (its configuration block), ``root`` (its nnU-Net folder).
+Inputs: ``dataset.json``, ``manifest.csv``. Params: ``model`` (its configuration block), ``labels`` (the cohort's canonical
+ones), ``root`` (its nnU-Net folder).
 Output: ``glioflowPlans.json``, which describes the model completely. The fingerprint of the cases is taken again only when
 their content changed.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glioflow.console import Console, run_script
+from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, read_table, write_json
 from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.nnunet.keys import case_hashes, describe
-from glioflow.nnunet.plans import customise
+from glioflow.nnunet.own_trainers import overruled_methods, try_trainer, write_trainer
+from glioflow.nnunet.plans import PLANNERS, customise
+
+
+def bring_trainer(folders: ModelFolders, spec: str, console: Console) -> None:
+    """Write the model's own trainer where nnU-Net finds it, and see that it does; tell what of it has no effect.
+
+    Raises UserError where the trainer cannot be imported.
+    """
+    own = write_trainer(folders.root / "trainer", spec)
+    try_trainer(folders.trainers, own)
+    if lost := overruled_methods(spec):
+        console.say(f"{own}: glioflow has its own {', '.join(lost)}; the trainer's have no effect")
+
+
+def plan_words(plans: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """Return a model's plans in a line."""
+    planned = plans["configurations"][model["configuration"]]
+    patch = "x".join(map(str, planned["patch_size"]))
+    said = plans["glioflow"].get("epochs")
+    epochs = count(said, "epoch") if said else "the trainer's own epochs"
+    return f"{model['network']} {model['configuration']}, patch {patch}, batch {planned['batch_size']}, {epochs}"
 
 
 def main(snakemake: Any, console: Console) -> str:
     """Write glioflowPlans.json."""
     model = snakemake.params.model
     folders = ModelFolders(snakemake.wildcards.model, Path(snakemake.params.root))
+    planner, name = PLANNERS[model["network"]]
     env = environment(folders, snakemake.threads, "cpu")
     described = read_json(snakemake.input.dataset)
     hashes = case_hashes(read_table(snakemake.input.manifest), model["channels"], list(described["dataset"]))
@@ -27,14 +51,14 @@ def main(snakemake: Any, console: Console) -> str:
     fresh = not stamp.exists() or stamp.read_text() != key
     if fresh:
         stamp.unlink(missing_ok=True)
-    arguments = ["-d", 1, "--no_pp", "-npfp", snakemake.threads, "--no_pbar", *(["--clean"] if fresh else [])]
+    arguments = ["-d", 1, "--no_pp", "-pl", planner, "-npfp", snakemake.threads, "--no_pbar", *(["--clean"] if fresh else [])]
     run_nnunet("nnUNetv2_plan_and_preprocess", arguments, env, console)
     stamp.write_text(key)
-    plans = customise(read_json(folders.preprocessed / "nnUNetPlans.json"), model, PLANS)
+    plans = customise(read_json(folders.preprocessed / f"{name}.json"), model, PLANS, snakemake.params.labels)
+    if model["trainer"]:
+        bring_trainer(folders, model["trainer"], console)
     write_json(snakemake.output[0], plans)
-    planned = plans["configurations"][model["configuration"]]
-    patch = "x".join(map(str, planned["patch_size"]))
-    return f"{model['configuration']}, patch {patch}, batch {planned['batch_size']}, {model['epochs']} epochs"
+    return plan_words(plans, model)
 
 
 if __name__ == "__main__":

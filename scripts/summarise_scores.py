@@ -9,7 +9,12 @@ Outputs
 -------
 scores : the shards' rows, sorted by case id; regions keep their order. Behind them every covariate, as the manifest has it,
     the same in each row of a case and empty where it is undefined
-summary : CSV, a row per region and metric (``SUMMARY_COLUMNS``)
+summary : CSV, a row per region, tta and metric (``SUMMARY_COLUMNS``)
+groups : CSV, the same for the cases of each value of each covariate of ``group_by`` (``GROUP_COLUMNS``)
+
+Params
+------
+group_by : names of covariates; none is common
 """
 
 from collections.abc import Sequence
@@ -17,61 +22,117 @@ from typing import Any
 
 import pandas as pd
 
-from glioflow.console import Console, count, run_script
-from glioflow.covariate_values import read_covariates
+from glioflow.console import Console, UserError, count, run_script
+from glioflow.covariate_values import numbers_of, read_covariates
 from glioflow.files import read_table, write_table
+from glioflow.lesions import LESION_COLUMNS, LESION_COUNTS
 from glioflow.metrics import PENALTY
+from glioflow.score_tables import is_unseen, read_tta, tta_kinds
 
 METRICS = (
     *("hausdorff", "dice", "sens", "spec", "iou", "precision", "hd95_mm", "assd_mm"),
     *("volume_truth_ml", "volume_prediction_ml"),
 )
-SUMMARY_COLUMNS = ("label", "metric", "n", "mean", "sd", "median", "q25", "q75", "min", "max", "undefined", "penalised")
+SUMMARY_COLUMNS = (
+    *("label", "tta", "metric", "n", "mean", "sd", "median", "q25", "q75", "min", "max"),
+    *("undefined", "penalised", "not_applicable"),
+)
+GROUP_COLUMNS = ("covariate", "value", *SUMMARY_COLUMNS)
+# A covariate of more values, such as an age, does not divide the cases into groups that anyone would read.
+MOST_GROUPS = 20
 
 
 def join_shards(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return all rows, sorted by case id, the rows of a case in the order they came in."""
-    return pd.concat(shards, ignore_index=True).sort_values("case_id", kind="stable", ignore_index=True)
+    joined = pd.concat(shards, ignore_index=True).sort_values("case_id", kind="stable", ignore_index=True)
+    return joined.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in joined})
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per region (in order of appearance) and metric.
+    """Return one row per region (in order of appearance), tta (with augmentation first) and metric.
 
-    ``n`` counts the cases in which the metric is defined, and the statistics are over these; ``undefined`` counts the others.
-    ``sd`` is the sample standard deviation (n - 1), undefined for a single case; quartiles are by linear interpolation.
-    ``penalised`` counts the region's cases that an empty mask gave the penalty instead of a measured distance.
+    ``n`` counts the cases in which the metric is defined, and the statistics are over these. ``not_applicable`` counts those
+    whose region the model cannot show, ``undefined`` the others. ``sd`` is the sample standard deviation (n - 1), undefined
+    for a single case; quartiles are by linear interpolation. ``penalised`` counts the region's cases that an empty mask gave
+    the penalty instead of a measured distance.
     """
-    rows = []
-    for label, region in scores.groupby("label", sort=False):
-        penalised = int(region["note"].str.startswith(PENALTY).fillna(False).sum())
-        for metric in METRICS:
-            values = region[metric].astype(float)
-            quartiles = values.quantile([0.25, 0.5, 0.75])
-            rows.append(
-                {
-                    "label": label,
-                    "metric": metric,
-                    "n": values.count(),
-                    "mean": values.mean(),
-                    "sd": values.std(ddof=1),
-                    "median": quartiles[0.5],
-                    "q25": quartiles[0.25],
-                    "q75": quartiles[0.75],
-                    "min": values.min(),
-                    "max": values.max(),
-                    "undefined": values.isna().sum(),
-                    "penalised": penalised,
-                }
-            )
+    rows, tta = [], read_tta(scores)
+    metrics = [*METRICS, *(column for column in LESION_COLUMNS if column in scores)]
+    for label in dict.fromkeys(scores["label"]):
+        for kind in tta_kinds(scores):
+            region = scores[(scores["label"] == label) & (tta.isna() if kind is None else tta == kind)]
+            notes = region["note"].astype("string").fillna("")
+            unseen = is_unseen(region)
+            for metric in metrics if len(region) else ():
+                values = region[metric].astype(float)
+                empty = values.isna()
+                known = {"label": label, "tta": kind, "metric": metric, "penalised": int(notes.str.startswith(PENALTY).sum())}
+                # A region that does not apply has a true volume all the same.
+                reasons = {"undefined": int((empty & ~unseen).sum()), "not_applicable": int((empty & unseen).sum())}
+                rows.append({**known, **reasons, **statistics(values)})
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
+def statistics(values: pd.Series) -> dict[str, float]:
+    """Return the statistics of the defined values, by column of the summary."""
+    quartiles = values.quantile([0.25, 0.5, 0.75])
+    return {
+        "n": values.count(),
+        "mean": values.mean(),
+        "sd": values.std(ddof=1),
+        "median": quartiles[0.5],
+        "q25": quartiles[0.25],
+        "q75": quartiles[0.75],
+        "min": values.min(),
+        "max": values.max(),
+    }
+
+
+def summarise_groups(scores: pd.DataFrame, covariates: pd.DataFrame, group_by: Sequence[str]) -> pd.DataFrame:
+    """Return the summary of the cases of each value of each covariate; the last group, without a value, of those with none.
+
+    ``covariates``: text by case_id. A covariate that the cohort does not have has no rows. Raises ``UserError`` where one has
+    too many values.
+    """
+    tables = []
+    for covariate in (name for name in group_by if name in covariates):
+        values = groups_of(covariates[covariate]).reindex(scores["case_id"]).set_axis(scores.index)
+        present = set(values.dropna())
+        if len(present) > MOST_GROUPS:
+            raise UserError(
+                f"evaluation.group_by: {covariate} has {len(present)} values; a covariate of at most {MOST_GROUPS} is right"
+            )
+        for value in [*ordered(present), *([None] if values.isna().any() else [])]:
+            table = summarise(scores[values.isna() if value is None else values == value])
+            tables.append(table.assign(covariate=covariate, value=value))
+    return pd.concat([pd.DataFrame(columns=list(GROUP_COLUMNS)), *tables])[list(GROUP_COLUMNS)]
+
+
+def groups_of(values: pd.Series) -> pd.Series:
+    """Return a covariate as text in which one number has one spelling: 2 and 2.0 are one group, 01 and 1 as well."""
+    numbers = numbers_of(values)
+    return values if numbers is None else values.groupby(numbers).transform("first").reindex(values.index)
+
+
+def ordered(values: set[str]) -> list[str]:
+    """Return the values of a covariate sorted: as numbers where they are, else as text."""
+    numbers = numbers_of(pd.Series(sorted(values), dtype="string"))
+    return sorted(values) if numbers is None else sorted(sorted(values), key=float)
+
+
 def main(snakemake: Any, console: Console) -> str:
-    """Write the joined table and its summary."""
-    scores = join_shards([read_table(path).astype({"fold": "Int64"}) for path in snakemake.input.shards])
-    write_table(snakemake.output.scores, scores.join(read_covariates(snakemake.input.manifest), on="case_id"))
+    """Write the joined table and its summaries."""
+    scores, covariates = (
+        join_shards([read_table(path) for path in snakemake.input.shards]),
+        read_covariates(snakemake.input.manifest),
+    )
+    group_by = list(snakemake.params.group_by)
+    groups = summarise_groups(scores, covariates, group_by)
+    write_table(snakemake.output.scores, scores.join(covariates, on="case_id"))
     write_table(snakemake.output.summary, summarise(scores))
-    return f"{count(scores['case_id'].nunique(), 'case')}, {count(len(scores), 'row')}"
+    write_table(snakemake.output.groups, groups)
+    missing = [f", no {name} in the manifest" for name in group_by if name not in covariates]
+    return f"{count(scores['case_id'].nunique(), 'case')}, {count(len(scores), 'row')}{''.join(missing)}"
 
 
 if __name__ == "__main__":

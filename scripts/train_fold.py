@@ -1,19 +1,25 @@
 """Train one fold with nnU-Net, or find that it is trained.
 
 Inputs: ``manifest.csv``, ``dataset.json``, ``splits_final.json``, ``glioflowPlans.json``, ``preprocessed.json``. Params:
-``configuration``, ``channels``, ``device``, ``probabilities`` (keep them for an ensemble), ``root``. Outputs:
-``manifest.json`` (written last: key and its parts, checkpoint with SHA-256, versions, pace) and ``curves.csv``.
+``configuration``, ``channels``, ``device``, ``trainer`` (its class), ``probabilities`` (what they are kept for, or None),
+``root``. Outputs: ``manifest.json`` (written last: key and its parts, checkpoint with SHA-256, versions, pace) and
+``curves.csv``.
 
 The fold's key is made of the content of its training cases, the plans and the fold. Key equal and finished: nothing is
-trained. Key equal and unfinished: training resumes at the last checkpoint. Another key: the fold that stands there is set
+trained. Key equal and unfinished: training resumes at the last checkpoint that is whole, validation at the first case that is
+missing. Another key: the fold that stands there is set
 aside, under its key, and taken back when that key comes again; nothing resumes a foreign checkpoint.
 """
 
 import fcntl
 import os
 import platform
-from collections.abc import Iterator, Mapping
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,14 +28,31 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import Console, UserError, clock, count, run_script
+from glioflow.devices import claim_device
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_json, write_table
-from glioflow.nnunet.commands import PLANS, TRAINER, ModelFolders, device_of, environment, run_nnunet
+from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.nnunet.keys import case_hashes, describe
 from glioflow.nnunet.plans import training_part
+from glioflow.predictions import drop_torn
 
 FINAL = "checkpoint_final.pth"
-RESUMABLE = ("checkpoint_latest.pth", "checkpoint_best.pth")
+LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
+RESUMABLE = (LATEST, PREVIOUS, "checkpoint_best.pth")
 STATE = "glioflow.json"  # beside the checkpoints: whose they are
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """One fold to train: whose, where, on what device, and what its validation masks are known by."""
+
+    folders: ModelFolders
+    configuration: str
+    fold: int
+    folder: Path
+    validation_key: str
+    env: dict[str, str]
+    device: str
+    probabilities: bool
 
 
 @contextmanager
@@ -64,41 +87,76 @@ def take_place(fold: Path, key: str, console: Console) -> None:
     fold.mkdir(parents=True, exist_ok=True)
 
 
-def train(
-    folders: ModelFolders,
-    configuration: str,
-    fold: int,
-    env: Mapping[str, str],
-    device: str,
-    probabilities: bool,
-    console: Console,
-) -> str:
+def usable(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint is whole: torch's files are zip archives with a checksum for each part."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError):
+        return False
+
+
+def prepare_checkpoints(fold: Path, console: Console) -> bool:
+    """Put aside what is damaged, so that nnU-Net goes on from the newest checkpoint that is whole; tell if there is one.
+
+    nnU-Net looks for checkpoint_final, then checkpoint_latest, then checkpoint_best.
+    """
+    found = [path for name in (FINAL, *RESUMABLE) if (path := fold / name).exists()]
+    whole = []
+    for path in found:
+        if usable(path):
+            whole.append(path)
+        else:
+            console.say(f"{path} is damaged; it is kept as {path.name}.damaged, and training goes on from the one before")
+            os.replace(path, path.with_name(f"{path.name}.damaged"))
+    if not whole or whole[0].name == FINAL:
+        return bool(whole)
+    newest = max(whole, key=lambda path: path.stat().st_mtime_ns)
+    if newest.name == PREVIOUS:
+        os.replace(newest, fold / LATEST)
+    return True
+
+
+def prepare_validation(fold: Path, key: str, console: Console) -> None:
+    """Keep the validation masks of ``key`` that are whole; remove others, and those of another key."""
+    folders = [fold / "validation", fold / "without_tta" / "validation"]
+    stamp = fold / "validation.key"
+    if not stamp.exists() or stamp.read_text() != key:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        stamp.write_text(key)
+    for folder in folders:
+        drop_torn(folder, console)
+
+
+def train(fold: FoldJob, console: Console) -> str:
     """Train the fold as far as it is not trained, then predict its validation cases as far as they are not predicted.
 
     Returns what was done, in words.
     """
-    folder = folders.fold(configuration, fold)
-    state = read_json(folder / STATE)
-    command = [1, configuration, fold, "-tr", TRAINER, "-p", PLANS, "-device", device, *(["--npz"] if probabilities else [])]
-    if not (folder / FINAL).exists():
-        resumable = any((folder / name).exists() for name in RESUMABLE)
+    state = read_json(fold.folder / STATE)
+    command = [1, fold.configuration, fold.fold, "-tr", fold.folders.trainer, "-p", PLANS, "-device", fold.device]
+    command += ["--npz"] if fold.probabilities else []
+    resumable = prepare_checkpoints(fold.folder, console)
+    if (fold.folder / FINAL).exists() and state.get("validated") == fold.validation_key:
+        return "already trained, nothing changed"
+    prepare_validation(fold.folder, fold.validation_key, console)
+    if (fold.folder / FINAL).exists():
+        run_nnunet("nnUNetv2_train", [*command, "--val"], fold.env, console)
+        done = "already trained; its validation cases predicted"
+    else:
         if resumable:
             console.say("resuming from the last checkpoint")
-        run_nnunet("nnUNetv2_train", [*command, *(["--c"] if resumable else [])], dict(env), console)
+        run_nnunet("nnUNetv2_train", [*command, *(["--c"] if resumable else [])], fold.env, console)
         done = "resumed and trained to the end" if resumable else "trained"
-    elif state.get("validated") != state["validation_key"]:
-        run_nnunet("nnUNetv2_train", [*command, "--val"], dict(env), console)
-        done = "already trained; its validation cases predicted again"
-    else:
-        return "already trained, nothing changed"
-    write_json(folder / STATE, {**state, "validated": state["validation_key"]})
+    write_json(fold.folder / STATE, {**state, "validated": fold.validation_key})
     return done
 
 
 def main(snakemake: Any, console: Console) -> str:
     """Train the fold or find it trained; write its curves and, last, its manifest."""
     params, fold = snakemake.params, int(snakemake.wildcards.fold)
-    folders = ModelFolders(snakemake.wildcards.model, Path(params.root))
+    folders = ModelFolders(snakemake.wildcards.model, Path(params.root), params.trainer)
     plans, dataset = read_json(snakemake.input.plans), read_json(snakemake.input.dataset)
     members = read_json(snakemake.input.splits)[fold]
     manifest = read_table(snakemake.input.manifest)
@@ -115,32 +173,41 @@ def main(snakemake: Any, console: Console) -> str:
         "tta": plans["glioflow"]["tta"],
         "probabilities": params.probabilities,
     }
+    validation_key = key_of(validation_parts)
     folder = folders.fold(params.configuration, fold)
-    device = device_of(params.device, console)
     with locked(folder.parent / f"{folder.name}.lock"):
         take_place(folder, key, console)
         state = read_json(folder / STATE) if (folder / STATE).exists() else {}
-        write_json(folder / STATE, {**state, "key": key, "parts": parts, "validation_key": key_of(validation_parts)})
-        env = environment(folders, snakemake.threads, device)
-        if device == "cpu" and snakemake.threads == 1:  # no worker to wait for: one process, and the same weights every time
-            env["nnUNet_n_proc_DA"] = "0"
-        done = train(folders, params.configuration, fold, env, device, params.probabilities, console)
+        write_json(folder / STATE, {**state, "key": key, "parts": parts})
+        with claim_device(params.device, console) as (device, claimed):
+            env = {**environment(folders, snakemake.threads, device), **claimed}
+            if device == "cpu" and snakemake.threads == 1:  # no worker to wait for: one process, the same weights every time
+                env["nnUNet_n_proc_DA"] = "0"
+            job = FoldJob(
+                folders, params.configuration, fold, folder, validation_key, env, device, params.probabilities is not None
+            )
+            done = train(job, console)
         curves = pd.DataFrame(read_json(folder / "curves.json"))
     write_table(snakemake.output.curves, curves)
+    validation = {"folder": str(folder / "validation"), "cases": members["val"]}
+    if plans["glioflow"]["tta"] == "both":
+        validation["folder_without_tta"] = str(folder / "without_tta" / "validation")
     write_json(
         snakemake.output.manifest,
         {
             "model": folders.model,
             "fold": fold,
             "key": key,
-            "validation_key": key_of(validation_parts),
+            "validation_key": validation_key,
             "parts": parts,
             "checkpoint": {"path": str(folder / FINAL), "sha256": sha256_file(folder / FINAL)},
-            "validation": {"folder": str(folder / "validation"), "cases": members["val"]},
+            "validation": validation,
             "finished_at": datetime.fromtimestamp((folder / FINAL).stat().st_mtime, UTC).isoformat(timespec="seconds"),
             "epochs": len(curves),
             "seconds_per_epoch": float(curves["seconds"].median()),
             "device": device,
+            "gpu": read_json(folder / "debug.json").get("gpu_name"),
+            "trainer": folders.trainer,
             "versions": {
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("nnunetv2", "torch", "numpy")},

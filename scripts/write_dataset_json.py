@@ -46,7 +46,7 @@ def main(snakemake: Any, console: Console) -> str:
     params = snakemake.params
     split = read_table(snakemake.input.split)
     cases = training_cases(read_table(snakemake.input.manifest), split, params.channels)
-    write_json(snakemake.output.dataset, dataset_json(params.channels, params.regions, cases))
+    write_json(snakemake.output.dataset, dataset_json(params.channels, params.regions, params.labels, cases))
     write_json(snakemake.output.splits, fold_lists(split, params.folds))
     return f"{count(len(cases), 'training case')}, {count(params.folds, 'fold')}"
 

@@ -25,7 +25,7 @@ from glioflow.labels import REGION_NAMES
 from glioflow.report.cohorts import cohort_section
 from glioflow.report.failure import failure_section
 from glioflow.report.provenance import provenance_section
-from glioflow.report.scores import score_section
+from glioflow.report.scores import comparison_table, score_section
 from glioflow.report.source import Source
 from glioflow.report.summary import summary_section
 from glioflow.report.tables import row_groups
@@ -46,7 +46,9 @@ def report_context(source: Source) -> dict[str, Any]:
         "cohorts": [cohort_section(source, name) for name in study["cohorts"]],
         "models": [training_section(source, name) for name in source.trained],
         "untrained": [(name, source.model_words(name)) for name in source.models() if name not in source.trained],
+        "comparison": comparison_table(source),
         "scores": [score_section(source, pair) for pair in source.pairs],
+        "lesionwise": study["evaluation"].get("lesionwise"),
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
         "failure": {**study["failure"], "rank_name": METRIC_NAMES[study["failure"]["rank_by"]]},
         "channel_names": CHANNEL_NAMES,

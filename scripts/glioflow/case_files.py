@@ -8,6 +8,7 @@ import pandas as pd
 
 from glioflow.console import UserError
 from glioflow.files import sha256_file
+from glioflow.predictions import main_rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def find_case_files(
         channels = [c for c in manifest.columns if f"{c}_sha256" in manifest.columns and c != "label"]
         raise UserError(f"image: {channel} is not a channel of this cohort, which has {', '.join(channels)}")
     known = {str(row["case_id"]): row for row in manifest.to_dict("records")}
-    predicted = {str(row["case_id"]): row for row in predictions.to_dict("records")}
+    predicted = {str(row["case_id"]): row for row in main_rows(predictions).to_dict("records")}
     found = []
     for case_id in case_ids:
         image, image_sha256 = _file_of(known, case_id, channel, f"{channel}_sha256", "the manifest")

@@ -22,6 +22,11 @@ DATA_VARIABLE = "GLIOFLOW_DATA"
 
 Region = Literal["WT", "TC", "ET", "ED", "NCR", "RC"]
 Metric = Literal["hausdorff", "hd95_mm", "assd_mm", "dice", "iou", "sens", "spec", "precision"]
+Network = Literal["plain", "resenc_m", "resenc_l", "attention_resunet", "equiunet"]
+Loss = Literal["dice_ce", "soft_dice", "focal_ce"]
+Optimiser = Literal["sgd", "adam", "adamw", "ranger"]
+Schedule = Literal["poly", "cosine", "constant"]
+Tta = Literal[True, False, "both"]
 Name = Annotated[str, Field(pattern=NAME)]
 
 
@@ -171,6 +176,30 @@ class Plans(Block):
     base_features: int | None = Field(None, ge=1, description="Feature maps of the first stage; they double at each stage.")
 
 
+class Swa(Block):
+    """Stochastic weight averaging after the epochs: cycles with a learning rate that restarts, their weights averaged."""
+
+    cycles: int = Field(5, ge=1, description="How many cycles follow the epochs.")
+    epochs_per_cycle: int = Field(30, ge=1, description="Epochs of a cycle.")
+    update_every: int = Field(3, ge=1, description="Epochs between two additions to the average.")
+    initial_lr: float = Field(5e-5, gt=0, description="Learning rate (of Adam) that each cycle starts with.")
+
+
+class Postprocessing(Block):
+    """What to try on the masks of `cv`; a step is kept only where it raises the mean Dice of its region and lowers no other."""
+
+    largest_component: list[Literal["WT", "TC", "ET", "RC"]] = Field(
+        ["WT", "TC", "ET"], description="Regions of which only the largest component may be kept."
+    )
+    min_volume_ml: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.05, 0.1, 0.25, 0.5, 1.0], description="Components of a region smaller than this may be dropped; ml."
+    )
+    et_threshold_ml: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.05, 0.1, 0.2, 0.5, 1.0],
+        description="Enhancing tumour smaller than this in total may become necrotic core, as in Isensee et al. 2021; ml.",
+    )
+
+
 class TrainedModel(Block):
     """A model that nnU-Net trains."""
 
@@ -180,18 +209,50 @@ class TrainedModel(Block):
         ["WT", "TC", "ET"], min_length=1, description="Regions the network predicts, from the largest to the smallest."
     )
     configuration: Literal["2d", "3d_fullres"] = Field("3d_fullres", description="nnU-Net configuration.")
+    network: Network = Field(
+        "plain",
+        description="`plain` and `resenc_m`, `resenc_l` as nnU-Net plans them, `attention_resunet` (residual, attention gates "
+        "on the skip connections), `equiunet` (Henry et al. 2020).",
+    )
+    deep_supervision: bool = Field(True, description="Let the loss see the decoder's coarser outputs too.")
+    loss: Loss = Field("dice_ce", description="`dice_ce` (nnU-Net's), `soft_dice`, `focal_ce` (focal and cross-entropy).")
+    optimiser: Optimiser = Field("sgd", description="`sgd` (nnU-Net's), `adam`, `adamw`, `ranger` (RAdam with Lookahead).")
+    schedule: Schedule = Field(
+        "poly", description="Learning rate over the epochs: `poly` (nnU-Net's), `cosine` (as in open_brats2020), `constant`."
+    )
+    weight_decay: float = Field(3e-5, ge=0, description="Weight decay of the optimiser.")
+    swa: Swa | None = Field(None, description="Stochastic weight averaging after the epochs. Default: none.")
+    trainer: str | None = Field(
+        None,
+        description="A trainer of your own, as `path/to/file.py:Class`, or one of nnU-Net's by name. What the model does not "
+        "say (`epochs`, `loss`, `optimiser`, `initial_lr` …) is then that trainer's.",
+    )
     folds: int = Field(5, ge=2, description="Folds of the cross-validation; each is trained.")
     epochs: int = Field(1000, ge=1, description="Epochs per fold.")
     iterations_per_epoch: int = Field(250, ge=1, description="Training iterations per epoch.")
     validation_iterations: int = Field(50, ge=1, description="Iterations of the pseudo-Dice after each epoch.")
     initial_lr: float = Field(1e-2, gt=0, description="Learning rate at the start of nnU-Net's polynomial schedule.")
-    save_every: int = Field(10, ge=1, description="Epochs between checkpoints; as many are lost at most when a job is killed.")
+    save_every: int | None = Field(
+        None,
+        ge=1,
+        description="Epochs between checkpoints, the most that a killed job loses. Default: about ten minutes' worth.",
+    )
     seed: int = Field(0, ge=0, description="Seed of initialisation, sampling and augmentation.")
-    tta: bool = Field(True, description="Mirror the image at prediction and average (test-time augmentation).")
+    tta: Tta = Field(
+        True,
+        description="Mirror the image at prediction and average (test-time augmentation); `both` scores each case with and "
+        "without.",
+    )
+    prediction_folds: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, min_length=1, description="Folds that predict `test` and external sets. Default: all."
+    )
+    postprocessing: Postprocessing | None = Field(
+        None, description="Clean up the masks by what helps on `cv`. Default: masks stay as predicted."
+    )
     plans: Plans = Field(default_factory=lambda: Plans(), description="Overrides of nnU-Net's plans.")
     external: list[str] = Field([], description="Further cohorts to predict with all folds; each becomes a set of that name.")
     threads: int = Field(
-        12, ge=1, description="CPU cores for each fold that is trained. With 1 and no GPU, training is repeatable."
+        12, ge=1, description="CPU cores for each fold that is trained. With 1 and no GPU, training is repeatable bit by bit."
     )
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="`auto` takes a GPU where there is one. `cpu` also asks Slurm for none."
@@ -208,29 +269,60 @@ class GivenModel(Block):
         "error",
         description="Where a mask's header disagrees with its image: stop, or take its voxels by index and the image's header.",
     )
+    regions: list[Region] | None = Field(
+        None, description="Regions the model was made to see; others are reported as not applicable. Default: all."
+    )
+
+
+class ImportedModel(Block):
+    """A model that somebody trained and exported: it predicts, and is not trained."""
+
+    archive: str = Field(description="The zip that `export_model` wrote.")
+    cohort: str = Field(description="The cohort to predict; it becomes a set of that name.")
+    external: list[str] = Field([], description="Further cohorts to predict; each becomes a set of that name.")
+    tta: Tta = Field(True, description="As of a trained model.")
+    prediction_folds: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, min_length=1, description="Folds that predict. Default: all in the archive."
+    )
+    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="As of a trained model.")
+
+
+def _model_kind(value: Any) -> str:
+    has = value.__contains__ if isinstance(value, Mapping) else lambda key: hasattr(value, key)
+    return "given" if has("predictions") else "imported" if has("archive") else "trained"
 
 
 AnyModel = Annotated[
-    Annotated[TrainedModel, Tag("trained")] | Annotated[GivenModel, Tag("given")],
-    Discriminator(
-        lambda v: "given" if (isinstance(v, Mapping) and "predictions" in v) or isinstance(v, GivenModel) else "trained"
-    ),
+    Annotated[TrainedModel, Tag("trained")] | Annotated[GivenModel, Tag("given")] | Annotated[ImportedModel, Tag("imported")],
+    Discriminator(_model_kind),
 ]
 
 
 class Ensemble(Block):
-    """Trained models of one cohort combined: the mean of their probabilities, then single labels taken from one member."""
+    """Trained models of one cohort combined, then regions taken from one member each."""
 
-    members: list[str] = Field(min_length=2, description="Trained models of one cohort with the same regions.")
-    merge: dict[Literal["ET", "NCR", "ED", "RC"], str] = Field(
-        {}, description="Labels taken from one member instead of the mean, as `{ED: b}`; they never overwrite another label."
+    members: list[str] = Field(min_length=2, description="Trained models of one cohort with the same regions and folds.")
+    method: Literal["mean", "vote", "staple"] = Field(
+        "mean",
+        description="`mean` of the probabilities, majority `vote` of the masks, or `staple` (Rohlfing et al. 2004, "
+        "SimpleITK's).",
     )
+    merge: dict[Region, str] = Field(
+        {},
+        description="Regions taken from one member instead, as `{TC: a, ED: b}`: the core of a over the oedema of b. An "
+        "earlier region is never overwritten by a later one.",
+    )
+    postprocessing: Postprocessing | None = Field(None, description="As of a trained model.")
 
 
 class Evaluation(Block):
     """What is scored."""
 
     regions: list[Region] = Field(["WT", "TC", "ET"], min_length=1, description="Regions to score.")
+    lesionwise: str | None = Field(
+        None, description="Also score lesion by lesion, as a key of `config/lesionwise.yaml` says (`brats2023_gli` …)."
+    )
+    group_by: list[str] = Field([], description="Covariates by whose values the scores are summarised too, such as `grade`.")
 
 
 class Failure(Block):
@@ -242,7 +334,9 @@ class Failure(Block):
     image: Channel = Field("flair", description="Channel that the features and the pictures show.")
     mask: Literal["truth", "prediction"] = Field("truth", description="Whose mask the features are computed in.")
     sets: list[str] | None = Field(
-        None, description="Sets to analyse. Default: `cv` of trained models and ensembles, `given` of given masks."
+        None,
+        description="Sets to analyse. Default: `cv` of trained models and ensembles, `given` of given masks, the own cohort of "
+        "imported models.",
     )
     bin_width: float = Field(25.0, gt=0, description="Grey-level bin width of the texture features, after normalisation.")
     normalise: bool = Field(True, description="z-score each image (mean 0, standard deviation 100) before the features.")
@@ -272,27 +366,36 @@ class Study(Block):
 
     def cohort_of(self, model: str) -> str:
         """Return the name of the cohort of a model or an ensemble."""
-        return self.cohort_of(self.ensembles[model].members[0]) if model in self.ensembles else self.models[model].cohort
+        first = model if model in self.models else self.ensembles[model].members[0]
+        return self.models[first].cohort
 
     def trained(self) -> dict[str, TrainedModel]:
         """Return the models that nnU-Net trains."""
         return {name: model for name, model in self.models.items() if isinstance(model, TrainedModel)}
 
+    def predicting(self) -> dict[str, TrainedModel | ImportedModel]:
+        """Return the models whose networks predict: trained and imported ones."""
+        return {name: model for name, model in self.models.items() if not isinstance(model, GivenModel)}
+
     def sets_of(self, model: str) -> list[str]:
         """Return the prediction sets of a model or an ensemble: `cv`, `test`, `given`, external cohorts."""
-        if model in self.ensembles:
+        if model not in self.models:
             members = [self.sets_of(member) for member in self.ensembles[model].members]
             return [name for name in members[0] if all(name in sets for sets in members)]
         spec = self.models[model]
         if isinstance(spec, GivenModel):
             return ["given"]
+        if isinstance(spec, ImportedModel):
+            return [spec.cohort, *spec.external]
         held_out = ["test"] if holds_out(self.cohorts[spec.cohort]) else []
         return ["cv", *held_out, *spec.external]
 
     def failure_sets_of(self, model: str) -> list[str]:
         """Return the sets of a model whose failures are analysed."""
         sets = self.sets_of(model)
-        wanted = ["cv", "given"] if self.failure.sets is None else self.failure.sets
+        spec = self.models.get(model)
+        own = [spec.cohort] if isinstance(spec, ImportedModel) else []
+        wanted = ["cv", "given", *own] if self.failure.sets is None else self.failure.sets
         return [name for name in sets if name in wanted]
 
     def cohort_of_set(self, model: str, set_name: str) -> str:

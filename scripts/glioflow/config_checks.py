@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ from glioflow.config import (
     FolderCohort,
     GivenModel,
     Grid,
+    ImportedModel,
     PhantomCohort,
     Plans,
+    Postprocessing,
     Report,
     Study,
+    Swa,
     TableCohort,
     TrainedModel,
     cohort_channels,
@@ -33,8 +37,14 @@ from glioflow.config import (
     expand_path,
 )
 from glioflow.console import UserError
-from glioflow.labels import REGIONS
-from glioflow.registry import datasets, label_schemes
+from glioflow.labels import REGIONS, visible_regions
+from glioflow.model_archive import read_description
+from glioflow.nnunet.architectures import divisor
+from glioflow.nnunet.own_trainers import find_trainer
+from glioflow.registry import datasets, label_schemes, lesionwise_rules
+
+# With two stages nnU-Net's loss has one output, as the coarsest weighted 0, which makes 0/0 (nnUNetTrainer._build_loss).
+DEEP_STAGES = 3
 
 
 def load_study(config: Mapping[str, Any], source: str) -> Study:
@@ -85,7 +95,10 @@ _BLOCKS: dict[str, type[Block]] = {
     "grid": Grid,
     "trained": TrainedModel,
     "given": GivenModel,
+    "imported": ImportedModel,
     "plans": Plans,
+    "swa": Swa,
+    "postprocessing": Postprocessing,
     "ensembles": Ensemble,
     "evaluation": Evaluation,
     "failure": Failure,
@@ -101,8 +114,8 @@ def _locate(location: tuple[Any, ...]) -> tuple[list[str], type[Block]]:
         parts[0] in ("cohorts", "models") and len(parts) > 2 and parts[2] in _BLOCKS
     ):  # pydantic puts the tag of the union after the name
         block = _BLOCKS[parts.pop(2)]
-        if len(parts) > 3:
-            block = _BLOCKS.get(parts[2], block)
+    if len(parts) > 3:
+        block = _BLOCKS.get(parts[2], block)
     return parts, block
 
 
@@ -122,6 +135,8 @@ def _cross_check(study: Study) -> Iterator[str]:
             if study.cohorts[model.cohort].external:
                 yield f"{key}.cohort: {model.cohort!r} is external; name it in `external` of a model trained on another cohort"
             yield from _check_trained(key, model, study)
+        elif isinstance(model, ImportedModel):
+            yield from _check_imported(key, model, study)
         else:
             yield from _check_given(key, model)
     for name, ensemble in study.ensembles.items():
@@ -131,6 +146,11 @@ def _cross_check(study: Study) -> Iterator[str]:
         if set_name not in known_sets:
             yield f"failure.sets: no set is called {set_name!r}; {suggestion(set_name, sorted(known_sets))}"
     yield from _check_failure_image(study)
+    yield from _check_failure_region(study)
+    known_rules = lesionwise_rules()
+    if study.evaluation.lesionwise is not None and study.evaluation.lesionwise not in known_rules:
+        found = study.evaluation.lesionwise
+        yield f"evaluation.lesionwise: no rules are called {found!r}; {suggestion(found, list(known_rules))}"
     if study.failure.region not in study.evaluation.regions:
         yield (
             f"failure.region: {study.failure.region} is not among evaluation.regions "
@@ -218,6 +238,34 @@ def _check_path(key: str, path: str, kind: str) -> Iterator[str]:
 def _check_trained(key: str, model: TrainedModel, study: Study) -> Iterator[str]:
     if model.cohort in model.external:
         yield f"{key}.external: {model.cohort!r} is what the model is trained on; its cases are predicted as the set cv"
+    yield from _check_cohorts(key, model, model.channels, study)
+    if len(set(model.channels)) < len(model.channels):
+        yield f"{key}.channels: a channel stands twice in {model.channels}"
+    sizes = [len(REGIONS[region]) for region in model.regions]
+    if sizes != sorted(sizes, reverse=True) or len(set(model.regions)) < len(model.regions):
+        yield f"{key}.regions: {model.regions} must go from the largest region to the smallest, each once"
+    yield from _check_patch(key, model)
+    if model.plans.n_stages is not None and model.plans.n_stages < DEEP_STAGES and _supervises_deeply(model):
+        yield (
+            f"{key}.plans.n_stages: found {model.plans.n_stages}; deep supervision needs at least {DEEP_STAGES} stages: "
+            f"choose more, or set deep_supervision: false"
+        )
+    if wrong := [fold for fold in model.prediction_folds or [] if fold >= model.folds]:
+        yield f"{key}.prediction_folds: there is no fold {wrong[0]}; the model has {model.folds}, numbered from 0"
+    if model.trainer is not None:
+        try:
+            find_trainer(model.trainer)
+        except UserError as error:
+            yield f"{key}.{error}"
+
+
+def _supervises_deeply(model: TrainedModel) -> bool:
+    """Tell whether a model trains with deep supervision, as far as the study says: else its own trainer decides."""
+    return model.deep_supervision and (model.trainer is None or "deep_supervision" in model.model_fields_set)
+
+
+def _check_cohorts(key: str, model: TrainedModel | ImportedModel, channels: Sequence[str], study: Study) -> Iterator[str]:
+    """Yield what is wrong with the cohorts that a network reads: unknown ones, channels they do not have."""
     if len(set(model.external)) < len(model.external):
         yield f"{key}.external: a cohort stands twice in {model.external}"
     for cohort in (model.cohort, *model.external):
@@ -226,18 +274,34 @@ def _check_trained(key: str, model: TrainedModel, study: Study) -> Iterator[str]
             continue
         if not _is_known(study.cohorts[cohort].dataset):
             continue  # said already
-        channels = cohort_channels(study.cohorts[cohort])
-        for channel in model.channels:
-            if channels is not None and channel not in channels:
-                yield f"{key}.channels: the cohort {cohort!r} has no channel {channel}; it has {', '.join(channels)}"
-    if len(set(model.channels)) < len(model.channels):
-        yield f"{key}.channels: a channel stands twice in {model.channels}"
-    sizes = [len(REGIONS[region]) for region in model.regions]
-    if sizes != sorted(sizes, reverse=True) or len(set(model.regions)) < len(model.regions):
-        yield f"{key}.regions: {model.regions} must go from the largest region to the smallest, each once"
+        has = cohort_channels(study.cohorts[cohort])
+        for channel in channels:
+            if has is not None and channel not in has:
+                yield f"{key}.channels: the cohort {cohort!r} has no channel {channel}; it has {', '.join(has)}"
+
+
+def _check_patch(key: str, model: TrainedModel) -> Iterator[str]:
+    """Yield what is wrong with the patch, as far as it can be known before nnU-Net plans."""
+    patch = model.plans.patch_size
     dimensions = 2 if model.configuration == "2d" else 3
-    if model.plans.patch_size and len(model.plans.patch_size) != dimensions:
-        yield f"{key}.plans.patch_size: {model.plans.patch_size} does not have the {dimensions} axes of {model.configuration}"
+    if patch and len(patch) != dimensions:
+        yield f"{key}.plans.patch_size: {patch} does not have the {dimensions} axes of {model.configuration}"
+    step = divisor(model.network, model.plans.n_stages)
+    if patch and any(edge % step for edge in patch):
+        fitting = [-(-edge // step) * step for edge in patch]
+        yield f"{key}.plans.patch_size: {patch} is not divisible by {step}, as the {model.network} needs it; {fitting} would be"
+
+
+def _check_imported(key: str, model: ImportedModel, study: Study) -> Iterator[str]:
+    try:
+        description = read_description(Path(expand_path(model.archive)))
+    except (UserError, ValueError) as error:
+        yield f"{key}.archive: {error}"
+        return
+    yield from _check_cohorts(key, model, description["channels"], study)
+    for fold in model.prediction_folds or []:
+        if fold not in description["folds"]:
+            yield f"{key}.prediction_folds: the archive has no fold {fold}, but {', '.join(map(str, description['folds']))}"
 
 
 def _check_failure_image(study: Study) -> Iterator[str]:
@@ -253,6 +317,32 @@ def _check_failure_image(study: Study) -> Iterator[str]:
         channels = cohort_channels(study.cohorts[cohort])
         if channels is not None and image not in channels:
             yield f"failure.image: the cohort {cohort!r} has no channel {image}; it has {', '.join(channels)}"
+
+
+def _check_failure_region(study: Study) -> Iterator[str]:
+    """Yield the models and ensembles whose failures are ranked by a region that they cannot see."""
+    for name in (*study.models, *study.ensembles):
+        regions = _seen_regions(name, study)
+        if regions and study.failure_sets_of(name) and study.failure.region not in visible_regions(regions, REGIONS):
+            kind = "model" if name in study.models else "ensemble"
+            yield (
+                f"failure.region: {study.failure.region} is not applicable to the {kind} {name!r}, which sees "
+                f"{', '.join(regions)}; choose a region that every analysed model sees, or name the sets to analyse"
+            )
+
+
+def _seen_regions(name: str, study: Study) -> Sequence[str]:
+    """Return the regions that a model or an ensemble was made to see; none where it sees all, or where nobody can tell."""
+    members = [name] if name in study.models else study.ensembles[name].members
+    if any(member not in study.models or study.models[member].cohort not in study.cohorts for member in members):
+        return []
+    model = study.models[members[0]]
+    if not isinstance(model, ImportedModel):
+        return model.regions or []
+    try:
+        return list(read_description(Path(expand_path(model.archive)))["regions"])
+    except (UserError, ValueError):  # said already
+        return []
 
 
 def _check_given(key: str, model: GivenModel) -> Iterator[str]:
@@ -276,3 +366,10 @@ def _check_ensemble(key: str, ensemble: Ensemble, study: Study) -> Iterator[str]
     for region, member in ensemble.merge.items():
         if member not in ensemble.members:
             yield f"{key}.merge.{region}: {member!r} is not a member; {suggestion(member, ensemble.members)}"
+        elif member in trained and region not in visible_regions(trained[member].regions, REGIONS):
+            sees = ", ".join(trained[member].regions)
+            yield f"{key}.merge.{region}: the member {member!r} cannot show {region}; it sees {sees}"
+    for first, second in combinations(ensemble.merge, 2):
+        if shared := set(REGIONS[first]) & set(REGIONS[second]):
+            names = " and ".join(name for name, labels in REGIONS.items() if shared.issuperset(labels) and len(labels) == 1)
+            yield f"{key}.merge: {first} and {second} share {names}; regions to merge must share no label, as TC and ED"

@@ -21,7 +21,10 @@ SECTIONS: dict[str, type[config.Block]] = {
     "grid": config.Grid,
     "trained": config.TrainedModel,
     "plans": config.Plans,
+    "swa": config.Swa,
+    "postprocessing": config.Postprocessing,
     "given": config.GivenModel,
+    "imported": config.ImportedModel,
     "ensembles": config.Ensemble,
     "evaluation": config.Evaluation,
     "failure": config.Failure,
@@ -33,7 +36,7 @@ def allowed(annotation: Any) -> str:
     """Return a key's allowed values in words."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return " \\| ".join(f"`{value}`" for value in arguments)
+        return " \\| ".join(f"`{str(value).lower() if isinstance(value, bool) else value}`" for value in arguments)
     if origin in (list, tuple):
         inner = allowed(arguments[0])
         return f"list of {inner}" if origin is list else f"{len(arguments)} × {inner}"

@@ -38,6 +38,15 @@ _SCORE_COLUMNS = (
         "set",
         "stratum",
         "model",
+        "covariate",
+        "lesion_dice",
+        "lesion_hd95_mm",
+        "lesion_sens",
+        "lesion_precision",
+        "lesion_f1",
+        "lesions_truth",
+        "lesions_found",
+        "lesions_false",
     ),
 )
 MANIFEST_COLUMNS = re.compile(

@@ -5,7 +5,7 @@ Canonical integers: 1 = NCR/NETC (necrotic or non-enhancing core), 2 = ED/SNFH (
 de Verdier et al. 2024, arXiv:2405.18368): RC belongs to neither WT nor TC.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,22 @@ def region_mask(labels: NDArray[np.uint8], region: str) -> NDArray[np.bool_]:
     for value in REGIONS[region]:
         mask |= labels == value
     return mask
+
+
+def visible_regions(trained: Collection[str], regions: Iterable[str]) -> list[str]:
+    """Return those of ``regions``, in their order, that masks painted from the ``trained`` regions can show.
+
+    The trained regions divide the labels into parts, by which of them a label is in; one in none is background to it.
+    A region can be told from the rest where it is made of whole parts. So [WT] shows WT alone; [WT, TC, ET] shows ED as well.
+    """
+    seen = {label: frozenset(name for name in trained if label in REGIONS[name]) for label in (NCR, ED, ET, RC)}
+    shown = []
+    for region in regions:
+        inside = {seen[label] for label in REGIONS[region]}
+        outside = {part for label, part in seen.items() if label not in REGIONS[region]}
+        if frozenset() not in inside and not inside & outside:
+            shown.append(region)
+    return shown
 
 
 class UnknownLabelsError(ValueError):

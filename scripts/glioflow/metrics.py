@@ -26,6 +26,9 @@ its 240 x 240 x 155 mm images; rachitsaluja/BraTS-2023-Metrics `metrics.py`.)
 | some  | some       | defined   | defined   | defined   | defined | defined           | (none)                          |
 
 Where the truth fills the whole image there is no negative to find and spec is undefined.
+
+A region that a model cannot tell from others, because it was trained on coarser ones, is not applicable: it has a truth and
+nothing else, and its note begins with ``NOT_APPLICABLE``.
 """
 
 from collections.abc import Sequence
@@ -46,6 +49,7 @@ PENALTY = "penalty"
 NOTE_BOTH_EMPTY = "absent in truth and prediction"
 NOTE_TRUTH_EMPTY = f"{PENALTY}: absent in truth"
 NOTE_PREDICTION_EMPTY = f"{PENALTY}: absent in prediction"
+NOT_APPLICABLE = "not applicable"
 
 LABEL_COUNT = RC + 1  # the background and the canonical labels
 HD95_PERCENTILE = 95.0  # Menze et al. 2015 (BraTS), doi:10.1109/TMI.2014.2377694
@@ -136,6 +140,16 @@ def score_region(
     )
 
 
+def unseen_score(truth: Labels, spacing: Sequence[float], region: str, trained: Sequence[str]) -> RegionScore:
+    """Return the score of a region that a model of the ``trained`` regions cannot show: the truth's volume, and the reason."""
+    volume_ml = int(np.count_nonzero(region_mask(truth, region))) * prod(float(step) for step in spacing) / 1000.0
+    undefined = {name: nan for name in RegionScore.__dataclass_fields__ if name not in ("label", "volume_truth_ml", "note")}
+    names = " and ".join([*filter(None, [", ".join(trained[:-1])]), *trained[-1:]])
+    return RegionScore(
+        **undefined, label=region, volume_truth_ml=volume_ml, note=f"{NOT_APPLICABLE}: the model predicts {names} only"
+    )
+
+
 def ratio(part: int, whole: int) -> float:
     """Return ``part / whole``, NaN where there is no whole."""
     return part / whole if whole else nan
@@ -186,9 +200,14 @@ def surface_distances(truth: Mask, prediction: Mask, spacing: Sequence[float]) -
     to_truth = directed_distances(prediction_surface, truth_surface, spacing)
     return (
         float(max(to_prediction.max(), to_truth.max())),
-        float(max(np.percentile(to_prediction, HD95_PERCENTILE), np.percentile(to_truth, HD95_PERCENTILE))),
+        larger_percentile(to_prediction, to_truth),
         float((to_prediction.sum() + to_truth.sum()) / (len(to_prediction) + len(to_truth))),
     )
+
+
+def larger_percentile(to_prediction: NDArray[np.float64], to_truth: NDArray[np.float64]) -> float:
+    """Return the hd95 in mm of two directed sets of distances, neither of them empty."""
+    return float(max(np.percentile(to_prediction, HD95_PERCENTILE), np.percentile(to_truth, HD95_PERCENTILE)))
 
 
 def directed_distances(start: Mask, target: Mask, spacing: Sequence[float]) -> NDArray[np.float64]:

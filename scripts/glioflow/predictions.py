@@ -1,4 +1,4 @@
-"""The prediction sets: which cases a set holds, and the table that lists its masks."""
+"""The prediction sets: which cases a set holds, and the table that lists its masks, one row per case and way of predicting."""
 
 import shutil
 from collections.abc import Mapping
@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from glioflow.files import replacing, sha256_file
+from glioflow.console import Console, UserError
+from glioflow.files import PathLike, read_table, replacing, sha256_file
+from glioflow.score_tables import augmented_first, read_tta
+from glioflow.volumes import read_volume
 
-COLUMNS = ["case_id", "patient_id", "fold", "prediction", "sha256"]
+COLUMNS = ["case_id", "patient_id", "fold", "tta", "prediction", "sha256"]
+WITHOUT_TTA = "without_tta"
 
 
 def set_members(split: pd.DataFrame, set_name: str) -> list[str]:
@@ -27,16 +31,51 @@ def place(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def prediction_table(folder: Path, patients: Mapping[str, str], folds: Mapping[str, int] | None = None) -> pd.DataFrame:
-    """Return predictions.csv for the masks ``<case>.nii.gz`` of ``folder``; ``folds`` only where the set is ``cv``."""
+def tta_folders(folder: Path, tta: bool | str | None) -> dict[bool | None, Path]:
+    """Return where a set's masks lie, with mirroring (True) and without (False), given the model's ``tta``; None is unknown."""
+    if tta == "both":
+        return {True: folder, False: folder / WITHOUT_TTA}
+    return {None if tta is None else bool(tta): folder}
+
+
+def prediction_table(
+    folders: Mapping[bool | None, Path], patients: Mapping[str, str], folds: Mapping[str, int] | None = None
+) -> pd.DataFrame:
+    """Return predictions.csv, a row per case and way of predicting, for the masks ``<case>.nii.gz`` of ``folders``.
+
+    ``folders`` are those of ``tta_folders``, ``patients`` maps each case to its patient; ``folds`` is given for ``cv`` only.
+    """
     rows = [
         {
             "case_id": case,
             "patient_id": patient,
             "fold": folds[case] if folds else None,
+            "tta": tta,
             "prediction": (folder / f"{case}.nii.gz").as_posix(),
             "sha256": sha256_file(folder / f"{case}.nii.gz"),
         }
         for case, patient in sorted(patients.items())
+        for tta, folder in folders.items()
     ]
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"fold": "Int64"})
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"fold": "Int64", "tta": "boolean"})
+
+
+def read_predictions(path: PathLike) -> pd.DataFrame:
+    """Return a table of masks, its ``tta`` as True, False or NA, which it is throughout where the table has no such column."""
+    table = read_table(path)
+    return table.assign(tta=read_tta(table).astype("boolean"))
+
+
+def main_rows(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a case of a table of masks: the one with mirroring where there are both."""
+    return pd.DataFrame(augmented_first(predictions).drop_duplicates("case_id").sort_index())
+
+
+def drop_torn(folder: Path, console: Console) -> None:
+    """Remove from a folder every mask that a killed job left half-written."""
+    for path in sorted(folder.glob("*.nii.gz")):
+        try:
+            read_volume(path)
+        except UserError as error:
+            console.say(f"predicting again what was left unfinished: {error}")
+            path.unlink()

@@ -1,9 +1,42 @@
-"""Reading a score table for one region: ours, or any that begins patient_id,label,tta,hausdorff,dice,sens,spec."""
+"""Reading a score table for one region: ours, or any that begins patient_id,label,tta,hausdorff,dice,sens,spec.
+
+Tables may have two rows of one kind: with and without test-time augmentation (column ``tta``).
+"""
 
 import pandas as pd
 
 from glioflow.console import UserError
 from glioflow.files import PathLike, read_table
+from glioflow.metrics import NOT_APPLICABLE
+
+# Whether a mask was made with test-time augmentation; None where nobody knows.
+Tta = bool | None
+TTA_ORDER: tuple[Tta, ...] = (True, False, None)
+
+
+def read_tta(table: pd.DataFrame) -> pd.Series:
+    """Return the column ``tta`` of a table as True, False or None, of type object; None throughout where there is none."""
+    words = table["tta"] if "tta" in table.columns else pd.Series(pd.NA, index=table.index)
+    known = words.astype("string").str.strip().str.lower().map({"true": True, "false": False})
+    return known.astype(object).where(known.notna(), None)
+
+
+def augmented_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the rows with test-time augmentation first, then those without, then the others."""
+    order = read_tta(table).map(TTA_ORDER.index).sort_values(kind="stable").index
+    return pd.DataFrame(table.loc[order])
+
+
+def tta_kinds(table: pd.DataFrame) -> list[Tta]:
+    """Return which values of ``tta`` a table has, augmented first."""
+    present = set(read_tta(table))
+    return [kind for kind in TTA_ORDER if kind in present]
+
+
+def is_unseen(table: pd.DataFrame) -> pd.Series:
+    """Tell of each row of a score table whether its region is not applicable, because the model cannot show it."""
+    notes = table["note"] if "note" in table.columns else pd.Series(pd.NA, index=table.index)
+    return notes.astype("string").fillna("").str.startswith(NOT_APPLICABLE).astype(bool)
 
 
 def read_scores(path: PathLike, region: str, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -18,6 +51,8 @@ def read_scores(path: PathLike, region: str, columns: tuple[str, ...]) -> pd.Dat
     if rows.empty:
         regions = ", ".join(sorted(scores["label"].dropna().unique())) or "none"
         raise UserError(f"{path}: has no rows for region {region}; its regions are: {regions}")
+    if is_unseen(rows).all():
+        raise UserError(f"{path}: region {region} is {rows['note'].iloc[0]}; a region that it predicts is needed here")
     case_ids = rows["case_id"].fillna(rows["patient_id"]) if "case_id" in rows.columns else rows["patient_id"]
     table = pd.DataFrame({"case_id": case_ids, "patient_id": rows["patient_id"], "tta": rows.get("tta", pd.NA)})
     for column in columns:
@@ -30,10 +65,8 @@ def read_scores(path: PathLike, region: str, columns: tuple[str, ...]) -> pd.Dat
 
 
 def _one_row_per_case(table: pd.DataFrame, path: PathLike, region: str) -> pd.DataFrame:
-    preference = table["tta"].astype("string").str.strip().str.lower().map({"true": 0, "false": 1}).fillna(2)
-    twice = table.assign(preference=preference).duplicated(["case_id", "preference"])
+    twice = table.assign(tta=read_tta(table)).duplicated(["case_id", "tta"])
     if twice.any():
         case_id = table.loc[twice, "case_id"].iloc[0]
         raise UserError(f"{path}: {case_id} has more than one row for {region}; one row per case and tta is right")
-    order = preference.sort_values(kind="stable").index
-    return pd.DataFrame(table.loc[order].drop_duplicates("case_id").sort_index().drop(columns="tta"))
+    return pd.DataFrame(augmented_first(table).drop_duplicates("case_id").sort_index().drop(columns="tta"))

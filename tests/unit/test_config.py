@@ -1,9 +1,10 @@
 import json
+import zipfile
 
 import pytest
 import yaml
 
-from glioflow.config import Study
+from glioflow.config import ImportedModel, Study
 from glioflow.config_checks import load_study
 from glioflow.console import UserError
 from glioflow.registry import CONFIG_DIR
@@ -71,10 +72,148 @@ def test_names_that_cannot_be_folders_are_refused():
         ("models: {a: {cohort: demo}, b: {cohort: demo}}\nensembles: {a: {members: [a, b]}}", "a model has this name already"),
         ("failure: {sets: [cw]}", "no set is called 'cw'"),
         ("failure: {region: RC}", "RC is not among evaluation.regions"),
+        ("models: {m: {cohort: demo, folds: 3, prediction_folds: [0, 3]}}", "there is no fold 3; the model has 3"),
+        (
+            "models: {m: {cohort: demo, network: equiunet, plans: {patch_size: [36, 32, 32]}}}",
+            "[36, 32, 32] is not divisible by 8, as the equiunet needs it; [40, 32, 32] would be",
+        ),
+        ("models: {m: {cohort: demo, trainer: 'no/such.py:Mine'}}", "models.m.trainer: there is no file"),
+        ("models: {m: {cohort: demo, trainer: nnUNetTrainerDA55}}", "did you mean 'nnUNetTrainerDA5'"),
+        ("models: {m: {cohort: demo, plans: {n_stages: 2}}}", "found 2; deep supervision needs at least 3 stages"),
+        ("models: {m: {cohort: demo, archive: no/such.zip}}", "models.m.archive: no/such.zip: there is no such file"),
+        ("evaluation: {lesionwise: brats2023}", "no rules are called 'brats2023'; did you mean 'brats2023_gli'?"),
+        (
+            "models: {a: {cohort: demo}, b: {cohort: demo}}\nensembles: {e: {members: [a, b], merge: {TC: a, ED: b, ET: b}}}",
+            "ensembles.e.merge: TC and ET share ET; regions to merge must share no label",
+        ),
+        (
+            "models: {a: {cohort: demo, regions: [TC]}, b: {cohort: demo, regions: [TC]}}\n"
+            "ensembles: {e: {members: [a, b], merge: {ED: b}}}",
+            "ensembles.e.merge.ED: the member 'b' cannot show ED; it sees TC",
+        ),
+        (
+            "models: {a: {cohort: demo}, b: {cohort: demo}}\nensembles: {e: {members: [a, b], merge: {ED: c}}}",
+            "ensembles.e.merge.ED: 'c' is not a member",
+        ),
+        ("ensembles: {e: {members: [e, f]}, f: {members: [f, e]}}", "no trained model is called 'e'"),
+        ("models: {m: {cohort: demo, regions: [TC]}}", "failure.region: WT is not applicable to the model 'm', which sees TC"),
+        (
+            "models: {a: {cohort: demo, regions: [TC]}, b: {cohort: demo, regions: [TC]}}\nensembles: {e: {members: [a, b]}}",
+            "failure.region: WT is not applicable to the ensemble 'e', which sees TC",
+        ),
     ],
 )  # fmt: skip
 def test_references_that_lead_nowhere_are_named(text, expected):
     assert expected in problems(DEMO + text)
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong", "names"),
+    [
+        ("network", "unet", ["plain", "resenc_m", "resenc_l", "attention_resunet", "equiunet"]),
+        ("loss", "dice", ["dice_ce", "soft_dice", "focal_ce"]),
+        ("optimiser", "lion", ["sgd", "adam", "adamw", "ranger"]),
+        ("schedule", "step", ["poly", "cosine", "constant"]),
+        ("tta", "maybe", ["both"]),
+    ],
+)
+def test_a_choice_that_there_is_not_is_answered_with_those_there_are(key, wrong, names):
+    message = problems(f"{DEMO}models: {{m: {{cohort: demo, {key}: {wrong}}}}}")
+    assert "1 problem in" in message
+    assert f"models.m.{key}: " in message
+    assert f"found {wrong!r}" in message
+    assert all(f"'{name}'" in message for name in names)
+
+
+def test_keys_of_blocks_within_a_model_or_an_ensemble_are_looked_up_in_that_block():
+    text = "models: {a: {cohort: demo, swa: {cycle: 3}}, b: {cohort: demo, postprocessing: {min_volume: [1]}}}\n"
+    message = problems(DEMO + text + "ensembles: {e: {members: [a, b], postprocessing: {et_threshold: [1]}}}")
+    assert "models.a.swa.cycle: unknown key; did you mean 'cycles'?" in message
+    assert "models.b.postprocessing.min_volume: unknown key; did you mean 'min_volume_ml'?" in message
+    assert "ensembles.e.postprocessing.et_threshold: unknown key; did you mean 'et_threshold_ml'?" in message
+
+
+def test_the_new_keys_of_a_model_have_nnunets_choices_as_defaults():
+    model = study(DEMO + "models: {m: {cohort: demo, swa: {}, postprocessing: {}}}").trained()["m"]
+    assert (model.network, model.loss, model.optimiser, model.schedule) == ("plain", "dice_ce", "sgd", "poly")
+    assert (model.weight_decay, model.deep_supervision, model.trainer, model.prediction_folds) == (3e-5, True, None, None)
+    assert model.swa is not None
+    assert model.swa.cycles * model.swa.epochs_per_cycle == 150
+    assert model.postprocessing is not None
+    assert model.postprocessing.largest_component == ["WT", "TC", "ET"]
+
+
+@pytest.mark.parametrize("tta", [True, False, "both"])
+def test_mirroring_is_on_off_or_both(tta):
+    model = study(f"{DEMO}models: {{m: {{cohort: demo, tta: {tta}}}}}").trained()["m"]
+    assert model.tta == tta
+    assert type(model.tta) is type(tta)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "plans: {n_stages: 2}, deep_supervision: false",
+        "plans: {n_stages: 3}",
+        "plans: {n_stages: 2}, trainer: nnUNetTrainerNoDeepSupervision",  # whether it supervises deeply, the trainer decides
+        "network: equiunet, plans: {patch_size: [36, 32, 32], n_stages: 3}",
+        "plans: {patch_size: [36, 32, 32]}",  # the strides of other networks follow the patch
+    ],
+)
+def test_what_a_network_can_be_is_taken(model):
+    study(f"{DEMO}models: {{m: {{cohort: demo, {model}}}}}")
+
+
+def test_regions_to_merge_may_be_any_that_share_no_label():
+    members = "models: {a: {cohort: demo}, b: {cohort: demo}}\n"
+    study(DEMO + members + "ensembles: {e: {members: [a, b], merge: {TC: a, ED: b}}, f: {members: [a, b], merge: {ET: b}}}")
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Write a zip that describes itself as a model of t1 and flair with folds 0 and 2 that predicts these regions."""
+
+    def write(*regions: str):
+        files = ["plans.json", "dataset.json", "README.md", "fold_0/checkpoint_final.pth", "fold_2/checkpoint_final.pth"]
+        fold = {"key": "0" * 64, "versions": {}}
+        described = {
+            "format": "glioflow model", "format_version": 1, "name": "theirs", "channels": ["t1", "flair"],
+            "regions": list(regions), "outputs": "regions", "configuration": "3d_fullres", "trainer": "GlioflowTrainer",
+            "network": "glioflow_networks.EquiUnet", "folds": [0, 2], "tta": True, "trained": {"0": fold, "2": fold},
+            "files": dict.fromkeys(files, "0" * 64),
+        }  # fmt: skip
+        with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as opened:
+            opened.writestr("theirs/model.json", json.dumps(described))
+        return tmp_path / "theirs.zip"
+
+    return write
+
+
+def test_an_imported_model_predicts_its_cohorts_and_is_not_trained(archive):
+    cohorts = "cohorts: {demo: {dataset: phantom}, other: {dataset: phantom, external: true}}\n"
+    path = archive("WT", "TC", "ET")
+    loaded = study(f"{cohorts}models: {{m: {{cohort: demo, archive: {path}, external: [other], prediction_folds: [2]}}}}")
+    assert isinstance(loaded.models["m"], ImportedModel)
+    assert loaded.trained() == {}
+    assert list(loaded.predicting()) == ["m"]
+    assert loaded.sets_of("m") == ["demo", "other"]
+    assert loaded.failure_sets_of("m") == ["demo"]
+    assert loaded.cohort_of_set("m", "other") == "other"
+
+
+def test_what_an_imported_model_cannot_do_is_known_from_its_archive(archive, tmp_path):
+    path = archive("TC", "ET")
+    files = "{flair: '{case}_f.nii', label: '{case}.nii'}"
+    flair = f"{{dataset: folders, path: {tmp_path}, label_scheme: canonical, files: {files}}}"
+    message = problems(f"cohorts: {{c: {flair}}}\nmodels: {{m: {{cohort: c, archive: {path}, prediction_folds: [0, 1]}}}}")
+    assert "models.m.prediction_folds: the archive has no fold 1, but 0, 2" in message
+    assert "models.m.channels: the cohort 'c' has no channel t1; it has flair" in message
+    assert "failure.region: WT is not applicable to the model 'm', which sees TC, ET" in message
+
+
+def test_an_ensemble_needs_members_that_are_trained_here(archive):
+    models = f"models: {{a: {{cohort: demo}}, m: {{cohort: demo, archive: {archive('WT')}}}}}\n"
+    assert "no trained model is called 'm'" in problems(DEMO + models + "ensembles: {e: {members: [a, m]}}")
 
 
 def test_a_cohort_without_the_channel_is_refused_with_what_it_has(tmp_path):

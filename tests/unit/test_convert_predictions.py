@@ -1,8 +1,14 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import AFFINE, save
 
-from convert_predictions import convert_mask
+from convert_predictions import convert_mask, main
+from glioflow.console import Console
+from glioflow.files import sha256_file, write_table
+from glioflow.predictions import COLUMNS, read_predictions
 from glioflow.registry import label_schemes
 from glioflow.volumes import read_labels
 
@@ -52,3 +58,22 @@ def test_a_missing_and_an_unreadable_mask_are_problems(tmp_path, truth):
     assert "found no mask" in convert_mask(("a", "no/such.nii.gz", str(truth)), tmp_path, RULES)
     (tmp_path / "bad.nii.gz").write_bytes(b"x")
     assert "cannot be read" in convert_mask(("a", str(tmp_path / "bad.nii.gz"), str(truth)), tmp_path, RULES)
+
+
+def test_nobody_knows_whether_given_masks_were_made_with_mirroring(tmp_path, truth):
+    save(tmp_path / "masks/a.nii.gz", np.ones((3, 3, 3), np.uint8))
+    manifest = {"case_id": ["a"], "label": [str(truth)], "label_sha256": [sha256_file(truth)]}
+    write_table(tmp_path / "manifest.csv", pd.DataFrame(manifest))
+    write_table(tmp_path / "split.csv", pd.DataFrame({"case_id": ["a"], "patient_id": ["p"], "set": ["external"]}))
+    job = SimpleNamespace(
+        input=SimpleNamespace(manifest=tmp_path / "manifest.csv", split=tmp_path / "split.csv"),
+        output=[tmp_path / "given/predictions.csv"],
+        params=SimpleNamespace(pattern=f"{tmp_path}/masks/{{case}}.nii.gz", ledger=tmp_path / "ledger.jsonl", **RULES),
+        wildcards=SimpleNamespace(model="theirs"),
+        threads=1,
+    )
+    assert main(job, Console()) == "1 mask, 1 converted"
+    table = read_predictions(tmp_path / "given/predictions.csv")
+    assert list(table) == COLUMNS
+    assert table["tta"].isna().all()
+    assert main(job, Console()) == "1 mask, 0 converted"

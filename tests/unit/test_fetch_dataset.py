@@ -96,7 +96,7 @@ def test_the_script_writes_the_record_where_the_rule_wants_it(site: Site, folder
     assert out.read_bytes() == (folder / "fetched.json").read_bytes()
 
 
-@pytest.mark.parametrize("checksum", [MD5, SHA, None])
+@pytest.mark.parametrize("checksum", [MD5, SHA, None], ids=["md5", "sha256", "none"])
 def test_a_second_run_returns_at_once(site: Site, folder: Path, console: Console, checksum: str | None) -> None:
     first = fetch_dataset("gliomas", dataset(archive(site, None)), folder, console)
     assert fetch_dataset("gliomas", dataset(archive(site, checksum)), folder, console) == first

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import AFFINE, save
 
-from glioflow.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes, region_mask
+from glioflow.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes, region_mask, visible_regions
 from glioflow.registry import label_schemes
 from glioflow.volumes import (
     UnreadableVolumeError,
@@ -30,6 +30,25 @@ def test_regions_are_those_of_brats():
         "NCR": [0, 1, 0, 0, 0],
         "RC": [0, 0, 0, 0, 1],
     }
+
+
+@pytest.mark.parametrize(
+    ("trained", "visible"),
+    [
+        (["WT"], ["WT"]),
+        (["WT", "ET"], ["WT", "ET"]),
+        (["WT", "TC"], ["WT", "TC", "ED"]),
+        (["TC", "ET"], ["TC", "ET", "NCR"]),
+        (["WT", "TC", "ET"], ["WT", "TC", "ET", "ED", "NCR"]),
+        (["ED", "NCR", "ET"], ["WT", "TC", "ET", "ED", "NCR"]),
+        (["ET", "RC"], ["ET", "RC"]),
+        (["WT", "TC", "ET", "RC"], list(REGIONS)),
+        ([], []),
+    ],
+)
+def test_a_model_shows_the_regions_made_of_whole_parts_of_its_own(trained, visible):
+    assert visible_regions(trained, REGIONS) == visible
+    assert visible_regions(trained[::-1], ["ET", "WT"]) == [r for r in ("ET", "WT") if r in visible]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +133,7 @@ def test_geometry_is_compared_at_the_corners():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(b"", "the file is empty"), (b"not a nifti", "cannot be read"), (gzip.compress(b"x" * 400), "cannot be read")],
+    ids=["empty", "text", "packed text"],
 )
 def test_what_is_no_image_says_why(tmp_path, content, reason):
     path = tmp_path / "a.nii.gz"

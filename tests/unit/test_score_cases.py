@@ -16,6 +16,7 @@ import score_cases
 from glioflow.console import Console, UserError
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.labels import ED, ET
+from glioflow.lesions import LESION_COLUMNS
 from glioflow.metrics import NOTE_PREDICTION_EMPTY, NOTE_TRUTH_EMPTY
 from glioflow.volumes import Volume, write_volume
 
@@ -36,18 +37,31 @@ class Shard:
         write_volume(path, Volume(labels, affine))
         return str(path)
 
-    def add(self, case_id: str, truth: NDArray[Any], prediction: NDArray[Any], fold: int | None = None) -> None:
+    def add(self, case_id: str, truth: NDArray[Any], prediction: NDArray[Any], fold: int | None = None, **more: object) -> None:
         label, mask = self.write(f"{case_id}_truth", truth), self.write(f"{case_id}_prediction", prediction)
         patient = {"case_id": case_id, "patient_id": f"patient {case_id}"}
         digest = hashlib.sha256(truth.tobytes()).hexdigest()  # of the voxels, as verify_cohort has it
         self.truths.append({**patient, "label": label, "label_sha256": digest, "spacing_mm": "1x2x2"})
-        self.predictions.append({**patient, "fold": fold, "prediction": mask, "sha256": sha256_file(mask)})
+        self.predictions.append({**patient, "fold": fold, "prediction": mask, "sha256": sha256_file(mask), **more})
+
+    def add_second(self, case_id: str, prediction: NDArray[Any], **more: object) -> None:
+        """Add a further prediction of a case that is there."""
+        (first,) = [row for row in self.predictions if row["case_id"] == case_id]
+        mask = self.write(f"{case_id}_prediction_{len(self.predictions)}", prediction)
+        self.predictions.append({**first, "prediction": mask, "sha256": sha256_file(mask), **more})
 
     def run(self, threads: int = 1, **params: Any) -> tuple[str, pd.DataFrame]:
         manifest, predictions, scores = (self.folder / f"{name}.csv" for name in ("manifest", "predictions", "scores"))
         write_table(manifest, pd.DataFrame(self.truths))
         write_table(predictions, pd.DataFrame(self.predictions))
-        settings = {"regions": REGIONS, "tta": None, "shard": 0, "shards": 1, "ledger": str(self.folder / "ledger.jsonl")}
+        settings = {
+            "regions": REGIONS,
+            "trained_regions": None,
+            "lesionwise": None,
+            "shard": 0,
+            "shards": 1,
+            "ledger": str(self.folder / "ledger.jsonl"),
+        }
         scores.unlink(missing_ok=True)
         job = SimpleNamespace(
             input=SimpleNamespace(manifest=str(manifest), predictions=str(predictions)),
@@ -82,9 +96,9 @@ def count_scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     scored: list[str] = []
     score_case = score_cases.score_case
 
-    def counting(case: score_cases.Case, regions: list[str]) -> Any:
+    def counting(case: score_cases.Case, plan: score_cases.Plan) -> Any:
         scored.append(case.case_id)
-        return score_case(case, regions)
+        return score_case(case, plan)
 
     monkeypatch.setattr(score_cases, "score_case", counting)
     return scored
@@ -134,10 +148,86 @@ def test_undefined_values_are_empty_cells_and_the_note_says_why(shard: Shard) ->
 
 @pytest.mark.parametrize(("tta", "written"), [(True, "True"), (False, "False"), (None, "")])
 def test_tta_is_told_where_it_is_known(shard: Shard, tta: bool | None, written: str) -> None:
-    shard.add("a", block(0, 4), block(0, 2))
-    shard.run(tta=tta)
+    shard.add("a", block(0, 4), block(0, 2), tta=tta)
+    shard.run()
     rows = (shard.folder / "scores.csv").read_text().splitlines()[1:]
     assert [row.split(",")[2] for row in rows] == [written] * 2
+
+
+def test_an_older_table_of_predictions_does_not_tell(shard: Shard) -> None:
+    shard.add("a", block(0, 4), block(0, 2))
+    assert "tta" not in shard.predictions[0]
+    assert shard.run()[1]["tta"].isna().all()
+
+
+def test_a_case_with_and_without_tta_has_both_scores_augmented_first(shard: Shard, count_scored: list[str]) -> None:
+    for case_id in ("b", "a"):
+        shard.add(case_id, block(0, 4), block(0, 2), tta=False)
+        shard.add_second(case_id, block(0, 4), tta=True)
+    said, table = shard.run()
+    assert said == "2 cases, 4 predictions, 8 rows"
+    assert table[["case_id", "tta", "label"]].to_numpy().tolist() == [
+        [case_id, tta, label] for case_id in ("a", "b") for tta in (True, False) for label in REGIONS
+    ]
+    assert table[table["label"] == "WT"]["dice"].tolist() == pytest.approx([1, 2 / 3] * 2)
+    assert shard.run()[0] == "2 cases, 4 predictions, 8 rows, 4 already scored"
+    assert len(count_scored) == 4
+
+
+def test_both_predictions_of_a_case_are_in_one_shard(shard: Shard) -> None:
+    for case_id in ("a", "b", "c"):
+        shard.add(case_id, block(0, 4), block(0, 2), tta=True)
+        shard.add_second(case_id, block(0, 4), tta=False)
+    parts = [shard.run(shard=number, shards=2)[1] for number in range(2)]
+    assert [part["case_id"].tolist() for part in parts] == [["a"] * 4 + ["c"] * 4, ["b"] * 4]
+
+
+def test_a_region_that_the_model_cannot_show_has_a_truth_and_a_reason(shard: Shard) -> None:
+    truth = block(0, 4)
+    truth[0] = ET
+    shard.add("a", truth, block(0, 4))
+    shard.run(trained_regions=["WT"])
+    whole, enhancing = (shard.folder / "scores.csv").read_text().splitlines()[1:]
+    assert whole.endswith(",0.0,0.0,0.256,0.256,")
+    assert enhancing == "patient a,ET,,,,,,a,,,,,,0.064,,not applicable: the model predicts WT only"
+
+
+@pytest.mark.parametrize(
+    ("trained", "names"), [(["ED"], "ED"), (["ED", "NCR"], "ED and NCR"), (["ED", "NCR", "RC"], "ED, NCR and RC")]
+)
+def test_the_reason_names_what_the_model_predicts(shard: Shard, trained: list[str], names: str) -> None:
+    shard.add("a", block(0, 4), block(0, 4))
+    notes = shard.run(trained_regions=trained)[1]["note"].tolist()
+    assert notes == [f"not applicable: the model predicts {names} only"] * 2
+
+
+def test_other_trained_regions_are_scored_anew_where_they_show_less(shard: Shard, count_scored: list[str]) -> None:
+    shard.add("a", block(0, 4), block(0, 4))
+    for trained in (None, ["WT", "ET"], ["WT", "TC", "ET"], ["WT"], ["WT"]):
+        shard.run(trained_regions=trained)
+    assert len(count_scored) == 2
+
+
+def test_lesions_are_scored_where_they_are_asked_for(shard: Shard, count_scored: list[str]) -> None:
+    truth = block(0, 1, ET)
+    truth[7, 0, 0] = ET
+    shard.add("a", truth, block(0, 1, ET))
+    before = shard.run()[1]
+    rules = {
+        "dilation": {"ET": 1},
+        "min_volume_mm3": {"ET": 1},
+        "hd95_penalty_mm": 99,
+        "group_predicted": False,
+        "united_by": {},
+    }
+    _, table = shard.run(lesionwise=rules)
+    assert table.columns.tolist() == [*before.columns[:-1], *LESION_COLUMNS, "note"]
+    pd.testing.assert_frame_equal(table[before.columns], before)
+    lines = (shard.folder / "scores.csv").read_text().splitlines()[1:]
+    # WT has no parameters; of the two lesions of ET one was missed.
+    assert [line.split(",")[-9:] for line in lines] == [[""] * 9, ["0.5", "49.5", "0.5", "1.0", str(2 / 3), "2", "1", "0", ""]]
+    shard.run(lesionwise={**rules, "hd95_penalty_mm": 100})
+    assert len(count_scored) == 3
 
 
 def test_folds_are_whole_numbers_or_empty(shard: Shard) -> None:
@@ -218,12 +308,12 @@ def test_another_spacing_under_the_same_voxels_is_scored_anew(shard: Shard) -> N
     assert [before["hausdorff"][0], after["hausdorff"][0]] == [2, 6]
 
 
-def test_tta_and_fold_come_from_the_job_and_not_from_the_ledger(shard: Shard) -> None:
-    shard.add("a", block(0, 4), block(0, 2), fold=0)
-    shard.run(tta=False)
+def test_the_fold_comes_from_the_table_and_not_from_the_ledger(shard: Shard) -> None:
+    shard.add("a", block(0, 4), block(0, 2), fold=0, tta=True)
+    shard.run()
     shard.predictions[0]["fold"] = 4
-    _, table = shard.run(tta=True)
-    assert table["tta"].tolist() == [True, True]
+    said, table = shard.run()
+    assert said.endswith("already scored")
     assert table["fold"].tolist() == [4, 4]
 
 
@@ -265,7 +355,7 @@ def test_all_bad_cases_are_named_at_once_with_what_was_found_and_what_is_right(s
     assert "no case of this id in the manifest" in by_case["stranger"]
     assert "without a label map in the manifest" in by_case["unlabelled"]
     assert "both hashes are needed" in by_case["unhashed"]
-    assert "has 2 rows in the table of predictions" in by_case["twice"]
+    assert "has 2 rows in the table of predictions; one, or one with and one without test-time" in by_case["twice"]
 
 
 def test_a_bad_truth_is_named_as_well(shard: Shard) -> None:

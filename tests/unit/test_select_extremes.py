@@ -109,6 +109,12 @@ def test_a_case_with_and_without_augmentation_counts_once_by_its_augmented_row(t
     assert list(chosen["value"]) == [8.0, 1.0]
 
 
+def test_a_region_that_the_model_cannot_show_ranks_nothing_and_says_why(tmp_path: Path) -> None:
+    table = scores([None, None], note="not applicable: the model predicts ET only")
+    with pytest.raises(UserError, match="region WT is not applicable: the model predicts ET only; a region that it"):
+        select(tmp_path, table, extremes=1)
+
+
 def test_two_rows_of_one_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"case_a has more than one row for WT"):
         select(tmp_path, pd.concat([scores([1.0, 2.0]), scores([3.0])]), extremes=1)

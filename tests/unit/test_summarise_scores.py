@@ -1,6 +1,6 @@
 """Shards join to one table, and its summary says what the statistics are over."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 import summarise_scores
-from glioflow.console import Console
+from glioflow.console import Console, UserError
 from glioflow.files import read_table, write_table
-from glioflow.metrics import NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, NOTE_TRUTH_EMPTY
+from glioflow.lesions import LESION_COLUMNS
+from glioflow.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, NOTE_TRUTH_EMPTY
 from score_cases import COLUMNS
 
 
@@ -20,15 +21,18 @@ def rows(*given: Mapping[str, object]) -> pd.DataFrame:
 
 
 def run(
-    folder: Path, *shards: pd.DataFrame, manifest: str = "case_id,patient_id,label\n"
+    folder: Path, *shards: pd.DataFrame, manifest: str = "case_id,patient_id,label\n", group_by: Sequence[str] = ()
 ) -> tuple[str, pd.DataFrame, pd.DataFrame]:
     paths = [str(folder / f"shard_{number}.csv") for number in range(len(shards))]
     for path, shard in zip(paths, shards, strict=True):
         write_table(path, shard)
     (folder / "manifest.csv").write_text(manifest)
     given = SimpleNamespace(shards=paths, manifest=str(folder / "manifest.csv"))
-    output = SimpleNamespace(scores=str(folder / "cv.csv"), summary=str(folder / "cv_summary.csv"))
-    said = summarise_scores.main(SimpleNamespace(input=given, output=output), Console())
+    output = SimpleNamespace(
+        scores=str(folder / "cv.csv"), summary=str(folder / "cv_summary.csv"), groups=str(folder / "cv_groups.csv")
+    )
+    params = SimpleNamespace(group_by=list(group_by))
+    said = summarise_scores.main(SimpleNamespace(input=given, output=output, params=params), Console())
     return said, read_table(output.scores), read_table(output.summary)
 
 
@@ -106,7 +110,7 @@ def test_one_case_has_no_standard_deviation(tmp_path: Path) -> None:
 
 def test_a_metric_that_is_never_defined_has_counts_and_empty_statistics(tmp_path: Path) -> None:
     run(tmp_path, rows({"case_id": "a", "label": "ET", "note": NOTE_BOTH_EMPTY}))
-    assert "ET,dice,0,,,,,,,,1,0" in (tmp_path / "cv_summary.csv").read_text().splitlines()
+    assert "ET,,dice,0,,,,,,,,1,0,0" in (tmp_path / "cv_summary.csv").read_text().splitlines()
 
 
 def test_the_summary_has_every_metric_of_every_region_in_order(tmp_path: Path) -> None:
@@ -119,6 +123,44 @@ def test_the_summary_has_every_metric_of_every_region_in_order(tmp_path: Path) -
 def test_every_number_of_the_score_table_is_summarised() -> None:
     names = {"patient_id", "label", "tta", "case_id", "fold", "note"}
     assert set(summarise_scores.METRICS) == set(COLUMNS) - names
+
+
+def test_lesion_wise_scores_are_summarised_where_there_are_any(tmp_path: Path) -> None:
+    shard = rows({"case_id": "a"}, {"case_id": "b"}, {"case_id": "b", "label": "RC"})
+    lesions = shard.assign(**{key: [1.0, 2.0, np.nan] for key in LESION_COLUMNS})[[*COLUMNS[:-1], *LESION_COLUMNS, "note"]]
+    _, scores, summary = run(tmp_path, lesions)
+    assert scores.columns.tolist() == lesions.columns.tolist()
+    assert summary[summary["label"] == "WT"]["metric"].tolist() == [*summarise_scores.METRICS, *LESION_COLUMNS]
+    found = line(summary, "WT", "lesion_dice")
+    assert (found["n"], found["mean"]) == (2, 1.5)
+    assert (tmp_path / "cv.csv").read_text().splitlines()[1].endswith(",1.0,1.0,1.0,1.0,1.0,1,1,1,")
+
+
+def test_with_and_without_tta_are_summarised_apart(tmp_path: Path) -> None:
+    dice = {True: (0.8, 0.6), False: (0.5, 0.3)}
+    shard = rows(*({"case_id": c, "tta": t, "dice": dice[t][i]} for i, c in enumerate("ab") for t in (False, True)))
+    said, scores, summary = run(tmp_path, shard, rows({"case_id": "c", "label": "ET", "tta": False, "dice": 0.1}))
+    assert said == "3 cases, 5 rows"
+    assert scores["tta"].tolist() == [False, True, False, True, False]
+    of_dice = summary[summary["metric"] == "dice"]
+    assert of_dice[["label", "tta", "n"]].to_numpy().tolist() == [["WT", True, 2], ["WT", False, 2], ["ET", False, 1]]
+    assert of_dice["mean"].tolist() == pytest.approx([0.7, 0.4, 0.1])
+
+
+def test_what_does_not_apply_is_counted_apart_and_is_not_zero(tmp_path: Path) -> None:
+    note = f"{NOT_APPLICABLE}: the model predicts WT only"
+    summary = run(
+        tmp_path,
+        rows(
+            {"case_id": "a", "label": "ET", "volume_truth_ml": 3.0, "note": note},
+            {"case_id": "b", "label": "ET", "volume_truth_ml": 5.0, "note": note},
+        ),
+    )[2]
+    found = line(summary, "ET", "dice")
+    assert (found["n"], found["undefined"], found["not_applicable"]) == (0, 0, 2)
+    assert np.isnan(found["mean"])
+    volume = line(summary, "ET", "volume_truth_ml")
+    assert (volume["n"], volume["not_applicable"], volume["mean"]) == (2, 0, 4)
 
 
 def test_no_scores_at_all_is_an_empty_summary(tmp_path: Path) -> None:
@@ -154,3 +196,51 @@ def test_covariates_change_no_score_and_no_statistic(tmp_path: Path) -> None:
         lines = (tmp_path / name / "cv.csv").read_text().splitlines()
         texts.append(([line.split(",")[: len(COLUMNS)] for line in lines], (tmp_path / name / "cv_summary.csv").read_text()))
     assert texts[0] == texts[1]
+
+
+GRADES = """case_id,patient_id,label,grade,site
+a,p,x,3,01
+b,p,x,2.0,02
+c,q,x,10,01
+d,q,x,2,
+"""
+
+
+def graded(**dice: float) -> pd.DataFrame:
+    return rows(*({"case_id": case, "dice": value} for case, value in dice.items()))
+
+
+def groups(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "cv_groups.csv", dtype={"value": "string"})
+
+
+def test_groups_are_summarised_each_for_itself_in_the_order_of_their_values(tmp_path: Path) -> None:
+    said, _, _ = run(tmp_path, graded(a=0.1, b=0.3, c=0.7, d=0.5), manifest=GRADES, group_by=["grade", "site"])
+    assert said == "4 cases, 4 rows"
+    table = groups(tmp_path)
+    assert tuple(table.columns) == summarise_scores.GROUP_COLUMNS
+    of_dice = table[table["metric"] == "dice"]
+    found = [[*row[:2], row[2], pytest.approx(row[3])] for row in of_dice[["covariate", "value", "n", "mean"]].to_numpy()]
+    # 2 and 2.0 are one grade; 10 comes behind 3; the case without a site is a group of its own.
+    assert found[:3] == [["grade", "2.0", 2, 0.4], ["grade", "3", 1, 0.1], ["grade", "10", 1, 0.7]]
+    assert [row[2:] for row in found[3:]] == [[2, 0.4], [1, 0.3], [1, 0.5]]
+    assert of_dice["value"].tolist()[3:5] == ["01", "02"]
+    assert pd.isna(of_dice["value"].tolist()[5])
+
+
+def test_without_groups_the_table_has_its_header_alone(tmp_path: Path) -> None:
+    run(tmp_path, graded(a=0.5), manifest=GRADES)
+    assert (tmp_path / "cv_groups.csv").read_text() == ",".join(summarise_scores.GROUP_COLUMNS) + "\n"
+
+
+def test_a_covariate_that_the_cohort_lacks_is_named_and_left_out(tmp_path: Path) -> None:
+    said, _, _ = run(tmp_path, graded(a=0.5), manifest=GRADES, group_by=["idh", "grade"])
+    assert said == "1 case, 1 row, no idh in the manifest"
+    assert set(groups(tmp_path)["covariate"]) == {"grade"}
+
+
+def test_a_covariate_of_too_many_values_divides_nothing(tmp_path: Path) -> None:
+    ages = "case_id,patient_id,label,age\n" + "".join(f"c{i},p,x,{40 + i}\n" for i in range(21))
+    with pytest.raises(UserError, match="group_by: age has 21 values; a covariate of at most 20 is right"):
+        run(tmp_path, graded(**{f"c{i}": 0.5 for i in range(21)}), manifest=ages, group_by=["age"])
+    assert not (tmp_path / "cv.csv").exists()

@@ -20,8 +20,9 @@ from glioflow.config_checks import load_study
 from glioflow.console import Console, UserError
 from glioflow.covariate_values import read_covariates
 from glioflow.figures import new_figure, save_figure
-from glioflow.files import read_table, write_json, write_table
-from glioflow.metrics import NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY
+from glioflow.files import read_json, read_table, write_json, write_table
+from glioflow.lesions import LESION_COLUMNS
+from glioflow.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY
 from glioflow.problems import PROBLEM_COLUMNS
 from glioflow.registry import datasets
 from glioflow.report import problems as problem_report
@@ -29,14 +30,15 @@ from glioflow.report import scores
 from glioflow.report.cohorts import ACCESS_WORDS, cohort_facts, parts_of, split_words
 from glioflow.report.covariates import covariate_table, probability
 from glioflow.report.figures import axis_top, sideways
-from glioflow.report.source import Pair, Source, records
+from glioflow.report.source import Pair, Source, records, summaries_of
 from glioflow.report.summary import summary_section
 from glioflow.report.tables import Cell, Table, join_words, number, row_groups, significant, without_empty
+from glioflow.report.training import model_facts
 from glioflow.score_tables import read_scores
 from glioflow.splits import SplitPlan, split_cases
 from score_cases import COLUMNS
 from select_extremes import rank_cases, select_extremes
-from summarise_scores import METRICS, summarise
+from summarise_scores import METRICS, summarise, summarise_groups
 
 CASES = [f"case_{number:02d}" for number in range(12)]
 REGIONS = ["WT", "TC", "ET"]
@@ -171,7 +173,6 @@ class Workspace:
 
     def write_scores(self, pair: Mapping[str, Any]) -> None:
         rng = np.random.default_rng(2)
-        folder = self.root / "scores" / pair["model"]
         split = read_table(self.root / "cohorts" / pair["cohort"] / "split.csv")
         wanted = {"cv": ["train"], "test": ["test"]}.get(pair["set"], ["train", "test"])
         rows = []
@@ -193,8 +194,21 @@ class Workspace:
                     row |= {metric: rng.uniform(2, 60) for metric in ("hausdorff", "hd95_mm", "assd_mm")}
                 rows.append(row)
         table = pd.DataFrame(rows, columns=list(COLUMNS))
+        self.put_scores(pair, table)
+
+    def put_scores(self, pair: Mapping[str, Any], table: pd.DataFrame, group_by: Sequence[str] = ()) -> None:
+        """Write a score table with its summaries, as the workflow does."""
+        folder = self.root / "scores" / pair["model"]
         write_table(folder / f"{pair['set']}.csv", table)
-        write_table(folder / f"{pair['set']}_summary.csv", summarise(table.astype({"note": "string"})))
+        table = read_table(folder / f"{pair['set']}.csv")
+        write_table(folder / f"{pair['set']}_summary.csv", summarise(table))
+        covariates = read_covariates(self.root / "cohorts" / pair["cohort"] / "manifest.csv")
+        write_table(folder / f"{pair['set']}_groups.csv", summarise_groups(table, covariates, group_by))
+
+    def change_scores(self, name: str, change: Callable[[pd.DataFrame], pd.DataFrame], group_by: Sequence[str] = ()) -> None:
+        """Change the score table of a set of the model ``net``."""
+        (pair,) = [pair for pair in self.pairs if pair["set"] == name]
+        self.put_scores(pair, change(self.table("scores", "net", f"{name}.csv")), group_by)
 
     def write_failure(self, pair: Mapping[str, Any]) -> None:
         spec = self.study.failure
@@ -352,6 +366,111 @@ def test_a_long_table_of_cases_is_cut_and_says_where_the_rest_is(workspace: Work
     page = workspace.page()
     assert len(page.table("Every case of net · cv")) == 1 + 5
     assert "The first 5 rows; 22 more are in scores/net/cv.csv." in page.text
+
+
+def test_all_models_and_sets_are_compared_in_one_table(untouched: Workspace, page: Page) -> None:
+    header, *rows = page.table("All models and sets")
+    assert header[:4] == ["Model", "Set", "Cases", "Dice, WT"]
+    assert len(header) == 3 + 3 * len(REGIONS)
+    values = page.values[next(caption for caption in page.tables if caption.startswith("All models and sets"))][1:]
+    for name, row, full in zip(("cv", "test"), rows, values, strict=True):
+        summary = untouched.summary(name)
+        dice, distance = summary["TC", "dice"], summary["WT", "hd95_mm"]
+        place = {column: index for index, column in enumerate(header)}
+        assert row[:2] == ["net", name]
+        assert row[place["Dice, TC"]] == f"{dice['mean']:.3f} ({dice['median']:.3f})"
+        fewer = summary["ET", "dice"]
+        assert row[place["Dice, ET"]] == f"{fewer['mean']:.3f} ({fewer['median']:.3f}), n = {int(fewer['n'])}"
+        assert float(full[place["Dice, TC"]]) == dice["mean"]
+        assert row[place["Sensitivity, WT"]] == f"{summary['WT', 'sens']['mean']:.3f}"
+        assert row[place["HD95 (mm), WT"]] == f"{distance['mean']:.2f} ({distance['median']:.2f})"
+
+
+def both_tta(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a score table with every row twice: with augmentation, and without, where every Dice is 0.25."""
+    without = table.assign(tta=False, dice=0.25)
+    return pd.concat([without, table.assign(tta=True)]).sort_values("case_id", kind="stable")
+
+
+def test_scores_with_and_without_tta_stand_beside_each_other(workspace: Workspace) -> None:
+    before = workspace.page()
+    extremes = before.table("The worst cases of net · cv")
+    workspace.change_scores("cv", both_tta)
+    page = workspace.page()
+    for caption in ("How well each set", "All models and sets"):
+        header, *rows = page.table(caption)
+        assert header[2] == "TTA"
+        assert [row[-len(header) :][2] if len(row) == len(header) else row[1] for row in rows] == ["with", "without", "without"]
+        assert rows[1][-len(header) + 4 :][0].startswith("0.250")
+    assert [row[-7:-6] for row in page.table("Scores of net · cv")[1:3]] == [["with"], ["without"]]
+    assert page.table("Every case of net · cv")[0][:3] == ["Case", "Region", "TTA"]
+    assert "With and without test-time augmentation (TTA); the figure shows the scores with it." in page.text
+    # The failure analysis ranks the scores with augmentation and shows those.
+    assert page.table("The worst cases of net · cv") == extremes
+
+
+def test_one_kind_of_prediction_has_no_column_of_tta(page: Page) -> None:
+    assert not any("TTA" in rows[0] for rows in page.tables.values())
+
+
+def unseen(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a score table of a model that predicts WT alone."""
+    other, empty = table["label"] != "WT", [metric for metric in METRICS if metric != "volume_truth_ml"]
+    table = table.astype({"note": "object"})
+    table.loc[other, empty] = np.nan
+    table.loc[other, "note"] = f"{NOT_APPLICABLE}: the model predicts WT only"
+    return table
+
+
+def test_a_region_that_a_model_cannot_show_is_not_applicable_with_the_reason(workspace: Workspace) -> None:
+    workspace.change_scores("cv", unseen)
+    page = workspace.page()
+    reason = "not applicable: the model predicts WT only"
+    for caption in ("How well each set", "All models and sets"):
+        header, first, *_ = page.table(caption)
+        told = [name for name, cell in zip(header, first, strict=True) if cell == "n/a"]
+        assert told == [name for name in header if re.search("TC|ET", name)]
+    summary = page.table("Scores of net · cv")
+    assert [row[:3] for row in summary if "n/a" in row] == [["TC", "all", "n/a"], ["ET", "all", "n/a"]]
+    assert f"n/a: TC and ET {reason}." in page.text
+    assert f"n/a is net: {reason}." in page.text
+    cases = [row for row in page.table("Every case of net · cv") if row[1] == "ET"]
+    assert all(row.count("n/a") == 9 and row[-1] == reason for row in cases)
+    assert "Medians: WT" in next(
+        alt for alt in page.attributes("alt") if alt.startswith("Dice and Hausdorff distance of net · cv")
+    )
+
+
+def test_a_page_without_such_regions_does_not_speak_of_them(page: Page) -> None:
+    assert "n/a" not in page.text
+
+
+def test_groups_stand_under_the_scores_of_their_set(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.study.evaluation.__dict__["group_by"] = ["site", "idh"]
+    workspace.change_scores("cv", lambda table: table, ["site", "idh"])
+    page = workspace.page()
+    header, *rows = page.table("Scores of net · cv by site")
+    assert header[:3] == ["site", "Cases", "Dice, WT"]
+    table = workspace.table("scores", "net", "cv.csv")
+    sites = read_covariates(tmp_path / "cohorts" / "demo" / "manifest.csv")["site"]
+    whole = table[table["label"] == "WT"].set_index("case_id")["dice"]
+    groups = sites.reindex(whole.index).fillna("unknown")
+    assert [row[:2] for row in rows] == [[site, str((groups == site).sum())] for site in ("01", "02", "unknown")]
+    assert [row[2].split()[0] for row in rows] == [f"{whole[groups == site].mean():.3f}" for site in ("01", "02", "unknown")]
+    assert "Not divided by idh: the cohort demo has no such covariate." in page.text
+
+
+def test_lesion_wise_scores_are_shown_where_there_are_any(workspace: Workspace) -> None:
+    assert "Lesion Dice" not in str(workspace.page().tables)
+    workspace.change_scores("cv", lambda table: table.assign(**dict.fromkeys(LESION_COLUMNS, 2.0)))
+    page = workspace.page()
+    header, first, second = page.table("All models and sets")
+    place = header.index("Lesion Dice, WT")
+    assert (first[place], second[place]) == ("2.000", "–")
+    assert ["Lesion HD95 (mm)", "2.00 ± 0.00"] in [row[-7:-5] for row in page.table("Scores of net · cv")]
+    cases = page.table("Every case of net · cv")
+    assert cases[1][cases[0].index("Lesions")] == "2"
 
 
 def test_the_extremes_are_listed_from_the_most_extreme_with_their_values(untouched: Workspace, page: Page) -> None:
@@ -697,8 +816,7 @@ def test_undefined_values_are_dashes(page: Page) -> None:
 def test_a_summary_of_no_case_is_dashes_and_of_one_has_no_deviation(values: list[float], shown: list[str]) -> None:
     table = pd.DataFrame([dict.fromkeys(COLUMNS, np.nan) | {"label": "ET"}]).astype({"note": "string"})
     table["dice"] = values or np.nan
-    summary = {(row["label"], row["metric"]): row for row in records(summarise(table))}
-    rows = scores.summary_table(Pair("net", "cv", "demo", False), summary, ["ET"]).rows
+    rows = scores.summary_table(Pair("net", "cv", "demo", False), summaries_of(summarise(table)), ["ET"], {}).rows
     assert [cell.text for cell in rows[0]] == ["ET", "Dice", *shown]
 
 
@@ -727,6 +845,97 @@ def test_given_masks_have_scores_and_failures_but_no_training(tmp_path: Path) ->
     assert page.table("How well each set")[1][:3] == ["theirs", "given", "12"]
     assert "newest scores written" in page.text
     assert not any(caption.startswith("The trained networks") for caption in page.tables)
+
+
+FULL_MODEL: dict[str, Any] = {
+    **CONFIG["models"]["net"], "network": "attention_resunet", "loss": "focal_ce", "optimiser": "ranger", "schedule": "cosine",
+    "initial_lr": 1e-4, "weight_decay": 0, "deep_supervision": False, "tta": "both", "prediction_folds": [1],
+    "swa": {"cycles": 5, "epochs_per_cycle": 1}, "postprocessing": {},
+}  # fmt: skip
+STEPS = [
+    {"region": "WT", "operation": "largest_component", "value": None, "becomes": 0},
+    {"region": "TC", "operation": "min_volume_ml", "value": 0.25, "becomes": 2},
+    {"region": "ET", "operation": "et_threshold_ml", "value": 0.5, "becomes": 1},
+]
+
+
+def facts_of(workspace: Workspace) -> dict[str, str]:
+    return dict(model_facts(workspace.source(), "net"))
+
+
+def test_a_model_with_nnunets_choices_says_which_they_are(untouched: Workspace, page: Page) -> None:
+    facts = facts_of(untouched)
+    assert facts["Network"] == "nnU-Net 3d_fullres, with patch 48 × 48 × 48"
+    assert facts["Loss"] == "Dice and cross-entropy, with deep supervision"
+    assert facts["Optimiser"] == "SGD, learning rate 0.01 falling polynomially, weight decay 3e-05"
+    assert facts["Training"] == "3 epochs of 250 iterations, seed 0"
+    assert facts["Prediction"] == "without test-time augmentation (mirroring)"
+    assert not {"Stochastic weight averaging", "Trainer", "Post-processing"} & set(facts)
+    assert all(text in page.text for text in facts.values())
+
+
+def test_every_setting_of_a_model_is_told(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, {**CONFIG, "models": {"net": FULL_MODEL}})
+    write_json(tmp_path / "models/net/postprocessing.json", {"steps": STEPS, "tried": []})
+    facts = facts_of(workspace)
+    assert facts["Network"] == "residual U-Net with attention gates 3d_fullres, with patch 48 × 48 × 48"
+    assert facts["Loss"] == "focal loss and cross-entropy, without deep supervision"
+    assert facts["Optimiser"] == "Ranger (RAdam with Lookahead), learning rate 0.0001 falling as a cosine, weight decay 0"
+    averaging = "5 cycles of 1 epoch after them, weights added every 3 epochs, learning rate 5e-05 at the start of each"
+    assert facts["Stochastic weight averaging"] == averaging
+    assert facts["Prediction"] == "with and without test-time augmentation (mirroring)"
+    dropped = "components of TC below 0.25 ml are dropped; ET below 0.5 ml in total is dropped"
+    assert facts["Post-processing"] == f"only the largest component of WT stays; {dropped}"
+    page = workspace.page()
+    assert "held out: cases that no fold was trained on, predicted by fold 1." in page.text
+    write_json(tmp_path / "models/net/postprocessing.json", {"steps": [], "tried": []})
+    assert facts_of(workspace)["Post-processing"] == "none: no step that was tried helped on cv"
+
+
+def test_what_its_own_trainer_decides_is_not_told_as_the_studys(tmp_path: Path) -> None:
+    model = {**CONFIG["models"]["net"], "trainer": "nnUNetTrainerDA5", "initial_lr": 0.02}
+    workspace = Workspace(tmp_path, {**CONFIG, "models": {"net": model}})
+    for fold in range(2):
+        path = tmp_path / f"models/net/fold_{fold}/manifest.json"
+        manifest = read_json(path)
+        told = {"seed": 0, "initial_lr": 0.02, "trainer": "f" * 64}
+        write_json(path, {**manifest, "parts": {**manifest["parts"], "plans": {"settings": told}}})
+    facts = facts_of(workspace)
+    assert facts["Trainer"].startswith("nnUNetTrainerDA5, the study's own")
+    assert facts["Loss"] == "the trainer's own"
+    assert facts["Optimiser"] == "the trainer's own, learning rate 0.02"
+    assert facts["Training"] == "the trainer's own epochs, seed 0"
+    assert "2 folds by the trainer nnUNetTrainerDA5" in workspace.source().model_words("net")
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "words"),
+    [
+        ({}, "ensemble, the mean of the probabilities of a and b"),
+        ({"method": "vote"}, "ensemble, the majority vote of the masks of a and b"),
+        ({"method": "staple", "merge": {"ET": "b"}}, "ensemble, STAPLE of the masks of a and b; ET from b"),
+        ({"postprocessing": {}}, "ensemble, the mean of the probabilities of a and b; post-processed"),
+        ({"merge": {"ET": "b"}}, "ensemble, the mean of the probabilities of a and b; ET from b"),
+        ({"merge": {"TC": "a", "ED": "b"}}, "ensemble, TC from a and ED from b"),  # nothing of the mean is left
+    ],
+)
+def test_an_ensemble_is_what_its_method_and_its_merge_make_of_it(tmp_path: Path, ensemble: dict[str, Any], words: str) -> None:
+    models = {"a": {"cohort": "demo"}, "b": {"cohort": "demo"}}
+    config = {**CONFIG, "models": models, "ensembles": {"e": {"members": ["a", "b"], **ensemble}}}
+    study = load_study(config, "study.yaml").model_dump(mode="json")
+    source = Source(study, "study.yaml", tmp_path, [{"model": "e", "set": "test", "cohort": "demo", "failure": False}], {})
+    assert source.model_words("e") == words
+    assert source.set_words(source.pairs[0]).endswith("predicted by its members")
+
+
+def test_an_imported_model_is_neither_trained_nor_given(tmp_path: Path) -> None:
+    model = {"archive": "/data/theirs.zip", "cohort": "demo", "external": ["other"], "tta": True, "prediction_folds": [0, 2]}
+    study = {"models": {"m": model}, "ensembles": {}, "evaluation": {"regions": ["WT"]}}
+    source = Source(study, "study.yaml", tmp_path, [{"model": "m", "set": "demo", "cohort": "demo", "failure": False}], {})
+    assert source.model_words("m") == "imported from theirs.zip, not trained here"
+    words = "external: all cases of the cohort demo, predicted by the folds 0 and 2 together"
+    assert source.set_words(source.pairs[0]) == words
+    assert source.trained_on("other") == []
 
 
 def test_without_failure_sets_the_page_says_so(tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ def test_every_problem_of_every_case_is_listed_before_anything_is_trained(checko
     assert set(table["severity"]) == {"error"}
 
 
+def test_a_model_that_stands_twice_in_the_file_stops_instead_of_being_lost(checkout, tmp_path):
+    path = tmp_path / "study.yaml"
+    models = "models:\n  m: {cohort: demo}\n  n: {cohort: demo}\n  m: {cohort: demo, folds: 2}\n"
+    path.write_text("cohorts:\n  demo: {dataset: phantom}\n" + models)
+    said = stopped(snakemake(checkout, "-n", "--configfile", str(path)), tmp_path)
+    assert f"{path}: models: 'm' stands twice (lines 4 and 6); names must differ" in said
+
+
 def test_an_empty_cohort_stops(checkout, tmp_path):
     (tmp_path / "empty").mkdir()
     study = {"cohorts": {"c": {"dataset": "brats2021", "path": str(tmp_path / "empty")}}, "models": {"m": MODEL}}

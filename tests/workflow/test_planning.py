@@ -66,7 +66,7 @@ def test_the_scoring_study_plans_no_training(checkout, look_alike):
 
 
 def test_every_study_file_is_planned_by_a_test():
-    tested = Path(__file__).read_text()
+    tested = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     assert [study.name for study in sorted((REPO / "config/studies").glob("*.yaml")) if study.name not in tested] == []
 
 
@@ -75,6 +75,7 @@ def test_every_study_file_is_planned_by_a_test():
     [
         ("cohorts", "split_cohort"),
         ("models", "train_fold"),
+        ("exports", "export_model"),
         ("predictions", "predict_cases"),
         ("scores", "summarise_scores"),
         ("failure", "draw_effects"),
@@ -83,11 +84,34 @@ def test_every_study_file_is_planned_by_a_test():
 )
 def test_each_stage_is_a_target(checkout, target, last):
     order = [
-        "split_cohort", "train_fold", "predict_cases", "summarise_scores", "draw_effects", "write_report",
+        "split_cohort", "train_fold", "export_model", "predict_cases", "summarise_scores", "draw_effects", "write_report",
     ]  # fmt: skip
     jobs = planned_jobs(snakemake(checkout, "-n", target))
     assert jobs[last] >= 1
     assert not set(order[order.index(last) + 1 :]) & set(jobs)
+
+
+def test_a_model_of_ones_own_trainer_is_not_exported(checkout, tmp_path):
+    models = {"a": {"cohort": "c", "postprocessing": {}}, "b": {"cohort": "c", "trainer": "nnUNetTrainerDA5"}}
+    study = {"cohorts": {"c": {"dataset": "phantom"}}, "models": models}
+    run = plan(checkout, study, tmp_path, "--", "exports")
+    assert planned_jobs(run)["export_model"] == 1
+    assert planned_jobs(run)["choose_postprocessing"] == 1  # the archive takes its steps along
+    assert "models/a/a.zip" in run.stdout
+
+
+def test_masks_are_cleaned_up_where_the_study_says_so_and_probabilities_are_freed(checkout, tmp_path):
+    models = {"a": {"cohort": "c", "folds": 2, "postprocessing": {}}, "b": {"cohort": "c", "folds": 2}}
+    study = {
+        "cohorts": {"c": {"dataset": "phantom", "test_fraction": 0.25}},
+        "models": models,
+        "ensembles": {"mean": {"members": ["a", "b"]}, "voted": {"members": ["a", "b"], "method": "vote"}},
+    }
+    jobs = planned_jobs(plan(checkout, study, tmp_path))
+    assert jobs["choose_postprocessing"] == 1
+    assert jobs["postprocess_cases"] == 2  # cv and test
+    assert jobs["release_probabilities"] == 2  # those of a and b, for the mean
+    assert jobs["ensemble_models"] == 4
 
 
 def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout, tmp_path):

@@ -9,17 +9,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from glioflow.console import Console
+from glioflow.console import Console, UserError
 
 PLANS = "glioflowPlans"
 TRAINER = "GlioflowTrainer"
 TRAINERS = Path(__file__).parent / "trainers"
 PROGRESS = "glioflow| "  # what a line of our trainer begins with that is meant for the terminal
+PAUSED = 75  # exit status of a training that was asked to stop and has saved itself (glioflow_resume.PAUSED)
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -29,6 +32,7 @@ class ModelFolders:
 
     model: str
     root: Path
+    trainer: str = TRAINER
 
     @property
     def dataset(self) -> str:
@@ -47,23 +51,17 @@ class ModelFolders:
 
     def trained(self, configuration: str) -> Path:
         """Return the folder that holds a trained configuration's folds."""
-        return self.root / "results" / self.dataset / f"{TRAINER}__{PLANS}__{configuration}"
+        return self.root / "results" / self.dataset / f"{self.trainer}__{PLANS}__{configuration}"
+
+    @property
+    def trainers(self) -> str:
+        """Folders in which nnU-Net looks for the model's trainer: ours, and the model's own where it has one."""
+        own = self.root / "trainer"
+        return os.pathsep.join([str(TRAINERS), *([str(own.absolute())] if own.is_dir() else [])])
 
     def fold(self, configuration: str, fold: int) -> Path:
         """Return nnU-Net's folder of one fold: checkpoints, logs and the predictions of its validation cases."""
         return self.trained(configuration) / f"fold_{fold}"
-
-
-def device_of(wanted: str, console: Console) -> str:
-    """Return ``cuda`` or ``cpu`` for a model's ``device`` (auto, cuda, cpu); says so where ``auto`` finds no GPU."""
-    if wanted != "auto":
-        return wanted
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    console.say("no GPU was found: working on the CPU (device: cpu says so without this line)")
-    return "cpu"
 
 
 def environment(folders: ModelFolders, threads: int, device: str) -> dict[str, str]:
@@ -74,7 +72,7 @@ def environment(folders: ModelFolders, threads: int, device: str) -> dict[str, s
         "nnUNet_raw": str((folders.root / "raw").absolute()),
         "nnUNet_preprocessed": str((folders.root / "preprocessed").absolute()),
         "nnUNet_results": str((folders.root / "results").absolute()),
-        "nnUNet_extTrainer": str(TRAINERS),
+        "nnUNet_extTrainer": folders.trainers,
         "nnUNet_n_proc_DA": workers,
         "nnUNet_def_n_proc": str(threads),
         "nnUNet_compile": "t" if device == "cuda" else "f",
@@ -91,6 +89,20 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+@contextmanager
+def _handing_on(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Hand SIGTERM and SIGINT on to ``process`` instead of ending on them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, lambda *_: process.terminate()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
 def run_nnunet(
     command: str,
     arguments: Sequence[object],
@@ -101,21 +113,25 @@ def run_nnunet(
     """Run an nnU-Net command of this very Python environment, its output going to the log.
 
     Lines of our trainer meant for people go to the terminal, or to ``on_progress``. The command dies with this process, so
-    that a killed job leaves no training behind. Raises RuntimeError with the last lines printed where the command fails.
+    that a killed job leaves no training behind; SIGTERM and Ctrl-C are handed on to it, and waited for while it saves itself.
+    Raises UserError where it has done so, RuntimeError with the last lines printed where the command fails.
     """
     executable = Path(sys.executable).with_name(command)
     line_of = [str(executable), *map(str, arguments)]
     console.note("$ " + " ".join(line_of))
     last: deque[str] = deque(maxlen=15)
-    with subprocess.Popen(
-        line_of,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        preexec_fn=_die_with_parent,
-    ) as process:
+    with (
+        subprocess.Popen(
+            line_of,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            preexec_fn=_die_with_parent,
+        ) as process,
+        _handing_on(process),
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(PROGRESS):
@@ -124,5 +140,9 @@ def run_nnunet(
             console.note(line)
             if line.strip():
                 last.append(line.rstrip())
+    if process.returncode == PAUSED:
+        raise UserError("asked to stop, and saved; run again to go on from there")
+    if process.returncode in (-signal.SIGTERM, -signal.SIGINT):
+        raise UserError("asked to stop; run again to go on from what was saved")
     if process.returncode:
         raise RuntimeError(f"{command} ended with exit status {process.returncode}; the last it printed:\n" + "\n".join(last))

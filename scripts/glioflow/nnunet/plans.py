@@ -10,38 +10,79 @@ from typing import Any
 
 from glioflow.console import UserError
 from glioflow.labels import REGION_FILL, REGIONS
+from glioflow.nnunet.architectures import architecture, divisor, fixed_strides
 
+# nnU-Net's planner for each network, and what it calls its plans; networks of ours start from one of those.
+PLANNERS = {
+    "plain": ("ExperimentPlanner", "nnUNetPlans"),
+    "resenc_m": ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans"),
+    "resenc_l": ("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans"),
+    "attention_resunet": ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans"),
+    "equiunet": ("ExperimentPlanner", "nnUNetPlans"),
+}
 # nnU-Net stops pooling an axis below this many voxels (UNet_featuremap_min_edge_length of its ExperimentPlanner).
 MIN_EDGE = 4
 MAX_FEATURES = {"2d": 512, "3d_fullres": 320}  # UNet_max_features_2d and _3d of the same planner
 
 
-def dataset_json(channels: Sequence[str], regions: Sequence[str], cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return nnU-Net's dataset.json for region-based training; ``cases`` lists files by path, so no image is copied.
+def are_labels(regions: Sequence[str], labels: Sequence[int]) -> bool:
+    """Tell whether the regions are the cohort's labels themselves, one each: nnU-Net then trains a softmax, not regions."""
+    return sorted(REGIONS[region] for region in regions) == [(label,) for label in sorted(labels)]
 
-    ``regions`` go from the largest to the smallest: nnU-Net paints them in this order, a later one over an earlier one, each
-    with the canonical label that is left where no smaller region covers it.
+
+def output_order(regions: Sequence[str], labels: Sequence[int]) -> list[str]:
+    """Return the regions in the order of the network's outputs: labels by their number, overlapping regions as given."""
+    return sorted(regions, key=lambda region: REGIONS[region]) if are_labels(regions, labels) else list(regions)
+
+
+def dataset_json(
+    channels: Sequence[str], regions: Sequence[str], labels: Sequence[int], cases: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return nnU-Net's dataset.json; ``cases`` lists files by path, so no image is copied.
+
+    Where ``regions`` are the canonical ``labels`` one by one, nnU-Net trains on labels. Else it trains on regions, from the
+    largest to the smallest: it paints them in this order, a later one over an earlier one, each with the canonical label
+    that is left where no smaller region covers it.
     """
+    described: dict[str, Any] = {"channel_names": {str(index): channel for index, channel in enumerate(channels)}}
+    if are_labels(regions, labels):
+        described["labels"] = {"background": 0, **{r: REGIONS[r][0] for r in output_order(regions, labels)}}
+    else:
+        # A label named twice makes one region of it; nnU-Net takes single labels for labels, and wants all of them then.
+        parts = {region: list(REGIONS[region]) * (2 if len(REGIONS[region]) == 1 else 1) for region in regions}
+        described["labels"] = {"background": 0, **parts}
+        described["regions_class_order"] = [REGION_FILL[region] for region in regions]
     return {
-        "channel_names": {str(index): channel for index, channel in enumerate(channels)},
-        "labels": {"background": 0, **{region: list(REGIONS[region]) for region in regions}},
-        "regions_class_order": [REGION_FILL[region] for region in regions],
+        **described,
         "numTraining": len(cases),
         "file_ending": ".nii.gz",
         "dataset": {case: dict(files) for case, files in cases.items()},
     }
 
 
-def training_settings(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plans' ``glioflow`` block: what the trainer needs of a model's configuration."""
-    keys = ("epochs", "iterations_per_epoch", "validation_iterations", "initial_lr", "save_every", "seed", "tta", "regions")
-    return {key: model[key] for key in keys}
+# What our trainer takes from the plans, and what of it changes no weight.
+SETTINGS = (
+    *("epochs", "iterations_per_epoch", "validation_iterations", "initial_lr", "weight_decay"),
+    *("deep_supervision", "loss", "optimiser", "schedule", "swa"),
+)
+WEIGHTLESS = ("save_every", "tta")
 
 
-def customise(plans: Mapping[str, Any], model: Mapping[str, Any], identifier: str) -> dict[str, Any]:
+def training_settings(model: Mapping[str, Any], labels: Sequence[int]) -> dict[str, Any]:
+    """Return the plans' ``glioflow`` block: what the trainer needs of a model's configuration.
+
+    With a trainer of the user's own, what the study does not say stays that trainer's (``model["said"]`` names what it says).
+    """
+    keys = [key for key in SETTINGS if not model["trainer"] or key in model["said"]]
+    own = {"trainer": model["trainer_fingerprint"]} if model["trainer"] else {}
+    regions = output_order(model["regions"], labels)
+    return {**{key: model[key] for key in ("seed", *WEIGHTLESS, *keys)}, "regions": regions, **own}
+
+
+def customise(plans: Mapping[str, Any], model: Mapping[str, Any], identifier: str, labels: Sequence[int]) -> dict[str, Any]:
     """Return our plans: nnU-Net's, reduced to the model's configuration, with its overrides and settings written in.
 
-    Raises UserError where a patch size does not fit the strides of the network.
+    ``labels`` are the cohort's canonical ones. Raises UserError where a patch size does not fit the strides of the network.
     """
     ours = copy.deepcopy(dict(plans))
     configuration = model["configuration"]
@@ -51,18 +92,37 @@ def customise(plans: Mapping[str, Any], model: Mapping[str, Any], identifier: st
         )
     ours["plans_name"] = identifier
     ours["configurations"] = {configuration: ours["configurations"][configuration]}
-    ours["configurations"][configuration]["data_identifier"] = f"{identifier}_{configuration}"
-    override(ours["configurations"][configuration], model["plans"], configuration)
-    ours["glioflow"] = training_settings(model)
+    planned = ours["configurations"][configuration]
+    planned["data_identifier"] = f"{identifier}_{configuration}"
+    network, wanted = model["network"], model["plans"]
+    planned["batch_size"] = wanted.get("batch_size") or planned["batch_size"]
+    if fixed_strides(network):
+        planned["patch_size"] = fixed_patch(wanted.get("patch_size"), planned["patch_size"], network, wanted.get("n_stages"))
+    else:
+        override(planned, wanted, configuration)
+    if network in ("attention_resunet", "equiunet"):
+        dimensions = len(planned["patch_size"])
+        sizes = (wanted.get("base_features"), wanted.get("n_stages")) if fixed_strides(network) else (None, None)
+        planned["architecture"] = architecture(network, planned["architecture"], dimensions, *sizes)
+    ours["glioflow"] = training_settings(model, labels)
     return ours
+
+
+def fixed_patch(wanted: Sequence[int] | None, planned: Sequence[int], network: str, n_stages: int | None) -> list[int]:
+    """Return the patch of a network with strides of its own: the wanted one, or nnU-Net's made to fit.
+
+    Raises UserError where the wanted one does not fit.
+    """
+    step = divisor(network, n_stages)
+    if wanted and any(edge % step for edge in wanted):
+        raise UserError(f"plans.patch_size: {list(wanted)} is not divisible by {step}, as the {network} needs it")
+    return list(wanted) if wanted else [-(-edge // step) * step for edge in planned]
 
 
 def override(planned: dict[str, Any], wanted: Mapping[str, Any], configuration: str) -> None:
     """Write a study's overrides into one planned configuration, the network's strides and features following them."""
     from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 
-    if wanted.get("batch_size"):
-        planned["batch_size"] = wanted["batch_size"]
     if not any(wanted.get(key) for key in ("patch_size", "n_stages", "base_features")):
         return
     network = planned["architecture"]["arch_kwargs"]
@@ -103,6 +163,6 @@ def training_part(plans: Mapping[str, Any], configuration: str) -> dict[str, Any
     that z-scored training does not read are left out, so that a changed case retrains only the folds that train on it.
     """
     planned = plans["configurations"][configuration]
-    settings = {key: value for key, value in plans["glioflow"].items() if key not in ("save_every", "tta")}
+    settings = {key: value for key, value in plans["glioflow"].items() if key not in WEIGHTLESS}
     network = {key: planned[key] for key in ("batch_size", "patch_size", "architecture", "batch_dice")}
     return {"preprocessing": preprocessing_part(plans, configuration), "network": network, "settings": settings}

@@ -109,8 +109,8 @@ def reasons(effects: pd.DataFrame) -> str:
 
 def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: str) -> Table:
     """Return one row a case of the worst or of the best, the most extreme first."""
-    spec, planted, scores = source.study["failure"], source.planted(pair.cohort), source.scores(pair)
-    of_region = scores[scores["label"] == spec["region"]].drop_duplicates("case_id").set_index("case_id")
+    spec, planted, scores = source.study["failure"], source.planted(pair.cohort), source.shown_scores(pair)
+    of_region = scores[scores["label"] == spec["region"]].set_index("case_id")
     metrics = list(dict.fromkeys([spec["rank_by"], "dice", "hausdorff", "hd95_mm", "volume_truth_ml", "volume_prediction_ml"]))
     rows = []
     for row in records(extremes[extremes["group"] == group].sort_values("rank")):

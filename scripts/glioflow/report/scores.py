@@ -1,6 +1,7 @@
 """The report on a prediction set's scores: summary, distributions, every case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -8,87 +9,216 @@ import pandas as pd
 from glioflow.console import count
 from glioflow.figures import METRIC_UNITS
 from glioflow.labels import REGION_NAMES
+from glioflow.lesions import LESION_COLUMNS
+from glioflow.metrics import NOT_APPLICABLE
 from glioflow.report.figures import draw_scores
-from glioflow.report.source import Pair, Source, embed_figure, records
+from glioflow.report.source import Pair, Source, Summary, embed_figure, records, summaries_of
 from glioflow.report.tables import (
     SHORT_NAMES,
+    TTA_WORDS,
     UNDEFINED,
+    UNSEEN,
     Cell,
     Table,
     count_cell,
+    join_words,
     metric_decimals,
     number,
     number_cell,
     slug,
     text_cell,
+    unseen_cell,
     without_empty,
 )
+from glioflow.score_tables import Tta, read_tta, tta_kinds
 
-SUMMARISED = ("dice", "sens", "hd95_mm", "hausdorff", "assd_mm")
+SUMMARISED = (
+    *("dice", "sens", "hd95_mm", "hausdorff", "assd_mm"),
+    *("lesion_dice", "lesion_hd95_mm", "lesion_sens", "lesion_precision", "lesion_f1"),
+)
 CASE_METRICS = (
     *("dice", "iou", "sens", "spec", "precision", "hausdorff", "hd95_mm", "assd_mm"),
     *("volume_truth_ml", "volume_prediction_ml"),
 )
+# Metric, statistic and whether the median stands beside it, of the tables that compare.
+COMPARED = (("dice", "mean", True), ("sens", "mean", False), ("hd95_mm", "mean", True), ("lesion_dice", "mean", False))
+UNKNOWN = "unknown"
 # A browser stays quick with a table of this length; the table's file has all rows.
 SHOWN_ROWS = 3000
-AUGMENTED = {"true": " With test-time augmentation.", "false": " Without test-time augmentation."}
+AUGMENTED = {True: " With test-time augmentation.", False: " Without test-time augmentation.", None: ""}
+BOTH = " With and without test-time augmentation (TTA); the figure shows the scores with it."
+
+
+def comparison_table(source: Source) -> Table | None:
+    """Return mean scores of every model and set beside each other, None where nothing was scored."""
+    both, lines = source.both_tta(), []
+    for pair in source.pairs:
+        for tta, summary in source.summaries(pair).items():
+            names = [pair.model, pair.set, *([TTA_WORDS[tta]] if both else [])]
+            lines.append((names, summary, source.unseen(pair), source.cases(pair, tta)))
+    if not lines:
+        return None
+    compared = present_metrics(COMPARED, [summary for _, summary, _, _ in lines])
+    rows = []
+    for names, summary, unseen, cases in lines:
+        cells = compared_cells(summary, source.regions, compared, unseen)
+        rows.append([*map(Cell, names), count_cell(cases), *cells])
+    first = ["Model", "Set", *(["TTA"] if both else [])]
+    columns = [*first, "Cases", *compared_columns(source.regions, compared)]
+    caption = "All models and sets: means over cases, medians in brackets."
+    return Table(caption, columns, rows, frozenset(range(len(first), len(columns))), headers=len(first), sortable=True)
+
+
+def present_metrics(metrics: Sequence[tuple[str, str, bool]], summaries: Iterable[Summary]) -> list[tuple[str, str, bool]]:
+    """Return those of ``metrics`` that some summary has."""
+    present = {metric for summary in summaries for _, metric in summary}
+    return [line for line in metrics if line[0] in present]
+
+
+def compared_columns(regions: Sequence[str], metrics: Sequence[tuple[str, str, bool]]) -> list[str]:
+    """Return the headings of ``compared_cells``."""
+    return [f"{SHORT_NAMES[metric]}, {region}" for metric, _, _ in metrics for region in regions]
+
+
+def compared_cells(
+    summary: Summary, regions: Sequence[str], metrics: Sequence[tuple[str, str, bool]], unseen: Mapping[str, str]
+) -> list[Cell]:
+    """Return a cell for each metric and region: its mean, the median in brackets where the metric has it.
+
+    Where the metric is undefined in some cases, with the number of the others. Cells sort by the mean.
+    """
+    cells = []
+    for metric, statistic, with_median in metrics:
+        for region in regions:
+            line = summary.get((region, metric))
+            if region in unseen:
+                cells.append(unseen_cell(unseen[region]))
+            elif line is None or not line["n"]:
+                cells.append(Cell(UNDEFINED))
+            else:
+                mean = number_cell(line[statistic], metric_decimals(metric))
+                median = f" ({number(line['median'], metric_decimals(metric))})" if with_median else ""
+                fewer = f", n = {int(line['n'])}" if line["undefined"] else ""
+                cells.append(replace(mean, text=mean.text + median + fewer))
+    return cells
 
 
 def score_section(source: Source, pair: Pair) -> dict[str, Any]:
     """Return what the page says of the scores of a set."""
-    scores, summary = source.scores(pair), source.summary(pair)
-    regions = list(dict.fromkeys(scores["label"]))
+    scores, shown, summaries = source.scores(pair), source.shown_scores(pair), source.summaries(pair)
+    regions, unseen = list(dict.fromkeys(scores["label"])), source.unseen(pair)
     cases = scores["case_id"].nunique()
+    summary = next(iter(summaries.values()), {})
     medians = [
         f"{region} {number(summary[region, 'dice']['median'], 3)} and {number(summary[region, 'hausdorff']['median'], 1)} mm"
-        for region in regions
+        for region in dict.fromkeys(shown["label"])
     ]
     alt = f"Dice and Hausdorff distance of {pair.name} by region, every case a point. Medians: {', '.join(medians)}."
-    tta = scores["tta"].dropna().astype(str).str.lower().unique()
     words = f"{count(cases, 'case')} of the cohort {pair.cohort}; {source.set_words(pair)}."
+    words += BOTH if len(summaries) > 1 else "".join(AUGMENTED[tta] for tta in summaries)
+    reasons = "; ".join(f"{join_words(names)} {reason}" for reason, names in by_reason(unseen).items())
     return {
         "name": pair.name,
         "anchor": slug("scores", pair.model, pair.set),
-        "words": words + (AUGMENTED.get(tta[0], "") if len(tta) == 1 else ""),
-        "summary": summary_table(pair, summary, regions),
-        "figure": embed_figure(draw_scores(scores), alt) if cases else None,
+        "words": f"{words} {UNSEEN}: {reasons}." if reasons else words,
+        "summary": summary_table(pair, summaries, regions, unseen),
+        "groups": group_tables(source, pair, regions),
+        "ungrouped": ungrouped_words(source, pair),
+        "figure": embed_figure(draw_scores(shown), alt) if len(shown) else None,
         "cases": case_table(pair, scores),
         "left_out": max(0, len(scores) - SHOWN_ROWS),
         "file": f"scores/{pair.model}/{pair.set}.csv",
     }
 
 
-def summary_table(pair: Pair, summary: Mapping[tuple[str, str], Mapping[str, Any]], regions: Sequence[str]) -> Table:
-    """Return the summary of a set: one row a region and metric."""
-    rows = []
+def by_reason(unseen: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the regions that share a reason, by reason."""
+    return {reason: [name for name, why in unseen.items() if why == reason] for reason in dict.fromkeys(unseen.values())}
+
+
+def summary_table(pair: Pair, summaries: Mapping[Tta, Summary], regions: Sequence[str], unseen: Mapping[str, str]) -> Table:
+    """Return the summary of a set: one row a region, metric and tta, or one a region that is not applicable."""
+    rows, both = [], len(summaries) > 1
     for region in regions:
+        name = Cell(region, title=REGION_NAMES[region])
+        if region in unseen:
+            rows.append([name, Cell("all"), *([Cell("")] if both else []), unseen_cell(unseen[region]), *[Cell("")] * 5])
+            continue
         for metric in SUMMARISED:
-            line = summary[region, metric]
-            shown = {
-                name: number(line[name], metric_decimals(metric))
-                for name in ("mean", "sd", "median", "q25", "q75", "min", "max")
+            for tta, summary in summaries.items():
+                if line := summary.get((region, metric)):
+                    rows.append([name, Cell(SHORT_NAMES[metric]), *([Cell(TTA_WORDS[tta])] if both else []), *line_cells(line)])
+    named = 3 if both else 2
+    columns = ["Region", "Metric", *(["TTA"] if both else []), "Mean ± SD", "Median [quartiles]", "Range"]
+    columns += ["n", "Undefined", "Penalised"]
+    return Table(f"Scores of {pair.name}, over cases.", columns, rows, frozenset(range(named, len(columns))), headers=named)
+
+
+def line_cells(line: Mapping[str, Any]) -> list[Cell]:
+    """Return mean, median, range and numbers of cases of a row of a summary."""
+    metric = line["metric"]
+    shown = {name: number(line[name], metric_decimals(metric)) for name in ("mean", "sd", "median", "q25", "q75", "min", "max")}
+    cells = [UNDEFINED] * 3
+    if line["n"]:
+        mean = shown["mean"] + (f" ± {shown['sd']}" if shown["sd"] != UNDEFINED else "")
+        cells = [mean, f"{shown['median']} [{shown['q25']}, {shown['q75']}]", f"{shown['min']} to {shown['max']}"]
+    penalised = count_cell(line["penalised"]) if metric in METRIC_UNITS else Cell("")
+    return [*map(Cell, cells), count_cell(line["n"]), count_cell(line["undefined"]), penalised]
+
+
+def group_tables(source: Source, pair: Pair, regions: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a heading and a table for each covariate that divides the cases of a set: a row a value (and tta)."""
+    groups = source.groups(pair)
+    unseen = source.unseen(pair)
+    found = []
+    for covariate in dict.fromkeys(groups["covariate"]):
+        rows = groups[groups["covariate"] == covariate]
+        values = rows["value"].fillna(UNKNOWN)
+        summaries = {value: summaries_of(rows[values == value]) for value in dict.fromkeys(values)}
+        both = any(len(kinds) > 1 for kinds in summaries.values())
+        compared = present_metrics(COMPARED, [summary for kinds in summaries.values() for summary in kinds.values()])
+        lines = []
+        for value, kinds in summaries.items():
+            for tta, summary in kinds.items():
+                cases = max(int(line["n"] + line["undefined"] + line["not_applicable"]) for line in summary.values())
+                names = [Cell(value), *([Cell(TTA_WORDS[tta])] if both else []), count_cell(cases)]
+                lines.append([*names, *compared_cells(summary, regions, compared, unseen)])
+        named = 2 if both else 1
+        columns = [covariate, *(["TTA"] if both else []), "Cases", *compared_columns(regions, compared)]
+        caption = f"Scores of {pair.name} by {covariate}: means over cases, medians in brackets."
+        found.append(
+            {
+                "heading": f"By {covariate}",
+                "table": Table(caption, columns, lines, frozenset(range(named, len(columns))), headers=named),
             }
-            cells = [UNDEFINED] * 3
-            if line["n"]:
-                mean = shown["mean"] + (f" ± {shown['sd']}" if shown["sd"] != UNDEFINED else "")
-                cells = [mean, f"{shown['median']} [{shown['q25']}, {shown['q75']}]", f"{shown['min']} to {shown['max']}"]
-            penalised = count_cell(line["penalised"]) if metric in METRIC_UNITS else Cell("")
-            counts = [count_cell(line["n"]), count_cell(line["undefined"]), penalised]
-            rows.append([Cell(region, title=REGION_NAMES[region]), Cell(SHORT_NAMES[metric]), *map(Cell, cells), *counts])
-    columns = ["Region", "Metric", "Mean ± SD", "Median [quartiles]", "Range", "n", "Undefined", "Penalised"]
-    return Table(f"Scores of {pair.name}, over cases.", columns, rows, frozenset(range(2, 8)), headers=2)
+        )
+    return found
+
+
+def ungrouped_words(source: Source, pair: Pair) -> str:
+    """Return which covariates were asked to divide the cases of a set, and cannot."""
+    known = set(source.groups(pair)["covariate"])
+    missing = [name for name in source.study["evaluation"].get("group_by", []) if name not in known]
+    return f"Not divided by {join_words(missing, 'or')}: the cohort {pair.cohort} has no such covariate." if missing else ""
 
 
 def case_table(pair: Pair, scores: pd.DataFrame) -> Table:
     """Return the scores of every case and region, as many rows as a browser bears."""
     shown = scores.head(SHOWN_ROWS)
     patients, folds = bool((shown["patient_id"] != shown["case_id"]).any()), bool(shown["fold"].notna().any())
+    kinds, both = read_tta(shown), len(tta_kinds(scores)) > 1
+    metrics = [*CASE_METRICS, *(metric for metric in LESION_COLUMNS if metric in scores)]
     rows = []
-    for row in records(shown):
+    for row, tta in zip(records(shown), kinds, strict=True):
         names = [Cell(str(row["case_id"])), *([text_cell(row["patient_id"])] if patients else []), Cell(str(row["label"]))]
-        values = [number_cell(row[metric], metric_decimals(metric)) for metric in CASE_METRICS]
+        names += [Cell(TTA_WORDS[tta])] if both else []
+        unseen = str(row["note"]).startswith(NOT_APPLICABLE)
+        values = [
+            Cell(UNSEEN) if unseen and pd.isna(row[metric]) else number_cell(row[metric], metric_decimals(metric))
+            for metric in metrics
+        ]
         rows.append([*names, *values, *([count_cell(row["fold"])] if folds else []), text_cell(row["note"])])
-    first = ["Case", *(["Patient"] if patients else []), "Region"]
-    columns = [*first, *(SHORT_NAMES[metric] for metric in CASE_METRICS), *(["Fold"] if folds else []), "Note"]
+    first = ["Case", *(["Patient"] if patients else []), "Region", *(["TTA"] if both else [])]
+    columns = [*first, *(SHORT_NAMES[metric] for metric in metrics), *(["Fold"] if folds else []), "Note"]
     numeric = frozenset(range(len(first), len(columns) - 1))
     return without_empty(Table(f"Every case of {pair.name}.", columns, rows, numeric, sortable=True))

@@ -14,9 +14,24 @@ from matplotlib.figure import Figure
 
 from glioflow.console import UserError, count
 from glioflow.covariate_values import read_covariates
+from glioflow.ensembles import covers_all
 from glioflow.figures import CHANNEL_NAMES, save_figure
 from glioflow.files import read_json, read_table
 from glioflow.report.tables import day, join_words
+from glioflow.score_tables import Tta, augmented_first, is_unseen, read_tta, tta_kinds
+
+NETWORK_WORDS = {
+    "plain": "nnU-Net",
+    "resenc_m": "nnU-Net with a residual encoder (M)",
+    "resenc_l": "nnU-Net with a residual encoder (L)",
+    "attention_resunet": "residual U-Net with attention gates",
+    "equiunet": "EquiUnet",
+}
+METHOD_WORDS = {
+    "mean": "the mean of the probabilities of",
+    "vote": "the majority vote of the masks of",
+    "staple": "STAPLE of the masks of",
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,17 @@ class Picture:
 
     source: str
     alt: str
+
+
+# Region and metric to their row of the summary.
+Summary = dict[tuple[str, str], dict[str, Any]]
+
+
+def summaries_of(table: pd.DataFrame) -> dict[Tta, Summary]:
+    """Return the rows of a summary for each value of tta that it has, with augmentation first."""
+    kinds = read_tta(table)
+    rows = list(zip(kinds, records(table), strict=True))
+    return {kind: {(row["label"], row["metric"]): row for tta, row in rows if tta is kind} for kind in tta_kinds(table)}
 
 
 @dataclass(frozen=True)
@@ -107,17 +133,42 @@ class Source:
 
     def trained_on(self, cohort: str) -> list[str]:
         """Return the other cohorts on which models that predict this one are trained."""
-        models = self.study["models"].values()
+        models = [self.study["models"][name] for name in self.trained]
         return sorted({model["cohort"] for model in models if cohort in model.get("external", [])} - {cohort})
 
     def scores(self, pair: Pair) -> pd.DataFrame:
         """Return the score table of a set."""
         return self.table("scores", pair.model, f"{pair.set}.csv")
 
-    def summary(self, pair: Pair) -> dict[tuple[str, str], dict[str, Any]]:
-        """Return the summary of a set: region and metric to their row."""
-        rows = records(self.table("scores", pair.model, f"{pair.set}_summary.csv"))
-        return {(row["label"], row["metric"]): row for row in rows}
+    def summaries(self, pair: Pair) -> dict[Tta, Summary]:
+        """Return the summary of a set for each value of tta that it has, with augmentation first."""
+        return summaries_of(self.table("scores", pair.model, f"{pair.set}_summary.csv"))
+
+    def groups(self, pair: Pair) -> pd.DataFrame:
+        """Return the summaries of a set's groups; names and values of covariates are text, as 01 is."""
+        path = self.existing(self.root / "scores" / pair.model / f"{pair.set}_groups.csv")
+        text = dict.fromkeys(("covariate", "value", "label", "metric"), "string")
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+
+    def unseen(self, pair: Pair) -> dict[str, str]:
+        """Return the regions that a set's model cannot show, each with the reason."""
+        scores = self.scores(pair)
+        rows = scores[is_unseen(scores)].drop_duplicates("label")
+        return {row["label"]: row["note"] for row in records(rows)}
+
+    def cases(self, pair: Pair, tta: Tta) -> int:
+        """Return how many cases of a set were scored with, or without, test-time augmentation."""
+        scores = self.scores(pair)
+        return int(scores["case_id"][[kind is tta for kind in read_tta(scores)]].nunique())
+
+    def shown_scores(self, pair: Pair) -> pd.DataFrame:
+        """Return one row a case and region that applies, with test-time augmentation where there are both."""
+        scores = augmented_first(self.scores(pair)).drop_duplicates(["case_id", "label"]).sort_index()
+        return pd.DataFrame(scores[~scores["label"].isin(list(self.unseen(pair)))])
+
+    def both_tta(self) -> bool:
+        """Tell whether some set was scored with and without test-time augmentation."""
+        return any(len(self.summaries(pair)) > 1 for pair in self.pairs)
 
     def failure(self, pair: Pair, name: str) -> pd.DataFrame:
         """Return a table of a set's failure analysis: ``extremes``, ``effects``, ``overlays``."""
@@ -167,21 +218,43 @@ class Source:
     def model_words(self, name: str) -> str:
         """Return in words what a model or an ensemble is."""
         if ensemble := self.study["ensembles"].get(name):
-            merged = [f"{region} from {member}" for region, member in ensemble["merge"].items()]
-            parts = f"; {join_words(merged)}" if merged else ""
-            return f"ensemble, the mean of the probabilities of {join_words(ensemble['members'])}{parts}"
+            return self.ensemble_words(ensemble)
         model = self.study["models"][name]
+        if "archive" in model:
+            return f"imported from {Path(model['archive']).name}, not trained here"
         if name not in self.trained:
             return "given masks, not trained here"
         channels = join_words(CHANNEL_NAMES[channel] for channel in model["channels"])
-        folds, epochs = count(model["folds"], "fold"), count(model["epochs"], "epoch")
-        return f"nnU-Net {model['configuration']} on {channels}, {folds} of {epochs}"
+        way = f"by the trainer {trainer_name(model)}" if model["trainer"] else f"of {count(model['epochs'], 'epoch')}"
+        network = f"{NETWORK_WORDS[model['network']]} {model['configuration']}"
+        return f"{network} on {channels}, {count(model['folds'], 'fold')} {way}"
+
+    def ensemble_words(self, ensemble: Mapping[str, Any]) -> str:
+        """Return in words how an ensemble makes one mask of its members': what is merged from one of them, what of all."""
+        merged = join_words(f"{region} from {member}" for region, member in ensemble["merge"].items())
+        covered = covers_all(ensemble["merge"], self.study["models"][ensemble["members"][0]]["regions"])
+        combined = f"{METHOD_WORDS[ensemble['method']]} {join_words(ensemble['members'])}"
+        parts = [*([] if covered else [combined]), *([merged] if merged else [])]
+        return f"ensemble, {'; '.join(parts)}" + ("; post-processed" if ensemble["postprocessing"] else "")
 
     def set_words(self, pair: Pair) -> str:
         """Return in words which cases a set holds."""
+        folds = self.fold_words(pair.model)
         words = {
             "cv": "out of fold: each training case predicted by the fold that never saw it",
-            "test": "held out: cases that no fold was trained on, predicted by all folds together",
+            "test": f"held out: cases that no fold was trained on, predicted by {folds}",
             "given": "masks given with the study",
         }
-        return words.get(pair.set, f"external: all cases of the cohort {pair.cohort}, predicted by all folds together")
+        return words.get(pair.set, f"external: all cases of the cohort {pair.cohort}, predicted by {folds}")
+
+    def fold_words(self, name: str) -> str:
+        """Return in words which folds of a model predict its sets besides cv; of an ensemble, which of its members'."""
+        folds = self.study["models"].get(name, {}).get("prediction_folds")
+        if not folds:
+            return "all folds together" if name in self.study["models"] else "its members"
+        return f"fold {folds[0]}" if len(folds) == 1 else f"the folds {join_words(map(str, folds))} together"
+
+
+def trainer_name(model: Mapping[str, Any]) -> str:
+    """Return the name of the class that a model of its own trainer is trained with."""
+    return str(model["trainer"]).rpartition(":")[2]

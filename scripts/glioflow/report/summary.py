@@ -6,7 +6,17 @@ from typing import Any
 from glioflow.console import count
 from glioflow.report.failure import failure_sentence
 from glioflow.report.source import Source
-from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, join_words, metric_decimals, number
+from glioflow.report.tables import (
+    TTA_WORDS,
+    UNDEFINED,
+    Cell,
+    Table,
+    count_cell,
+    join_words,
+    metric_decimals,
+    number,
+    unseen_cell,
+)
 
 
 def summary_section(source: Source) -> dict[str, Any]:
@@ -15,6 +25,7 @@ def summary_section(source: Source) -> dict[str, Any]:
         "cohorts": [cohort_sentence(source, name) for name in source.study["cohorts"]],
         "models": [(name, source.model_words(name)) for name in source.models()],
         "table": headline_table(source),
+        "unseen": unseen_words(source),
         "failures": [failure_sentence(source, pair) for pair in source.pairs if pair.failure],
     }
 
@@ -34,22 +45,35 @@ def cohort_sentence(source: Source, name: str) -> str:
     return f"The cohort {name} has {count(len(split), 'case')}{of_patients}{divided}."
 
 
+def unseen_words(source: Source) -> str:
+    """Return why cells of the tables say n/a; nothing where none does."""
+    reasons = {pair.model: reason for pair in source.pairs for reason in source.unseen(pair).values()}
+    return "; ".join(f"{model}: {reason}" for model, reason in reasons.items())
+
+
 def headline_table(source: Source) -> Table | None:
     """Return mean Dice and median HD95 of every set, None where nothing was scored."""
-    rows = []
+    rows, both = [], source.both_tta()
     for pair in source.pairs:
-        summary, cases = source.summary(pair), source.scores(pair)["case_id"].nunique()
-        row = [Cell(pair.model), Cell(pair.set), count_cell(cases)]
-        for metric, statistic in (("dice", "mean"), ("hd95_mm", "median")):
-            row += [_headline_cell(summary.get((region, metric)), metric, statistic, cases) for region in source.regions]
-        rows.append(row)
+        unseen = source.unseen(pair)
+        for tta, summary in source.summaries(pair).items():
+            cases = source.cases(pair, tta)
+            row = [Cell(pair.model), Cell(pair.set), *([Cell(TTA_WORDS[tta])] if both else []), count_cell(cases)]
+            for metric, statistic in (("dice", "mean"), ("hd95_mm", "median")):
+                for region in source.regions:
+                    if region in unseen:
+                        row.append(unseen_cell(unseen[region]))
+                    else:
+                        row.append(_headline_cell(summary.get((region, metric)), metric, statistic, cases))
+            rows.append(row)
     columns = [
-        *("Model", "Set", "Cases"),
+        *("Model", "Set", *(["TTA"] if both else []), "Cases"),
         *(f"Dice {region}, mean" for region in source.regions),
         *(f"HD95 {region}, median (mm)" for region in source.regions),
     ]
     caption = "How well each set was segmented (HD95: 95th percentile Hausdorff distance)."
-    return Table(caption, columns, rows, frozenset(range(2, len(columns))), headers=2) if rows else None
+    named = 3 if both else 2
+    return Table(caption, columns, rows, frozenset(range(named, len(columns))), headers=named) if rows else None
 
 
 def _headline_cell(line: Mapping[str, Any] | None, metric: str, statistic: str, cases: int) -> Cell:

@@ -12,6 +12,8 @@ import pandas as pd
 from glioflow.figures import METRIC_UNITS
 
 UNDEFINED = "–"
+# A region that the model was not trained to tell from others.
+UNSEEN = "n/a"
 MINUS = "−"
 # As many decimals as the voxels (mm), the overlap of some ten thousand voxels and the volumes (ml) can bear.
 DECIMALS = {"mm": 2, "ratio": 3, "ml": 2}
@@ -27,7 +29,16 @@ SHORT_NAMES = {
     "assd_mm": "ASSD (mm)",
     "volume_truth_ml": "Truth (ml)",
     "volume_prediction_ml": "Prediction (ml)",
+    "lesion_dice": "Lesion Dice",
+    "lesion_hd95_mm": "Lesion HD95 (mm)",
+    "lesion_sens": "Lesion sensitivity",
+    "lesion_precision": "Lesion precision",
+    "lesion_f1": "Lesion F1",
+    "lesions_truth": "Lesions",
+    "lesions_found": "Found",
+    "lesions_false": "False",
 }
+TTA_WORDS = {True: "with", False: "without", None: ""}
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,9 @@ def metric_decimals(metric: str) -> int:
     """Return how many decimals a column of the score table is shown with."""
     if metric.endswith("_ml"):
         return DECIMALS["ml"]
-    return DECIMALS["mm"] if metric in METRIC_UNITS else FINE_METRICS.get(metric, DECIMALS["ratio"])
+    if metric.startswith("lesions_"):
+        return 0
+    return DECIMALS["mm"] if metric.endswith("_mm") or metric in METRIC_UNITS else FINE_METRICS.get(metric, DECIMALS["ratio"])
 
 
 def text_cell(value: Any, code: bool = False) -> Cell:
@@ -96,6 +109,11 @@ def significant_cell(value: Any) -> Cell:
     """Return a cell that shows four significant digits and sorts by the full number."""
     defined = value is not None and not pd.isna(value)
     return Cell(significant(value), repr(float(value)) if defined else "")
+
+
+def unseen_cell(reason: str) -> Cell:
+    """Return the cell of a region that the model cannot show."""
+    return Cell(UNSEEN, title=reason)
 
 
 def count_cell(value: Any) -> Cell:

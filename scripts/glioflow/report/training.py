@@ -8,12 +8,27 @@ import pandas as pd
 
 from glioflow.console import count
 from glioflow.figures import CHANNEL_NAMES
+from glioflow.files import read_json
 from glioflow.labels import REGION_NAMES
 from glioflow.report.figures import draw_curves
-from glioflow.report.source import Source, embed_figure
+from glioflow.report.source import NETWORK_WORDS, Source, embed_figure, trainer_name
 from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, day, join_words, number, number_cell, slug
 
 PLAN_WORDS = {"patch_size": "patch", "batch_size": "batch size", "n_stages": "stages", "base_features": "base features"}
+LOSS_WORDS = {"dice_ce": "Dice and cross-entropy", "soft_dice": "Dice", "focal_ce": "focal loss and cross-entropy"}
+OPTIMISER_WORDS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "ranger": "Ranger (RAdam with Lookahead)"}
+SCHEDULE_WORDS = {"poly": "falling polynomially", "cosine": "falling as a cosine", "constant": "constant"}
+TTA_FACTS = {
+    True: "with test-time augmentation (mirroring)",
+    False: "without test-time augmentation (mirroring)",
+    "both": "with and without test-time augmentation (mirroring)",
+}
+STEP_WORDS = {
+    "largest_component": "only the largest component of {region} stays",
+    "min_volume_ml": "components of {region} below {value:g} ml are dropped",
+    "et_threshold_ml": "{region} below {value:g} ml in total is dropped",
+}
+OWN = "the trainer's own"
 
 
 def training_section(source: Source, name: str) -> dict[str, Any]:
@@ -26,27 +41,87 @@ def training_section(source: Source, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "anchor": slug("model", name),
-        "facts": model_facts(model),
+        "facts": model_facts(source, name),
         "figure": embed_figure(draw_curves(curves), alt) if curves else None,
         "table": fold_table(name, source.folds[name], model["regions"], last),
     }
 
 
-def model_facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return a model's settings, as pairs of a term and its description."""
-    overrides = [f"{PLAN_WORDS[key]} {plan_value(value)}" for key, value in model["plans"].items() if value is not None]
-    epochs, iterations = count(model["epochs"], "epoch"), count(model["iterations_per_epoch"], "iteration")
-    return [
+def model_facts(source: Source, name: str) -> list[tuple[str, str]]:
+    """Return a trained model's settings, as pairs of a term and its description."""
+    model = source.study["models"][name]
+    settings = said_settings(model, source.folds[name])
+    facts = [
         ("Cohort", model["cohort"]),
         ("Channels", join_words(CHANNEL_NAMES[channel] for channel in model["channels"])),
         ("Regions", join_words(f"{region} ({REGION_NAMES[region]})" for region in model["regions"])),
-        (
-            "Network",
-            f"nnU-Net {model['configuration']}, " + (f"with {join_words(overrides)}" if overrides else "as nnU-Net plans it"),
-        ),
-        ("Training", f"{epochs} of {iterations}, learning rate {model['initial_lr']:g} at the start, seed {model['seed']}"),
-        ("Prediction", f"{'with' if model['tta'] else 'without'} test-time augmentation (mirroring)"),
+        ("Network", network_words(model)),
     ]
+    if model["trainer"]:
+        facts.append(("Trainer", f"{trainer_name(model)}, the study's own; it decides what the study does not say"))
+    facts += [("Loss", loss_words(settings)), ("Optimiser", optimiser_words(settings))]
+    facts.append(("Training", f"{epoch_words(settings)}, seed {model['seed']}"))
+    if swa := settings.get("swa"):
+        facts.append(("Stochastic weight averaging", averaging_words(swa)))
+    facts.append(("Prediction", TTA_FACTS[model["tta"]]))
+    if model["postprocessing"]:
+        file = source.existing(source.root / "models" / name / "postprocessing.json")
+        facts.append(("Post-processing", postprocessing_words(read_json(file)["steps"])))
+    return facts
+
+
+def said_settings(model: Mapping[str, Any], folds: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the settings of a model's training: of one with a trainer of its own, those that its folds were told."""
+    if not model["trainer"]:
+        return model
+    settings: Mapping[str, Any] = folds[0].get("parts", {}).get("plans", {}).get("settings", {})
+    return settings
+
+
+def network_words(model: Mapping[str, Any]) -> str:
+    """Return in words what network a model has, and what of it the study chose."""
+    overrides = [f"{PLAN_WORDS[key]} {plan_value(value)}" for key, value in model["plans"].items() if value is not None]
+    chosen = f"with {join_words(overrides)}" if overrides else "as nnU-Net plans it"
+    return f"{NETWORK_WORDS[model['network']]} {model['configuration']}, {chosen}"
+
+
+def loss_words(settings: Mapping[str, Any]) -> str:
+    """Return in words what a training minimised; ``settings`` lack what the trainer decided."""
+    loss = LOSS_WORDS.get(settings.get("loss", ""), OWN)
+    deep = {True: ", with deep supervision", False: ", without deep supervision"}
+    return loss + deep.get(settings.get("deep_supervision"), "")  # type: ignore[arg-type]
+
+
+def optimiser_words(settings: Mapping[str, Any]) -> str:
+    """Return in words how a training moved the weights; ``settings`` lack what the trainer decided."""
+    parts = [OPTIMISER_WORDS.get(settings.get("optimiser", ""), OWN)]
+    rate = f"{settings['initial_lr']:g}" if "initial_lr" in settings else ""
+    if words := f"{rate} {SCHEDULE_WORDS.get(settings.get('schedule', ''), '')}".strip():
+        parts.append(f"learning rate {words}")
+    if settings.get("weight_decay") is not None:
+        parts.append(f"weight decay {settings['weight_decay']:g}")
+    return ", ".join(parts)
+
+
+def epoch_words(settings: Mapping[str, Any]) -> str:
+    """Return in words how long a training was; ``settings`` lack what the trainer decided."""
+    epochs = count(settings["epochs"], "epoch") if "epochs" in settings else f"{OWN} epochs"
+    if "iterations_per_epoch" not in settings:
+        return epochs
+    return f"{epochs} of {count(settings['iterations_per_epoch'], 'iteration')}"
+
+
+def averaging_words(swa: Mapping[str, Any]) -> str:
+    """Return in words the cycles of weight averaging that followed the epochs."""
+    cycles = f"{count(swa['cycles'], 'cycle')} of {count(swa['epochs_per_cycle'], 'epoch')} after them"
+    added = f"weights added every {count(swa['update_every'], 'epoch')}"
+    return f"{cycles}, {added}, learning rate {swa['initial_lr']:g} at the start of each"
+
+
+def postprocessing_words(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Return in words the steps that were kept of those tried."""
+    words = [STEP_WORDS[step["operation"]].format(region=step["region"], value=step["value"] or 0) for step in steps]
+    return "; ".join(words) or "none: no step that was tried helped on cv"
 
 
 def plan_value(value: int | Sequence[int]) -> str:
