@@ -262,6 +262,11 @@ def kept_probabilities(wildcards):
     return key_of({name: [e.members, e.method, list(e.merge.items())] for name, e in using.items()}) if using else None
 
 
+def released_record(wildcards):
+    """Return the record that a model's probabilities were deleted again."""
+    return under(f"models/{wildcards.model}/probabilities_released.json")
+
+
 def releasing_models():
     """Return the models whose probabilities are kept for a while."""
     return [model for model in STUDY.trained() if using_ensembles(model)]

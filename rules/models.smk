@@ -119,6 +119,7 @@ rule train_fold:
         device=model_key("device"),
         trainer=fact("trainer"),
         probabilities=kept_probabilities,
+        released=released_record,
         root=model_root,
     script:
         "../scripts/train_fold.py"
@@ -176,6 +177,7 @@ rule predict_cases:
         trainer=fact("trainer"),
         tta=model_key("tta"),
         probabilities=kept_probabilities,
+        released=released_record,
         root=model_root,
         ledger=lambda w: ledger("predict_cases", w.model, w.set),
     script:

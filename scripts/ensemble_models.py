@@ -43,12 +43,11 @@ from glioflow.ensembles import covers_all, merge_regions, staple, vote
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_table
 from glioflow.ledger import Ledger
 from glioflow.parallel import map_unordered
-from glioflow.predictions import COLUMNS, WITHOUT_TTA, read_predictions, set_members
+from glioflow.predictions import COLUMNS, PROBABILITY_ENDINGS, WITHOUT_TTA, read_predictions, set_members
 from glioflow.volumes import Volume, read_labels, same_geometry, write_volume
 
 COMBINATIONS = {"vote": vote, "staple": staple}
 ENSEMBLE_VERSION = 1  # part of every case's key: raise it whenever a mask would come out otherwise
-ENDINGS = (".npz", ".pkl")  # what nnU-Net leaves of a case's probabilities
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def check_probabilities(tasks: Sequence[Task], released: Mapping[str, str]) -> N
         (task.case, member, path)
         for task in tasks
         for member, source in task.sources.items()
-        for path in [source.probabilities.with_name(source.probabilities.name + ending) for ending in ENDINGS]
+        for path in [source.probabilities.with_name(source.probabilities.name + ending) for ending in PROBABILITY_ENDINGS]
         if not path.exists()
     ]
     if not gone:

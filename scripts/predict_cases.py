@@ -1,8 +1,9 @@
 """Predict a set of cases with all folds of a model; nnU-Net averages the folds in one pass.
 
 Inputs: ``manifest.csv`` and ``split.csv`` of the set's cohort, ``dataset.json``, ``glioflowPlans.json``, the folds'
-``manifest.json``. Params: ``configuration``, ``channels``, ``device``, ``tta``, ``probabilities``, ``root``, ``ledger``.
-Output: ``predictions.csv``; the masks lie beside it, and the probabilities that an ensemble needs in ``probabilities/``.
+``manifest.json``. Params: ``configuration``, ``channels``, ``device``, ``tta``, ``probabilities``, ``root``, ``ledger``,
+``released`` (the record that the probabilities were deleted again). Output: ``predictions.csv``; the masks lie beside it, and
+the probabilities that an ensemble needs in ``probabilities/``.
 
 A case whose images, whose model and whose settings are unchanged is not predicted again. A killed job leaves what it
 finished in a working folder named after the model's key; the next one checks those files and goes on from there.
@@ -22,7 +23,15 @@ from glioflow.ledger import Ledger
 from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.nnunet.keys import case_hashes, describe
 from glioflow.nnunet.plans import training_part
-from glioflow.predictions import drop_torn, place, prediction_table, set_members, tta_folders
+from glioflow.predictions import (
+    PROBABILITY_ENDINGS,
+    drop_torn,
+    has_probabilities,
+    place,
+    prediction_table,
+    set_members,
+    tta_folders,
+)
 from glioflow.volumes import pack
 
 
@@ -54,6 +63,7 @@ def main(snakemake: Any, console: Console) -> str:
     cases = set_members(split, snakemake.wildcards.set)
     hashes = case_hashes(manifest, params.channels, cases, label=False)
     ledger = Ledger(params.ledger)
+    expected = params.probabilities is not None and not Path(params.released).exists()
     targets = tta_folders(folder, params.tta)
     predicted = 0
     for tta, target in targets.items():
@@ -68,7 +78,7 @@ def main(snakemake: Any, console: Console) -> str:
         )
         aside = " without tta" if target != folder else ""
         keys = {case: key_of({"model": model_key, "images": hashes[case]}) for case in cases}
-        waiting = [case for case in cases if not stands(target, case, ledger.get(case + aside, keys[case]))]
+        waiting = [case for case in cases if not stands(target, case, ledger.get(case + aside, keys[case]), expected)]
         predicted += len(waiting)
         if not waiting:
             continue
@@ -76,7 +86,7 @@ def main(snakemake: Any, console: Console) -> str:
         predict(manifest, waiting, work, plans, dataset, bool(tta), snakemake, console)
         for case in waiting:
             place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
-            for ending in (".npz", ".pkl") if params.probabilities else ():
+            for ending in PROBABILITY_ENDINGS if params.probabilities else ():
                 place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
             ledger.put(case + aside, keys[case], {"sha256": sha256_file(target / f"{case}.nii.gz")})
         shutil.rmtree(work)
@@ -86,8 +96,10 @@ def main(snakemake: Any, console: Console) -> str:
     return f"{count(predicted, 'mask')} predicted with {count(len(folds), 'fold')}, {unchanged} unchanged"
 
 
-def stands(folder: Path, case: str, entry: Mapping[str, Any] | None) -> bool:
-    """Tell whether the mask that the ledger knows is still there, unchanged."""
+def stands(folder: Path, case: str, entry: Mapping[str, Any] | None, probabilities: bool) -> bool:
+    """Tell whether the mask that the ledger knows is still there, unchanged, with its ``probabilities`` where they are expected."""
+    if probabilities and not has_probabilities(folder / "probabilities", case):
+        return False
     mask = folder / f"{case}.nii.gz"
     return entry is not None and mask.exists() and sha256_file(mask) == entry["sha256"]
 

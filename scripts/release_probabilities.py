@@ -24,9 +24,8 @@ from typing import Any
 
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_json, write_json
-from glioflow.predictions import WITHOUT_TTA
+from glioflow.predictions import PROBABILITY_ENDINGS, WITHOUT_TTA
 
-ENDINGS = (".npz", ".pkl")  # nnU-Net's: the probabilities of a case, and where its image lies
 FOLDERS = ("probabilities", f"{WITHOUT_TTA}/probabilities")
 
 
@@ -36,10 +35,10 @@ def probability_files(folds: Sequence[Mapping[str, Any]], predictions: Sequence[
         validation = fold["validation"]
         for folder in [Path(validation[key]) for key in ("folder", "folder_without_tta") if validation.get(key)]:
             for case in validation["cases"]:
-                yield from (path for ending in ENDINGS if (path := folder / f"{case}{ending}").is_file())
+                yield from (path for ending in PROBABILITY_ENDINGS if (path := folder / f"{case}{ending}").is_file())
     for folder in [path / name for path in predictions for name in FOLDERS]:
         if folder.is_dir():
-            yield from (path for path in sorted(folder.iterdir()) if path.suffix in ENDINGS and path.is_file())
+            yield from (path for path in sorted(folder.iterdir()) if path.suffix in PROBABILITY_ENDINGS and path.is_file())
 
 
 def main(snakemake: Any, console: Console) -> str:

@@ -2,8 +2,8 @@
 
 Inputs: ``manifest.csv``, ``dataset.json``, ``splits_final.json``, ``glioflowPlans.json``, ``preprocessed.json``. Params:
 ``configuration``, ``channels``, ``device``, ``trainer`` (its class), ``probabilities`` (what they are kept for, or None),
-``root``. Outputs: ``manifest.json`` (written last: key and its parts, checkpoint with SHA-256, versions, pace) and
-``curves.csv``.
+``released`` (the record that they were deleted again), ``root``. Outputs: ``manifest.json`` (written last: key and its parts,
+checkpoint with SHA-256, versions, pace) and ``curves.csv``.
 
 The fold's key is made of the content of its training cases, the plans and the fold. Key equal and finished: nothing is
 trained. Key equal and unfinished: training resumes at the last checkpoint that is whole, validation at the first case that is
@@ -33,7 +33,7 @@ from glioflow.files import key_of, read_json, read_table, sha256_file, write_jso
 from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.nnunet.keys import case_hashes, describe
 from glioflow.nnunet.plans import training_part
-from glioflow.predictions import drop_torn
+from glioflow.predictions import WITHOUT_TTA, drop_torn, has_probabilities
 
 FINAL = "checkpoint_final.pth"
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
@@ -53,6 +53,7 @@ class FoldJob:
     env: dict[str, str]
     device: str
     probabilities: bool
+    expected: bool  # are the probabilities of what is predicted still to be there?
 
 
 @contextmanager
@@ -117,9 +118,23 @@ def prepare_checkpoints(fold: Path, console: Console) -> bool:
     return True
 
 
-def prepare_validation(fold: Path, key: str, console: Console) -> None:
-    """Keep the validation masks of ``key`` that are whole; remove others, and those of another key."""
-    folders = [fold / "validation", fold / "without_tta" / "validation"]
+def validation_folders(fold: Path) -> list[Path]:
+    """Return the folders of a fold's validation masks: with mirroring, and without where there are both."""
+    return [fold / "validation", fold / WITHOUT_TTA / "validation"]
+
+
+def without_probabilities(fold: Path) -> list[Path]:
+    """Return the validation masks whose probabilities are gone."""
+    masks = [path for folder in validation_folders(fold) for path in sorted(folder.glob("*.nii.gz"))]
+    return [path for path in masks if not has_probabilities(path.parent, path.name.removesuffix(".nii.gz"))]
+
+
+def prepare_validation(fold: Path, key: str, expected: bool, console: Console) -> None:
+    """Keep the validation masks of ``key`` that are whole; remove others, and those of another key.
+
+    Where the probabilities are ``expected``, a mask without them is none.
+    """
+    folders = validation_folders(fold)
     stamp = fold / "validation.key"
     if not stamp.exists() or stamp.read_text() != key:
         for folder in folders:
@@ -127,6 +142,8 @@ def prepare_validation(fold: Path, key: str, console: Console) -> None:
         stamp.write_text(key)
     for folder in folders:
         drop_torn(folder, console)
+    for path in without_probabilities(fold) if expected else []:
+        path.unlink()
 
 
 def train(fold: FoldJob, console: Console) -> str:
@@ -138,9 +155,10 @@ def train(fold: FoldJob, console: Console) -> str:
     command = [1, fold.configuration, fold.fold, "-tr", fold.folders.trainer, "-p", PLANS, "-device", fold.device]
     command += ["--npz"] if fold.probabilities else []
     resumable = prepare_checkpoints(fold.folder, console)
-    if (fold.folder / FINAL).exists() and state.get("validated") == fold.validation_key:
+    complete = not (fold.expected and without_probabilities(fold.folder))
+    if (fold.folder / FINAL).exists() and state.get("validated") == fold.validation_key and complete:
         return "already trained, nothing changed"
-    prepare_validation(fold.folder, fold.validation_key, console)
+    prepare_validation(fold.folder, fold.validation_key, fold.expected, console)
     if (fold.folder / FINAL).exists():
         run_nnunet("nnUNetv2_train", [*command, "--val"], fold.env, console)
         done = "already trained; its validation cases predicted"
@@ -183,9 +201,9 @@ def main(snakemake: Any, console: Console) -> str:
             env = {**environment(folders, snakemake.threads, device), **claimed}
             if device == "cpu" and snakemake.threads == 1:  # no worker to wait for: one process, the same weights every time
                 env["nnUNet_n_proc_DA"] = "0"
-            job = FoldJob(
-                folders, params.configuration, fold, folder, validation_key, env, device, params.probabilities is not None
-            )
+            kept = params.probabilities is not None
+            expected = kept and not Path(params.released).exists()
+            job = FoldJob(folders, params.configuration, fold, folder, validation_key, env, device, kept, expected)
             done = train(job, console)
         curves = pd.DataFrame(read_json(folder / "curves.json"))
     write_table(snakemake.output.curves, curves)

@@ -13,6 +13,7 @@ from glioflow.volumes import read_volume
 
 COLUMNS = ["case_id", "patient_id", "fold", "tta", "prediction", "sha256"]
 WITHOUT_TTA = "without_tta"
+PROBABILITY_ENDINGS = (".npz", ".pkl")  # nnU-Net's: the probabilities of a case, and where its image lies
 
 
 def set_members(split: pd.DataFrame, set_name: str) -> list[str]:
@@ -29,6 +30,11 @@ def place(source: Path, target: Path) -> None:
             temporary.hardlink_to(source)
         except OSError:
             shutil.copyfile(source, temporary)
+
+
+def has_probabilities(folder: Path, case: str) -> bool:
+    """Tell whether the probabilities of a case lie in ``folder``."""
+    return all((folder / f"{case}{ending}").exists() for ending in PROBABILITY_ENDINGS)
 
 
 def tta_folders(folder: Path, tta: bool | str | None) -> dict[bool | None, Path]:

@@ -137,3 +137,23 @@ def test_other_epochs_train_afresh_and_the_former_training_comes_back(study):
     assert not re.search(r"epoch \d/", back.stdout)
     after = checkpoints(checkout)
     assert {path: after[path] for path in before} == before
+
+
+def test_probabilities_that_were_deleted_are_made_again_as_the_message_says(study):
+    checkout = study[0]
+    mask = sorted(checkout.glob("results/predictions/both/*/*.nii.gz"))[0]
+    records = [f"results/models/{model}/probabilities_released.json" for model in ("full", "slices")]
+    targets = ("--configfile", "study.yaml", "--", "results/predictions/both/cv/predictions.csv", *records)
+    assert snakemake(checkout, *targets).returncode == 0
+    before = mask.read_bytes()
+    mask.unlink()
+    (checkout / "results/predictions/both/cv/predictions.csv").unlink()
+    said = snakemake(checkout, *targets).stdout
+    assert "the probabilities of the model 'full' are gone" in said
+    assert f"delete {records[0]} and {records[1]} and run again with --forcerun train_fold predict_cases" in said
+    for record in records:
+        (checkout / record).unlink()
+    run = snakemake(checkout, "--forcerun", "train_fold", "predict_cases", *targets)
+    assert run.returncode == 0, run.stdout
+    assert not re.search(r"epoch \d/", run.stdout)
+    assert mask.read_bytes() == before

@@ -170,21 +170,34 @@ def masks_in(fold):
 
 
 def test_validation_goes_on_with_the_masks_that_are_whole(tmp_path):
-    prepare_validation(tmp_path, "one", Console())
+    prepare_validation(tmp_path, "one", False, Console())
     validated(tmp_path)
     cut(tmp_path / "validation/a.nii.gz")
     cut(tmp_path / "without_tta/validation/b.nii.gz")
-    prepare_validation(tmp_path, "one", Console())
+    prepare_validation(tmp_path, "one", False, Console())
     assert masks_in(tmp_path) == ["validation/b.nii.gz", "without_tta/validation/a.nii.gz"]
 
 
 @pytest.mark.parametrize("before", ["other", None])
 def test_validation_masks_of_another_key_or_of_none_are_removed(tmp_path, before):
     if before:
-        prepare_validation(tmp_path, before, Console())
+        prepare_validation(tmp_path, before, False, Console())
     validated(tmp_path)
-    prepare_validation(tmp_path, "one", Console())
+    prepare_validation(tmp_path, "one", False, Console())
     assert masks_in(tmp_path) == []
     validated(tmp_path)
-    prepare_validation(tmp_path, "one", Console())
+    prepare_validation(tmp_path, "one", False, Console())
     assert len(masks_in(tmp_path)) == 4
+
+
+def test_a_validation_mask_whose_probabilities_are_expected_and_gone_is_none(tmp_path):
+    prepare_validation(tmp_path, "one", True, Console())
+    validated(tmp_path)
+    for folder in ("validation", "without_tta/validation"):
+        for ending in (".npz", ".pkl"):
+            (tmp_path / folder / f"a{ending}").touch()
+    (tmp_path / "validation/a.pkl").unlink()
+    prepare_validation(tmp_path, "one", False, Console())
+    assert len(masks_in(tmp_path)) == 4
+    prepare_validation(tmp_path, "one", True, Console())
+    assert masks_in(tmp_path) == ["without_tta/validation/a.nii.gz"]
