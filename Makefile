@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev demo test lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench demo test bench lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -27,12 +27,17 @@ setup: .venv/setup.stamp  ## install the locked runtime environment into .venv
 
 setup-dev: .venv/setup-dev.stamp  ## install the runtime and what tests and linters need
 
+setup-bench: .venv-bench/setup.stamp  ## install glioflow's scoring and its peers into .venv-bench
+
 demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by default all cores)
 	@$(PYTHON) -m snakemake --cores $(CORES) --rerun-incomplete --quiet rules -- all
 	@echo "report: results/report/index.html"
 
 test: setup-dev  ## run every test (PYTEST="-k name" for some)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile $(PYTEST)
+
+bench: setup-bench  ## time the scoring of a case beside other tools (BENCH="--slow"): docs/benchmarks.md
+	@.venv-bench/bin/python benchmarks/score_cases.py $(BENCH)
 
 lint: setup-dev  ## check style, formatting, types and the workflow's own rules
 	$(PYTHON) -m ruff check .
@@ -46,7 +51,7 @@ format: setup-dev  ## rewrite the code in the agreed format
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m snakefmt Snakefile rules
 
-docs: setup  ## rewrite config/schema.json and the tables of config/README.md from the configuration's model
+docs: setup  ## rewrite config/schema.json, and the tables of config/README.md and docs/conventions.md
 	@cd scripts && ../$(PYTHON) -m glioflow.config_docs
 
 COMPILE = $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
@@ -55,20 +60,21 @@ COMPILE = $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --cust
 lock: | $(PYTHON)  ## compile envs/*.in into the locks and the conda form (UPGRADE=--upgrade for newer dependencies)
 	$(COMPILE) envs/glioflow.in -o envs/glioflow.lock
 	$(COMPILE) envs/dev.in -c envs/glioflow.lock -o envs/dev.lock
+	$(COMPILE) envs/bench.in -c envs/dev.lock -o envs/bench.lock
 	$(COMPILE) envs/uv.in -o envs/uv.lock
 	$(PYTHON) envs/write_conda.py
 
-clean:  ## remove the environment and tools' caches; results stay
-	rm -rf .venv .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## remove the environments and tools' caches; results stay
+	rm -rf .venv .venv-bench .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Two passes, because pyradiomics' build needs numpy, setuptools and wheel in place; the lock gives both their hashes.
 define install_lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != ($(subst .,$(comma),$(PYTHON_VERSION))))' || { \
-	  echo "glioflow needs Python $(PYTHON_VERSION), but .venv holds $$($(PYTHON) -V): run 'make clean' and try again" >&2; exit 1; }
-	@echo "installing $< into .venv"
-	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes -c $< \
+	@$(@D)/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != ($(subst .,$(comma),$(PYTHON_VERSION))))' || { \
+	  echo "glioflow needs Python $(PYTHON_VERSION), but $(@D) holds $$($(@D)/bin/python -V): run 'make clean' and try again" >&2; exit 1; }
+	@echo "installing $< into $(@D)"
+	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes -c $< \
 	  $$(grep -oE '^(numpy|setuptools|wheel)==[^ ]+' $<)
-	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes --no-build-isolation-package pyradiomics -r $<
+	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes --no-build-isolation-package pyradiomics -r $<
 	@touch $@
 endef
 comma := ,
@@ -79,8 +85,11 @@ comma := ,
 .venv/setup-dev.stamp: envs/dev.lock | $(PYTHON)
 	$(install_lock)
 
-$(PYTHON): | $(OWN_UV)
-	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) .venv || { \
+.venv-bench/setup.stamp: envs/bench.lock | .venv-bench/bin/python
+	$(install_lock)
+
+$(PYTHON) .venv-bench/bin/python: | $(OWN_UV)
+	@$(UV) venv --quiet --clear --python $(PYTHON_VERSION) $(@D:/bin=) || { \
 	  echo "glioflow needs Python $(PYTHON_VERSION), and none could be found or fetched: install it and try again" >&2; exit 1; }
 
 .venv-uv/bin/uv: envs/uv.lock

@@ -89,6 +89,9 @@ rule predictions:
 rule scores:
     input:
         expand("<results>/scores/{pair}_summary.csv", pair=model_sets()),
+        expand("<results>/scores/{pair}_export/summary.json", pair=model_sets()),
+        expand("<results>/scores/{pair}_convention_ranks.csv", pair=model_sets()),
+        "<results>/scores/comparison.csv",
 
 
 rule failure:

@@ -1,17 +1,21 @@
 # Look-ups that the rules share: paths, parts of the configuration, numbers of shards. No rules here.
 
 import re
+from dataclasses import asdict
 from functools import cache
 from math import ceil
 
 from glioflow.codeprint import code_fingerprint
+from glioflow.comparison_groups import comparison_groups
 from glioflow.config import GivenModel, ImportedModel, PhantomCohort, TrainedModel, cohort_dataset, expand_path
+from glioflow.conventions import conventions
 from glioflow.ensembles import needs_probabilities
 from glioflow.files import key_of
+from glioflow.labels import visible_regions
 from glioflow.layouts import cohort_folder, file_stamps, list_cohort, source_stamp
 from glioflow.model_archive import read_description
 from glioflow.nnunet.own_trainers import trainer_class, trainer_fingerprint
-from glioflow.registry import datasets, label_schemes, lesionwise_rules
+from glioflow.registry import datasets, label_schemes
 
 # Cases per job: a case takes about 0.1 s to score and 1 s to extract features from, a job some seconds to start.
 SCORES_PER_SHARD = 50
@@ -371,6 +375,29 @@ def predicted_regions(wildcards):
     return STUDY.models[model].regions if isinstance(STUDY.models[model], GivenModel) else model_fact(model, "regions")
 
 
+def shown_regions(wildcards):
+    """Return the regions to score that a model's masks can show."""
+    trained = predicted_regions(wildcards)
+    return STUDY.evaluation.regions if trained is None else visible_regions(trained, STUDY.evaluation.regions)
+
+
+def study_convention():
+    """Return the convention that the study scores under, with all its parameters."""
+    return conventions()[STUDY.evaluation.convention].model_dump(mode="json")
+
+
+def lesion_rules():
+    """Return the rules for lesions that the study scores by, None where it does not score lesions."""
+    lesions = STUDY.evaluation.lesionwise and conventions()[STUDY.evaluation.lesionwise].lesions
+    return lesions.model_dump(mode="json") if lesions else None
+
+
+def reproduced_defects():
+    """Return the names of the known defects that the study computes as well."""
+    convention = conventions()[STUDY.evaluation.lesionwise or STUDY.evaluation.convention]
+    return [defect.name for defect in convention.defects] if STUDY.evaluation.reproduce_defects else []
+
+
 def score_shards(wildcards):
     """Return how many jobs score a set."""
     return max(1, ceil(cohort_size(STUDY.cohort_of_set(wildcards.model, wildcards.set)) / SCORES_PER_SHARD))
@@ -379,6 +406,12 @@ def score_shards(wildcards):
 def score_tables(wildcards):
     pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"
     return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(score_shards(wildcards)))
+
+
+def compared_sets():
+    """Return ``model/set`` for every set that is compared with another model's."""
+    groups = comparison_groups(STUDY)
+    return list(dict.fromkeys(f"{model}/{name}" for group in groups for model, name in group.models.items()))
 
 
 def radiomics_shards(wildcards):

@@ -20,7 +20,9 @@ rule score_cases:
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=predicted_regions,
-        lesionwise=lambda w: lesionwise_rules()[STUDY.evaluation.lesionwise] if STUDY.evaluation.lesionwise else None,
+        convention=study_convention(),
+        lesionwise=lesion_rules(),
+        defects=reproduced_defects(),
         shard=lambda w: int(w.shard),
         shards=score_shards,
         ledger=lambda w: ledger("score_cases", w.model, w.set, w.shard),
@@ -49,3 +51,82 @@ rule summarise_scores:
         code=code_fingerprint("summarise_scores"),
     script:
         "../scripts/summarise_scores.py"
+
+
+rule compare_conventions:
+    input:
+        manifest=set_file("manifest.csv"),
+        predictions=final_predictions,
+    output:
+        conventions="<results>/scores/{model}/{set}_conventions.csv",
+        ranks="<results>/scores/{model}/{set}_convention_ranks.csv",
+    log:
+        "<logs>/compare_conventions/{model}_{set}.log",
+    benchmark:
+        "<benchmarks>/compare_conventions/{model}_{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        regions=STUDY.evaluation.regions,
+        trained_regions=predicted_regions,
+        conventions=[convention.model_dump(mode="json") for convention in conventions().values()],
+        convention=STUDY.evaluation.convention,
+        extremes=STUDY.failure.extremes,
+        ledger=lambda w: ledger("compare_conventions", w.model, w.set),
+        code=code_fingerprint("compare_conventions"),
+    script:
+        "../scripts/compare_conventions.py"
+
+
+rule compare_models:
+    input:
+        scores=expand("<results>/scores/{pair}.csv", pair=compared_sets()),
+    output:
+        comparison="<results>/scores/comparison.csv",
+        ranks="<results>/scores/ranks.csv",
+    log:
+        "<logs>/compare_models.log",
+    benchmark:
+        "<benchmarks>/compare_models.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        groups=[asdict(group) for group in comparison_groups(STUDY)],
+        sets=compared_sets(),
+        code=code_fingerprint("compare_models"),
+    script:
+        "../scripts/compare_models.py"
+
+
+rule export_scores:
+    input:
+        manifest=set_file("manifest.csv"),
+        predictions=final_predictions,
+    output:
+        table="<results>/scores/{model}/{set}_export/patients_indiv_perf.csv",
+        summary="<results>/scores/{model}/{set}_export/summary.json",
+    log:
+        "<logs>/export_scores/{model}_{set}.log",
+    benchmark:
+        "<benchmarks>/export_scores/{model}_{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        regions=STUDY.evaluation.regions,
+        trained_regions=predicted_regions,
+        convention=conventions()["open_brats2020"].model_dump(mode="json"),
+        ledger=lambda w: ledger("export_scores", w.model, w.set),
+        code=code_fingerprint("export_scores"),
+    script:
+        "../scripts/export_scores.py"

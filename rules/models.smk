@@ -205,6 +205,8 @@ rule convert_predictions:
         scheme_name=model_key("label_scheme"),
         scheme=lambda w: label_schemes()[STUDY.models[w.model].label_scheme],
         on_geometry_mismatch=model_key("on_geometry_mismatch"),
+        on_missing=STUDY.evaluation.on_missing,
+        regions=shown_regions,
         source=given_stamp,
         ledger=lambda w: ledger("convert_predictions", w.model),
         code=code_fingerprint("convert_predictions"),

@@ -10,6 +10,9 @@ rule write_report:
         ),
         expand("<results>/scores/{pair}.csv", pair=model_sets()),
         expand("<results>/scores/{pair}_{table}.csv", pair=model_sets(), table=["summary", "groups"]),
+        "<results>/scores/comparison.csv",
+        "<results>/scores/ranks.csv",
+        expand("<results>/scores/{pair}_{table}.csv", pair=model_sets(), table=["conventions", "convention_ranks"]),
         expand(
             "<results>/failure/{pair}/{table}.csv",
             pair=failure_sets(),

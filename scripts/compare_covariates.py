@@ -132,7 +132,7 @@ def compare_covariates(covariates: pd.DataFrame, metric: pd.Series, extremes: pd
 
     ``covariates``: text by case_id, of the whole cohort; ``metric``: by case_id, of the set; ``extremes``: group, case_id.
     """
-    ranked = metric[np.isfinite(metric)]
+    ranked = metric[metric.notna()]
     groups = {str(name): list(cases) for name, cases in extremes.groupby("group")["case_id"]}
     blocks: list[list[Row]] = []
     for name in map(str, covariates.columns):

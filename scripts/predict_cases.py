@@ -97,7 +97,7 @@ def main(snakemake: Any, console: Console) -> str:
 
 
 def stands(folder: Path, case: str, entry: Mapping[str, Any] | None, probabilities: bool) -> bool:
-    """Tell whether the mask that the ledger knows is still there, unchanged, with its ``probabilities`` where they are expected."""
+    """Tell whether a mask is there, as the ledger knows it, with its ``probabilities`` where they are expected."""
     if probabilities and not has_probabilities(folder / "probabilities", case):
         return False
     mask = folder / f"{case}.nii.gz"

@@ -1,35 +1,37 @@
 """Score the cases of one shard: how well each prediction agrees with its truth, region by region.
 
-The metrics, their conventions and the rules for empty masks are those of ``glioflow.metrics``; lesion-wise scores, where they
-are asked for, those of ``glioflow.lesions``. A shard is every ``shards``-th case in the order of the case ids, with all
-its predictions: one, or one with and one without test-time augmentation. A prediction whose truth, regions and metrics are what
-they were is taken from the ledger and not read again.
+The metrics are those of ``glioflow.metrics`` under the study's convention; lesion-wise scores, where they are asked for, those
+of ``glioflow.lesions``. A shard is every ``shards``-th case in the order of the case ids, with all its predictions: one, or one
+with and one without test-time augmentation. A prediction whose truth, regions, convention and rules for lesions are what they
+were is taken from the ledger and not read again.
 
 Inputs
 ------
 manifest : the cohort's manifest.csv, with the path, hash and spacing of each case's canonical label map
 predictions : predictions.csv, with the path and hash of each case's predicted canonical label map, and whether it was made with
-    test-time augmentation (``tta``: True, False, or empty where nobody knows; so is a table without the column)
+    test-time augmentation (``tta``: True, False, or empty where nobody knows; so is a table without the column). Where the
+    column ``missing`` is True the mask is an empty one in place of a prediction that is not there, and the note says so
 
 Outputs
 -------
-one CSV table, a row per case, tta and region: ``score_columns``, sorted by case id, then with augmentation before without,
-regions in the order asked for
+one CSV table, a row per case, tta and region: the columns of ``glioflow.scoring.Plan``, sorted by case id, then with
+augmentation before without, regions in the order asked for
 
 Params
 ------
 regions : names of regions, as in ``glioflow.labels.REGIONS``
 trained_regions : names of the regions that the model predicts, None where nobody knows; regions that cannot be told apart by
     them are not applicable (``glioflow.labels.visible_regions``)
-lesionwise : a set of parameters of config/lesionwise.yaml, or None
+convention : a convention of config/conventions, with all its parameters
+lesionwise : the rules for lesions of such a convention, or None
+defects : names of the known defects of that convention's tool to compute as well
 shard, shards : this shard's number, from 0, and how many there are
 ledger : path of this shard's ledger
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,38 +39,12 @@ import pandas as pd
 
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, read_table, write_table
-from glioflow.labels import visible_regions
 from glioflow.ledger import Ledger
-from glioflow.lesions import LESION_COLUMNS, LESION_COUNTS, LESIONS_VERSION, LesionRules, score_lesions
-from glioflow.metrics import LABEL_COUNT, METRICS_VERSION, score_regions, unseen_score
+from glioflow.metrics import Labels
 from glioflow.parallel import map_unordered
 from glioflow.score_tables import Tta, augmented_first, read_tta
-from glioflow.volumes import UnreadableVolumeError, Volume, affine_distance_mm, read_labels, same_geometry
-
-# The first seven are those of open_brats2020's patients_indiv_perf.csv, so that what reads its tables reads these.
-COLUMNS = (
-    *("patient_id", "label", "tta", "hausdorff", "dice", "sens", "spec"),
-    *("case_id", "fold", "iou", "precision", "hd95_mm", "assd_mm", "volume_truth_ml", "volume_prediction_ml", "note"),
-)
-
-
-def score_columns(lesionwise: bool) -> list[str]:
-    """Return the columns of the score table, the note last."""
-    return [*COLUMNS[:-1], *(LESION_COLUMNS if lesionwise else ()), *COLUMNS[-1:]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is scored: regions, those that the model predicts (None: unknown), and the lesion-wise parameters, if any."""
-
-    regions: Sequence[str]
-    trained_regions: Sequence[str] | None = None
-    lesionwise: Mapping[str, Any] | None = None
-
-    @property
-    def visible(self) -> list[str]:
-        """The regions that the model's masks can show."""
-        return list(self.regions) if self.trained_regions is None else visible_regions(self.trained_regions, self.regions)
+from glioflow.scoring import Plan, geometry_problems, label_problems, plan_of, score_pair, score_table, with_missing_note
+from glioflow.volumes import UnreadableVolumeError, read_labels
 
 
 @dataclass(frozen=True)
@@ -84,6 +60,7 @@ class Case:
     truth_spacing: str
     prediction: str
     prediction_sha256: str
+    missing: bool = False
 
     @property
     def item(self) -> str:
@@ -125,6 +102,7 @@ def pair_cases(manifest: pd.DataFrame, predictions: pd.DataFrame, shard: int, sh
                     truth_spacing=truth["spacing_mm"],
                     prediction=row["prediction"],
                     prediction_sha256=row["sha256"],
+                    missing=bool(row.get("missing", False)),
                 )
             )
     return cases, problems
@@ -132,23 +110,25 @@ def pair_cases(manifest: pd.DataFrame, predictions: pd.DataFrame, shard: int, sh
 
 def case_key(case: Case, plan: Plan) -> str:
     """Return the content key of a prediction's scores: they are the same wherever it is the same."""
-    parts = {
-        "metrics": METRICS_VERSION,
-        "prediction": case.prediction_sha256,
-        "regions": list(plan.regions),
-        # The manifest's hash of a truth is of its voxels only.
-        "spacing": case.truth_spacing,
-        "truth": case.truth_sha256,
-    }
-    if plan.visible != list(plan.regions):
-        parts["trained_regions"] = list(plan.trained_regions or ())
-    if plan.lesionwise:
-        parts["lesionwise"] = [LESIONS_VERSION, dict(plan.lesionwise)]
-    return key_of(parts)
+    return key_of(
+        {
+            **plan.key_parts(),
+            "prediction": case.prediction_sha256,
+            # The manifest's hash of a truth is of its voxels only.
+            "spacing": case.truth_spacing,
+            "truth": case.truth_sha256,
+        }
+    )
 
 
 def score_case(case: Case, plan: Plan) -> tuple[list[dict[str, Any]], list[str]]:
     """Return a prediction's scores, one for each region, or else the lines that say why it cannot be scored."""
+    maps, problems = read_maps(case)
+    return (score_pair(*maps, plan) if maps else []), problems
+
+
+def read_maps(case: Case) -> tuple[tuple[Labels, Labels, Sequence[float]] | None, list[str]]:
+    """Return the true and the predicted label map and mm per axis, or else the lines that say why they cannot be scored."""
     volumes, problems = [], []
     for path in (case.truth, case.prediction):
         try:
@@ -162,44 +142,15 @@ def score_case(case: Case, plan: Plan) -> tuple[list[dict[str, Any]], list[str]]
         truth, prediction = volumes
         problems.extend(f"{case.case_id}: {case.prediction}: {problem}" for problem in geometry_problems(truth, prediction))
     if problems:
-        return [], problems
+        return None, problems
     true_labels, predicted_labels = (np.asarray(volume.data, np.uint8) for volume in volumes)
-    scores = score_regions(true_labels, predicted_labels, truth.spacing, plan.visible, truth.diagonal_mm)
-    found = {score.label: asdict(score) for score in scores}
-    if plan.lesionwise:
-        rules = LesionRules(**plan.lesionwise)
-        for region, score in score_lesions(true_labels, predicted_labels, truth.spacing, plan.visible, rules).items():
-            found[region] |= asdict(score)
-    unseen = [region for region in plan.regions if region not in found]
-    found |= {r: asdict(unseen_score(true_labels, truth.spacing, r, plan.trained_regions or ())) for r in unseen}
-    return [found[region] for region in plan.regions], []
+    return (true_labels, predicted_labels, truth.spacing), []
 
 
-def label_problems(volume: Volume) -> Iterable[str]:
-    """Yield what is wrong with the values of a canonical label map."""
-    labels = np.asarray(volume.data, np.uint8)
-    if strange := sorted(set(labels[labels >= LABEL_COUNT].tolist())):
-        yield f"label values {strange} found; canonical labels are 0 to {LABEL_COUNT - 1}"
-
-
-def geometry_problems(truth: Volume, prediction: Volume) -> Iterable[str]:
-    """Yield what is wrong with the shape or the place of ``prediction``, given those of ``truth``."""
-    if truth.data.shape != prediction.data.shape:
-        found, right = ("x".join(map(str, volume.data.shape)) for volume in (prediction, truth))
-        yield f"shape {found} found; {right}, its truth's, is right"
-    elif not same_geometry(truth, prediction):
-        yield f"its voxels lie up to {affine_distance_mm(truth, prediction):.4g} mm from its truth's; one affine is right"
-
-
-def score_table(cases: Sequence[Case], scores: Mapping[Case, list[dict[str, Any]]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return the table of ``scores`` in the order of ``cases``."""
-    rows = [
-        {**score, "patient_id": case.patient_id, "case_id": case.case_id, "fold": case.fold, "tta": case.tta}
-        for case in cases
-        for score in scores[case]
-    ]
-    table = pd.DataFrame(rows, columns=list(columns))
-    return table.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in table})
+def case_rows(case: Case, scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a prediction in the score table."""
+    told = {"patient_id": case.patient_id, "case_id": case.case_id, "fold": case.fold, "tta": case.tta}
+    return [{**(with_missing_note(score) if case.missing else score), **told} for score in scores]
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -208,7 +159,7 @@ def main(snakemake: Any, console: Console) -> str:
     Raises ``UserError``, with a line for each, once every other one is scored, where some cannot be.
     """
     params, tables = snakemake.params, snakemake.input
-    plan = Plan(list(params.regions), params.trained_regions and list(params.trained_regions), plain(params.lesionwise))
+    plan = plan_of(params)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), params.shard, params.shards)
     ledger = Ledger(params.ledger)
     scores: dict[Case, list[dict[str, Any]]] = {}
@@ -224,17 +175,12 @@ def main(snakemake: Any, console: Console) -> str:
             scores[case] = scored
     if problems:
         raise UserError("\n  ".join(["these cases cannot be scored:", *sorted(set(problems))]))
-    table = score_table(cases, scores, score_columns(bool(plan.lesionwise)))
+    table = score_table((row for case in cases for row in case_rows(case, scores[case])), plan)
     write_table(snakemake.output[0], table)
     ids = len({case.case_id for case in cases})
     twice = f", {len(cases)} predictions" if len(cases) > ids else ""
     kept = f", {len(cases) - len(waiting)} already scored" if len(waiting) < len(cases) else ""
     return f"{count(ids, 'case')}{twice}, {count(len(table), 'row')}{kept}"
-
-
-def plain(settings: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return parameters as plain dicts and lists, without the types of Snakemake."""
-    return None if settings is None else dict(json.loads(json.dumps(settings)))
 
 
 if __name__ == "__main__":

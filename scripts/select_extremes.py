@@ -1,8 +1,9 @@
 """Select the worst and the best cases of a prediction set by one metric of one region.
 
-Distances are worst where they are high, overlaps where they are low. Cases that tie are ordered by Dice (lower is worse),
-then by case id. A case whose metric is undefined is not ranked. A table may hold a case twice, with and without test-time
-augmentation (column ``tta``), as open_brats2020's can: the augmented row counts, and the other is put aside.
+Distances are worst where they are high, an infinite one most of all, overlaps where they are low. Cases that tie are ordered
+by Dice (lower is worse), then by case id. A case whose metric is undefined is not ranked. A table may hold a case twice, with
+and without test-time augmentation (column ``tta``), as open_brats2020's can: the augmented row counts, and the other is put
+aside.
 
 Inputs:  ``scores``, a table that begins patient_id,label,tta,hausdorff,dice,sens,spec; cases are told apart by case_id, or
          by patient_id where there is no such column.
@@ -13,14 +14,14 @@ Params:  ``rank_by`` (column), ``region``, ``extremes`` (cases at either end), `
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from glioflow.console import Console, UserError, count, run_script
+from glioflow.conventions import DISTANCES
 from glioflow.files import PathLike, write_table
 from glioflow.score_tables import read_scores
 
-WORST_WHEN_HIGH = ("hausdorff", "hd95_mm", "assd_mm")
+WORST_WHEN_HIGH = DISTANCES
 WORST_WHEN_LOW = ("dice", "iou", "sens", "spec", "precision")
 COLUMNS = ["group", "rank", "case_id", "patient_id", "label", "metric", "value", "note"]
 
@@ -34,7 +35,7 @@ def rank_cases(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the rows of ``scores`` (case_id, dice, ``metric``) with a defined metric, from the worst to the best."""
     if metric not in WORST_WHEN_HIGH + WORST_WHEN_LOW:
         raise UserError(f"rank_by: {metric} is not one of {', '.join(WORST_WHEN_HIGH + WORST_WHEN_LOW)}")
-    ranked = scores[np.isfinite(scores[metric])]
+    ranked = scores[scores[metric].notna()]
     quality = -ranked[metric] if metric in WORST_WHEN_HIGH else ranked[metric]
     ranked = ranked.assign(quality=quality).sort_values(["quality", "dice", "case_id"])
     return pd.DataFrame(ranked.drop(columns="quality"))

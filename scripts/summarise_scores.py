@@ -18,24 +18,26 @@ group_by : names of covariates; none is common
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from math import ceil, floor, nan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from glioflow.bootstrap import intervals
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.covariate_values import numbers_of, read_covariates
 from glioflow.files import read_table, write_table
-from glioflow.lesions import LESION_COLUMNS, LESION_COUNTS
-from glioflow.metrics import PENALTY
-from glioflow.score_tables import is_unseen, read_tta, tta_kinds
+from glioflow.lesions import LESION_COUNTS
+from glioflow.score_tables import is_missing, is_penalised, is_unseen, read_tta, tta_kinds
 
-METRICS = (
-    *("hausdorff", "dice", "sens", "spec", "iou", "precision", "hd95_mm", "assd_mm"),
-    *("volume_truth_ml", "volume_prediction_ml"),
-)
+# What is no metric in the shards' tables.
+TEXT_COLUMNS = ("patient_id", "label", "tta", "case_id", "fold", "note")
 SUMMARY_COLUMNS = (
     *("label", "tta", "metric", "n", "mean", "sd", "median", "q25", "q75", "min", "max"),
-    *("undefined", "penalised", "not_applicable"),
+    *("mean_ci_low", "mean_ci_high", "median_ci_low", "median_ci_high"),
+    *("undefined", "penalised", "not_applicable", "missing"),
 )
 GROUP_COLUMNS = ("covariate", "value", *SUMMARY_COLUMNS)
 # A covariate of more values, such as an age, does not divide the cases into groups that anyone would read.
@@ -53,39 +55,55 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
 
     ``n`` counts the cases in which the metric is defined, and the statistics are over these. ``not_applicable`` counts those
     whose region the model cannot show, ``undefined`` the others. ``sd`` is the sample standard deviation (n - 1), undefined
-    for a single case; quartiles are by linear interpolation. ``penalised`` counts the region's cases that an empty mask gave
-    the penalty instead of a measured distance.
+    for a single case; quartiles are by linear interpolation. The 95 % confidence intervals of mean and median are from
+    resamples of the patients (``glioflow.bootstrap``), undefined below two patients. ``penalised`` counts the region's cases
+    that an empty mask gave the penalty instead of a measured distance, ``missing`` those whose prediction is missing and was
+    counted as an empty one.
     """
     rows, tta = [], read_tta(scores)
-    metrics = [*METRICS, *(column for column in LESION_COLUMNS if column in scores)]
+    metrics = [column for column in scores.columns if column not in TEXT_COLUMNS]
     for label in dict.fromkeys(scores["label"]):
         for kind in tta_kinds(scores):
             region = scores[(scores["label"] == label) & (tta.isna() if kind is None else tta == kind)]
-            notes = region["note"].astype("string").fillna("")
             unseen = is_unseen(region)
-            for metric in metrics if len(region) else ():
-                values = region[metric].astype(float)
+            notes = {"penalised": int(is_penalised(region).sum()), "missing": int(is_missing(region).sum())}
+            if region.empty:
+                continue
+            table = region[metrics].astype(float)
+            between = asdict(intervals(table.to_numpy(), region["patient_id"].to_numpy(object)))
+            for column, metric in enumerate(metrics):
+                values = table[metric]
                 empty = values.isna()
-                known = {"label": label, "tta": kind, "metric": metric, "penalised": int(notes.str.startswith(PENALTY).sum())}
+                known = {"label": label, "tta": kind, "metric": metric, **notes}
                 # A region that does not apply has a true volume all the same.
                 reasons = {"undefined": int((empty & ~unseen).sum()), "not_applicable": int((empty & unseen).sum())}
-                rows.append({**known, **reasons, **statistics(values)})
+                ends = {name: found[column] for name, found in between.items()}
+                rows.append({**known, **reasons, **statistics(values), **ends})
     return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
 def statistics(values: pd.Series) -> dict[str, float]:
-    """Return the statistics of the defined values, by column of the summary."""
-    quartiles = values.quantile([0.25, 0.5, 0.75])
+    """Return the statistics of the defined values, by column of the summary; with an infinite one there is no ``sd``."""
     return {
         "n": values.count(),
         "mean": values.mean(),
-        "sd": values.std(ddof=1),
-        "median": quartiles[0.5],
-        "q25": quartiles[0.25],
-        "q75": quartiles[0.75],
+        "sd": nan if np.isinf(values).any() else values.std(ddof=1),
+        "median": quantile(values, 0.5),
+        "q25": quantile(values, 0.25),
+        "q75": quantile(values, 0.75),
         "min": values.min(),
         "max": values.max(),
     }
+
+
+def quantile(values: pd.Series, share: float) -> float:
+    """Return a quantile of the defined values by linear interpolation, infinite between a finite and an infinite value."""
+    if not np.isinf(values).any():
+        return float(values.quantile(share))
+    ordered = np.sort(values.dropna().to_numpy())
+    place = share * (len(ordered) - 1)
+    low, high = ordered[floor(place)], ordered[ceil(place)]
+    return float(low if low == high else low + (place - floor(place)) * (high - low))
 
 
 def summarise_groups(scores: pd.DataFrame, covariates: pd.DataFrame, group_by: Sequence[str]) -> pd.DataFrame:

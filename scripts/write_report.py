@@ -23,6 +23,8 @@ from glioflow.figures import CHANNEL_NAMES, METRIC_NAMES
 from glioflow.files import write_text
 from glioflow.labels import REGION_NAMES
 from glioflow.report.cohorts import cohort_section
+from glioflow.report.comparison import comparison_sections
+from glioflow.report.conventions import convention_section
 from glioflow.report.failure import failure_section
 from glioflow.report.provenance import provenance_section
 from glioflow.report.scores import comparison_table, score_section
@@ -47,9 +49,11 @@ def report_context(source: Source) -> dict[str, Any]:
         "models": [training_section(source, name) for name in source.trained],
         "untrained": [(name, source.model_words(name)) for name in source.models() if name not in source.trained],
         "comparison": comparison_table(source),
+        "compared": comparison_sections(source),
         "scores": [score_section(source, pair) for pair in source.pairs],
         "lesionwise": study["evaluation"].get("lesionwise"),
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
+        "conventions": [convention_section(source, pair) for pair in source.pairs],
         "failure": {**study["failure"], "rank_name": METRIC_NAMES[study["failure"]["rank_by"]]},
         "channel_names": CHANNEL_NAMES,
         "regions": {name: REGION_NAMES[name] for name in source.regions},

@@ -21,7 +21,7 @@ OWN_LAYOUTS = ("folders", "table", "bids")  # data sets of the user's own, which
 DATA_VARIABLE = "GLIOFLOW_DATA"
 
 Region = Literal["WT", "TC", "ET", "ED", "NCR", "RC"]
-Metric = Literal["hausdorff", "hd95_mm", "assd_mm", "dice", "iou", "sens", "spec", "precision"]
+Metric = Literal["hausdorff", "hd95_mm", "assd_mm", "masd_mm", "dice", "iou", "sens", "spec", "precision"]
 Network = Literal["plain", "resenc_m", "resenc_l", "attention_resunet", "equiunet"]
 Loss = Literal["dice_ce", "soft_dice", "focal_ce"]
 Optimiser = Literal["sgd", "adam", "adamw", "ranger"]
@@ -319,8 +319,20 @@ class Evaluation(Block):
     """What is scored."""
 
     regions: list[Region] = Field(["WT", "TC", "ET"], min_length=1, description="Regions to score.")
+    convention: str = Field(
+        "glioflow", description="What the metrics' names mean: a file of `config/conventions` (`glioflow`, `medpy` …)."
+    )
     lesionwise: str | None = Field(
-        None, description="Also score lesion by lesion, as a key of `config/lesionwise.yaml` says (`brats2023_gli` …)."
+        None,
+        description="Also score lesion by lesion, after the lesions of a file of `config/conventions` (`brats2023_gli` …).",
+    )
+    reproduce_defects: bool = Field(
+        False,
+        description="Also compute what is known to be wrong in the script behind `lesionwise`, in columns of its own.",
+    )
+    on_missing: Literal["error", "count_as_empty"] = Field(
+        "error",
+        description="Where masks are given for a model and one is missing: stop, or score the case as if its mask were empty.",
     )
     group_by: list[str] = Field([], description="Covariates by whose values the scores are summarised too, such as `grade`.")
 

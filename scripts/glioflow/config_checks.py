@@ -37,14 +37,12 @@ from glioflow.config import (
     expand_path,
 )
 from glioflow.console import UserError
+from glioflow.conventions import DISTANCES, conventions, lesion_conventions
 from glioflow.labels import REGIONS, visible_regions
 from glioflow.model_archive import read_description
-from glioflow.nnunet.architectures import divisor
+from glioflow.nnunet.architectures import DEEP_STAGES, divisor
 from glioflow.nnunet.own_trainers import find_trainer
-from glioflow.registry import datasets, label_schemes, lesionwise_rules
-
-# With two stages nnU-Net's loss has one output, as the coarsest weighted 0, which makes 0/0 (nnUNetTrainer._build_loss).
-DEEP_STAGES = 3
+from glioflow.registry import datasets, label_schemes
 
 
 def load_study(config: Mapping[str, Any], source: str) -> Study:
@@ -147,10 +145,7 @@ def _cross_check(study: Study) -> Iterator[str]:
             yield f"failure.sets: no set is called {set_name!r}; {suggestion(set_name, sorted(known_sets))}"
     yield from _check_failure_image(study)
     yield from _check_failure_region(study)
-    known_rules = lesionwise_rules()
-    if study.evaluation.lesionwise is not None and study.evaluation.lesionwise not in known_rules:
-        found = study.evaluation.lesionwise
-        yield f"evaluation.lesionwise: no rules are called {found!r}; {suggestion(found, list(known_rules))}"
+    yield from _check_conventions(study)
     if study.failure.region not in study.evaluation.regions:
         yield (
             f"failure.region: {study.failure.region} is not among evaluation.regions "
@@ -302,6 +297,35 @@ def _check_imported(key: str, model: ImportedModel, study: Study) -> Iterator[st
     for fold in model.prediction_folds or []:
         if fold not in description["folds"]:
             yield f"{key}.prediction_folds: the archive has no fold {fold}, but {', '.join(map(str, description['folds']))}"
+
+
+def _check_conventions(study: Study) -> Iterator[str]:
+    evaluation, known = study.evaluation, conventions()
+    if convention := known.get(evaluation.convention):
+        if convention.units != "mm":
+            yield (
+                f"evaluation.convention: {convention.name!r} measures in voxels, and the tables are in mm; score_folders.py "
+                f"can use it as it is, and a copy of config/conventions/{convention.name}.yaml with units: mm may be chosen"
+            )
+        if study.failure.rank_by in DISTANCES and getattr(convention, study.failure.rank_by) is None:
+            metrics = [name for name in DISTANCES if getattr(convention, name)]
+            yield (
+                f"failure.rank_by: the convention {convention.name!r} defines no {study.failure.rank_by}; "
+                f"dice{''.join(f' or {name}' for name in metrics)} can rank the cases"
+            )
+    else:
+        yield (
+            f"evaluation.convention: no convention is called {evaluation.convention!r}; "
+            f"{suggestion(evaluation.convention, list(known))}"
+        )
+    if evaluation.lesionwise is not None and evaluation.lesionwise not in lesion_conventions():
+        yield (
+            f"evaluation.lesionwise: no convention of this name scores lesions: {evaluation.lesionwise!r}; "
+            f"{suggestion(evaluation.lesionwise, lesion_conventions())}"
+        )
+    elif evaluation.reproduce_defects and not (evaluation.lesionwise and known[evaluation.lesionwise].defects):
+        flawed = [name for name, convention in known.items() if convention.defects]
+        yield f"evaluation.reproduce_defects: needs a lesionwise convention with known defects: {', '.join(flawed)}"
 
 
 def _check_failure_image(study: Study) -> Iterator[str]:

@@ -29,6 +29,11 @@ _SCORE_COLUMNS = (
     *(
         "volume_truth_ml",
         "volume_prediction_ml",
+        "volume_error_ml",
+        "volume_error_relative",
+        "masd_mm",
+        "sens_of_instance_maps",
+        "spec_of_instance_maps",
         "note",
         "region",
         "metric",
@@ -67,7 +72,8 @@ def other_names(manifest: pd.DataFrame) -> list[str]:
 
 def is_reserved(name: str) -> bool:
     """Tell whether a covariate may not have a name, because the workflow's own tables have such a column."""
-    return bool(MANIFEST_COLUMNS.fullmatch(name)) or name in _SCORE_COLUMNS or name.startswith("original_")
+    pattern = MANIFEST_COLUMNS.fullmatch(name) or re.fullmatch(r"(lesion_)?nsd_[\d.]+mm", name)
+    return bool(pattern) or name in _SCORE_COLUMNS or name.startswith("original_")
 
 
 def column_name(text: str) -> str:

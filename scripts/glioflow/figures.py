@@ -94,6 +94,7 @@ METRIC_NAMES = {
     "hausdorff": "Hausdorff distance",
     "hd95_mm": "95th percentile Hausdorff distance",
     "assd_mm": "average symmetric surface distance",
+    "masd_mm": "mean average surface distance",
     "dice": "Dice",
     "iou": "IoU",
     "sens": "sensitivity",
@@ -104,13 +105,14 @@ METRIC_SYMBOLS = {
     "hausdorff": "HD",
     "hd95_mm": "HD95",
     "assd_mm": "ASSD",
+    "masd_mm": "MASD",
     "dice": "Dice",
     "iou": "IoU",
     "sens": "sensitivity",
     "spec": "specificity",
     "precision": "precision",
 }
-METRIC_UNITS = {"hausdorff": "mm", "hd95_mm": "mm", "assd_mm": "mm"}
+METRIC_UNITS = {"hausdorff": "mm", "hd95_mm": "mm", "assd_mm": "mm", "masd_mm": "mm"}
 CHANNEL_NAMES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
 
 # Part of the brain's intensities left out at either end when a slice is drawn in grey.

@@ -1,49 +1,46 @@
-"""How well a predicted label map agrees with the true one, region by region.
+"""How well a predicted label map agrees with the true one, region by region, under a convention.
 
 Counts. With TP, FP, FN and TN the voxels of a region in both maps, in the prediction only, in the truth only and in neither
 (all voxels of the image): dice = 2 TP / (2 TP + FP + FN), iou = TP / (TP + FP + FN), sens = TP / (TP + FN),
 spec = TN / (TN + FP), precision = TP / (TP + FP). A ratio of nothing to nothing is undefined (NaN).
 
-Distances, in mm between voxel centres. The surface of a mask is its voxels that have at least one of their 6 face neighbours
-outside it; beyond the image's border is outside (as MedPy `metric/binary.py` and MONAI `metrics/utils.py` have it). Each
-surface voxel of one mask has a distance to the nearest surface voxel of the other; this gives two directed sets.
+Volumes, in ml: volume_truth_ml = TP + FN and volume_prediction_ml = TP + FP voxels; volume_error_ml is the prediction's less
+the truth's, volume_error_relative the same by the truth's volume, undefined where that is 0.
 
-- hausdorff: the larger of the two directed maxima.
-- hd95_mm: the larger of the two directed 95th percentiles, every surface voxel of one weight, percentiles by linear
-  interpolation (as MONAI and MetricsReloaded `pairwise_measures.py`; MedPy pools both directions, surface-distance and the
-  BraTS code weigh by area, and their values differ).
-- assd_mm: the mean over the voxels of both surfaces together (as MetricsReloaded and MedPy).
-
-Empty masks, the convention `glioflow`. Where only one mask is empty the distances are the diagonal of the image: no distance
-within it is longer, so a miss ranks behind every hit. (BraTS does the same with the constant 374 mm, about the diagonal of
-its 240 x 240 x 155 mm images; rachitsaluja/BraTS-2023-Metrics `metrics.py`.)
-
-| truth | prediction | dice, iou | sens      | precision | spec    | distances         | note                            |
-|-------|------------|-----------|-----------|-----------|---------|-------------------|---------------------------------|
-| empty | empty      | undefined | undefined | undefined | 1       | undefined         | absent in truth and prediction  |
-| empty | some       | 0         | undefined | 0         | defined | image diagonal    | penalty: absent in truth        |
-| some  | empty      | 0         | 0         | undefined | 1       | image diagonal    | penalty: absent in prediction   |
-| some  | some       | defined   | defined   | defined   | defined | defined           | (none)                          |
-
-Where the truth fills the whole image there is no negative to find and spec is undefined.
+Distances. Each element of one mask's surface (``glioflow.surfaces``) has a distance to the nearest of the other's; this gives
+two directed sets. hausdorff and hd95_mm are percentiles of them, assd_mm and masd_mm means, nsd_<t>mm the share of both
+surfaces that is at most <t> mm from the other. What the surface is, how two directions become one, and what stands for a region
+that a mask does not have: a ``Convention`` says it (config/conventions; docs/metrics.md has every column's formula).
 
 A region that a model cannot tell from others, because it was trained on coarser ones, is not applicable: it has a truth and
 nothing else, and its note begins with ``NOT_APPLICABLE``.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import nan, prod
+from collections.abc import Callable, Sequence
+from math import inf, nan, prod
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
 
+from glioflow.conventions import DISTANCES, Average, Convention, EmptyRule, Percentile
 from glioflow.labels import RC, REGIONS, region_mask
+from glioflow.surfaces import (
+    Distances,
+    Mask,
+    Spacing,
+    Surface,
+    as_spacing,
+    find_surface,
+    measure,
+    moment,
+    percentile,
+    together,
+    total,
+    within,
+)
 
 # Part of every stored score's key: raise it whenever a value of any metric changes.
-METRICS_VERSION = 1
+METRICS_VERSION = 2
 
 PENALTY = "penalty"
 NOTE_BOTH_EMPTY = "absent in truth and prediction"
@@ -52,102 +49,196 @@ NOTE_PREDICTION_EMPTY = f"{PENALTY}: absent in prediction"
 NOT_APPLICABLE = "not applicable"
 
 LABEL_COUNT = RC + 1  # the background and the canonical labels
-HD95_PERCENTILE = 95.0  # Menze et al. 2015 (BraTS), doi:10.1109/TMI.2014.2377694
-# The same answers as scipy's default tree, built and searched in two thirds of the time on surfaces of 20,000 voxels.
-TREE = {"leafsize": 32, "balanced_tree": False, "compact_nodes": False}
-# More voxels than any tumour's surface at 1 mm: a prediction of noise or of everything, for which a distance transform of the
-# whole box is several times faster than a tree.
-TREE_LIMIT = 100_000
+OVERLAPS = ("dice", "sens", "spec", "iou", "precision")
+VOLUMES = ("volume_truth_ml", "volume_prediction_ml", "volume_error_ml", "volume_error_relative")
 
-Mask = NDArray[np.bool_]
 Labels = NDArray[np.uint8]
+Score = dict[str, float | str]
+Directed = Callable[[int], Distances]  # from the truth (0) or the prediction (1)
+TRUTH, PREDICTION = 0, 1
 
 
-@dataclass(frozen=True)
-class RegionScore:
-    """The scores of one region; undefined values are NaN, ``note`` says why or names the penalty."""
+def metric_columns(convention: Convention) -> list[str]:
+    """Return the metrics' columns under a convention, in the order of the score table."""
+    return ["hausdorff", "dice", "sens", "spec", "iou", "precision", *DISTANCES[1:], *convention.nsd_columns, *VOLUMES]
 
-    label: str
-    hausdorff: float
-    dice: float
-    sens: float
-    spec: float
-    iou: float
-    precision: float
-    hd95_mm: float
-    assd_mm: float
-    volume_truth_ml: float
-    volume_prediction_ml: float
-    note: str
+
+class Pair:
+    """A true and a predicted label map, with what was found in them, so that nothing is sought twice.
+
+    ``truth`` and ``prediction``: canonical label maps (x, y, z) of one shape; ``spacing``: mm per axis. Raises ValueError where
+    the shapes differ or a label is not canonical.
+    """
+
+    def __init__(self, truth: Labels, prediction: Labels, spacing: Sequence[float]) -> None:
+        """Crop both maps to the box of their foreground."""
+        if truth.shape != prediction.shape:
+            raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
+        self.shape = truth.shape
+        self.spacing = as_spacing(spacing)
+        box = foreground_box(truth, prediction)
+        # C order, because the surface search runs fastest over it; NIfTI arrays come in Fortran order.
+        self.maps = np.ascontiguousarray(truth[box]), np.ascontiguousarray(prediction[box])
+        self.joint = joint_histogram(*self.maps)  # of the whole image
+        self.joint[0, 0] += truth.size - self.maps[TRUTH].size
+        flat = [axis for axis, size in enumerate(truth.shape) if size == 1]
+        self.across = flat[0] if len(flat) == 1 else None
+        self._masks: dict[tuple[str, int], Mask] = {}
+        self._surfaces: dict[tuple[str, str, Spacing, int], Surface] = {}
+        self._distances: dict[tuple[str, str, Spacing, int], Distances] = {}
+
+    def mask(self, region: str, side: int) -> Mask:
+        """Return the mask of a region in the box, of the truth (``side`` 0) or the prediction (1)."""
+        if (region, side) not in self._masks:
+            self._masks[region, side] = region_mask(self.maps[side], region)
+        return self._masks[region, side]
+
+    def surface(self, region: str, kind: str, spacing: Spacing, side: int) -> Surface:
+        """Return the surface of a region in the truth (``side`` 0) or the prediction (1)."""
+        key = (region, kind, spacing, side)
+        if key not in self._surfaces:
+            self._surfaces[key] = find_surface(self.mask(region, side), kind, spacing, self.across)
+        return self._surfaces[key]
+
+    def distances(self, region: str, kind: str, spacing: Spacing, start: int) -> Distances:
+        """Return the distances from a region's surface in the truth (``start`` 0) or the prediction (1) to the other's.
+
+        Neither surface is empty.
+        """
+        key = (region, kind, spacing, start)
+        if key not in self._distances:
+            here, there = (self.surface(region, kind, spacing, side) for side in (start, 1 - start))
+            self._distances[key] = measure(here, there, spacing)
+        return self._distances[key]
+
+    def steps(self, convention: Convention) -> Spacing:
+        """Return the voxels' edge lengths in the convention's units."""
+        return self.spacing if convention.units == "mm" else (1.0, 1.0, 1.0)
+
+    def diagonal(self, convention: Convention) -> float:
+        """Return the length of the image's diagonal, from edge to edge, in the convention's units."""
+        return float(np.linalg.norm(np.multiply(self.shape, self.steps(convention))))
+
+    def score(self, region: str, convention: Convention) -> Score:
+        """Return the scores of a region, ``metric_columns`` and before them ``label``, behind them ``note``."""
+        inside = np.isin(np.arange(LABEL_COUNT), REGIONS[region])
+        tp = int(self.joint[np.ix_(inside, inside)].sum())
+        fp = int(self.joint[np.ix_(~inside, inside)].sum())
+        fn = int(self.joint[np.ix_(inside, ~inside)].sum())
+        tn = int(self.joint[np.ix_(~inside, ~inside)].sum())
+        ratios = {
+            "dice": ratio(2 * tp, 2 * tp + fp + fn),
+            "iou": ratio(tp, tp + fp + fn),
+            "sens": ratio(tp, tp + fn),
+            "spec": ratio(tn, tn + fp),
+            "precision": ratio(tp, tp + fp),
+        }
+        if tp + fn and tp + fp:
+            found = {**ratios, **self._measured(region, convention)}
+            note = ""
+        else:
+            rule, note = self._empty_rule(bool(tp + fn), bool(tp + fp), convention)
+            found = self._unmeasured(ratios, rule, convention)
+            if not any(found[name] > 0 for name in DISTANCES):
+                note = note.removeprefix(f"{PENALTY}: ")
+        found |= volumes(tp + fn, tp + fp, prod(self.spacing) / 1000.0)
+        return {"label": region, **{name: found[name] for name in metric_columns(convention)}, "note": note}
+
+    def _measured(self, region: str, convention: Convention) -> dict[str, float]:
+        """Return the distances and the surface overlaps of a region that both masks have."""
+        spacing = self.steps(convention)
+
+        def directed(start: int) -> Distances:
+            return self.distances(region, convention.surface, spacing, start)
+
+        def overlapping(start: int) -> Distances:
+            return self.distances(region, convention.nsd_surface or convention.surface, spacing, start)
+
+        found = {
+            "hausdorff": percentile_of(directed, convention.hausdorff),
+            "hd95_mm": percentile_of(directed, convention.hd95_mm),
+            "assd_mm": average_of(directed, convention.assd_mm),
+            "masd_mm": average_of(directed, convention.masd_mm),
+        }
+        for column, tolerance in convention.nsd_columns.items():
+            found[column] = surface_overlap(overlapping, tolerance, convention.nsd_directions)
+        return found
+
+    def _empty_rule(self, in_truth: bool, in_prediction: bool, convention: Convention) -> tuple[EmptyRule, str]:
+        """Return what a convention says of a region that a mask, or both, do not have, and the note that tells it."""
+        rules = convention.empty
+        if in_truth:
+            return rules.prediction, NOTE_PREDICTION_EMPTY
+        return (rules.truth, NOTE_TRUTH_EMPTY) if in_prediction else (rules.both, NOTE_BOTH_EMPTY)
+
+    def _unmeasured(self, ratios: dict[str, float], rule: EmptyRule, convention: Convention) -> dict[str, float]:
+        """Return the values of a region that a mask, or both, do not have."""
+
+        def value(said: float | str, formula: float = nan) -> float:
+            words = {"formula": formula, "undefined": nan, "diagonal": self.diagonal(convention), "infinite": inf}
+            return words[said] if isinstance(said, str) else float(said)
+
+        found = {name: value(getattr(rule, name), ratios[name]) for name in OVERLAPS}
+        found |= {name: value(rule.distances) if getattr(convention, name) else nan for name in DISTANCES}
+        return found | dict.fromkeys(convention.nsd_columns, value(rule.nsd))
+
+
+def percentile_of(directed: Directed, definition: Percentile | None) -> float:
+    """Return a Hausdorff distance of two directed sets, NaN where the convention has none."""
+    if definition is None:
+        return nan
+    if definition.directions == "prediction_to_truth":
+        return percentile(directed(PREDICTION), definition.percentile)
+    if definition.directions == "pooled":
+        return percentile(together(directed(TRUTH), directed(PREDICTION)), definition.percentile)
+    return max(percentile(directed(side), definition.percentile) for side in (TRUTH, PREDICTION))
+
+
+def average_of(directed: Directed, definition: Average | None) -> float:
+    """Return a mean distance of two directed sets, NaN where the convention has none."""
+    if definition is None:
+        return nan
+    sums = [(moment(directed(side)), total(directed(side))) for side in (TRUTH, PREDICTION)]
+    if definition.directions == "pooled":
+        return sum(distance for distance, _ in sums) / sum(weight for _, weight in sums)
+    return sum(distance / weight for distance, weight in sums) / 2
+
+
+def surface_overlap(directed: Directed, tolerance_mm: float, directions: str) -> float:
+    """Return the share of two surfaces that is at most ``tolerance_mm`` from the other (normalised surface dice).
+
+    ``directions``: of both surfaces ``pooled``, or the ``mean`` of each one's own share.
+    """
+    shares = [(within(directed(side), tolerance_mm), total(directed(side))) for side in (TRUTH, PREDICTION)]
+    if directions == "mean":
+        return sum(near / weight for near, weight in shares) / 2
+    return sum(near for near, _ in shares) / sum(weight for _, weight in shares)
+
+
+def volumes(truth: int, prediction: int, voxel_ml: float) -> dict[str, float]:
+    """Return the columns of volume, given the masks' numbers of voxels and a voxel's volume in ml."""
+    return {
+        "volume_truth_ml": truth * voxel_ml,
+        "volume_prediction_ml": prediction * voxel_ml,
+        "volume_error_ml": (prediction - truth) * voxel_ml,
+        "volume_error_relative": ratio(prediction - truth, truth),
+    }
 
 
 def score_regions(
-    truth: Labels, prediction: Labels, spacing: Sequence[float], regions: Sequence[str], diagonal_mm: float
-) -> list[RegionScore]:
-    """Return one score per region name of ``regions``, in their order.
-
-    ``truth`` and ``prediction``: canonical label maps (x, y, z) of one shape. ``spacing``: mm per axis. ``diagonal_mm``: the
-    distance that stands for a miss, the image's diagonal.
-
-    Raises ValueError where the shapes differ or a label is not canonical.
-    """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"truth has shape {truth.shape}, prediction {prediction.shape}")
-    box = foreground_box(truth, prediction)
-    # C order, because the surface search runs fastest over it; NIfTI arrays come in Fortran order.
-    inner_truth, inner_prediction = np.ascontiguousarray(truth[box]), np.ascontiguousarray(prediction[box])
-    joint = joint_histogram(inner_truth, inner_prediction)
-    joint[0, 0] += truth.size - inner_truth.size
-    return [score_region(inner_truth, inner_prediction, joint, spacing, region, diagonal_mm) for region in regions]
+    truth: Labels, prediction: Labels, spacing: Sequence[float], regions: Sequence[str], convention: Convention
+) -> dict[str, Score]:
+    """Return the scores of each region, as ``Pair`` gives them."""
+    pair = Pair(truth, prediction, spacing)
+    return {region: pair.score(region, convention) for region in regions}
 
 
-def score_region(
-    truth: Labels, prediction: Labels, joint: NDArray[np.int64], spacing: Sequence[float], region: str, diagonal_mm: float
-) -> RegionScore:
-    """Return the score of one region.
-
-    ``truth`` and ``prediction`` need be no more than the box of the foreground; ``joint`` counts the voxels of the whole image.
-    """
-    inside = np.isin(np.arange(LABEL_COUNT), REGIONS[region])
-    tp = int(joint[np.ix_(inside, inside)].sum())
-    fp = int(joint[np.ix_(~inside, inside)].sum())
-    fn = int(joint[np.ix_(inside, ~inside)].sum())
-    tn = int(joint[np.ix_(~inside, ~inside)].sum())
-    in_truth, in_prediction = tp + fn > 0, tp + fp > 0
-    if in_truth and in_prediction:
-        hausdorff, hd95, assd = surface_distances(region_mask(truth, region), region_mask(prediction, region), spacing)
-        note = ""
-    elif in_truth or in_prediction:
-        hausdorff = hd95 = assd = diagonal_mm
-        note = NOTE_PREDICTION_EMPTY if in_truth else NOTE_TRUTH_EMPTY
-    else:
-        hausdorff = hd95 = assd = nan
-        note = NOTE_BOTH_EMPTY
-    voxel_mm3 = prod(float(step) for step in spacing)
-    return RegionScore(
-        label=region,
-        hausdorff=hausdorff,
-        dice=ratio(2 * tp, 2 * tp + fp + fn),
-        sens=ratio(tp, tp + fn),
-        spec=ratio(tn, tn + fp),
-        iou=ratio(tp, tp + fp + fn),
-        precision=ratio(tp, tp + fp),
-        hd95_mm=hd95,
-        assd_mm=assd,
-        volume_truth_ml=(tp + fn) * voxel_mm3 / 1000.0,
-        volume_prediction_ml=(tp + fp) * voxel_mm3 / 1000.0,
-        note=note,
-    )
-
-
-def unseen_score(truth: Labels, spacing: Sequence[float], region: str, trained: Sequence[str]) -> RegionScore:
+def unseen_score(truth: Labels, spacing: Sequence[float], region: str, trained: Sequence[str], convention: Convention) -> Score:
     """Return the score of a region that a model of the ``trained`` regions cannot show: the truth's volume, and the reason."""
-    volume_ml = int(np.count_nonzero(region_mask(truth, region))) * prod(float(step) for step in spacing) / 1000.0
-    undefined = {name: nan for name in RegionScore.__dataclass_fields__ if name not in ("label", "volume_truth_ml", "note")}
+    volume_ml = int(np.count_nonzero(region_mask(truth, region))) * prod(as_spacing(spacing)) / 1000.0
     names = " and ".join([*filter(None, [", ".join(trained[:-1])]), *trained[-1:]])
-    return RegionScore(
-        **undefined, label=region, volume_truth_ml=volume_ml, note=f"{NOT_APPLICABLE}: the model predicts {names} only"
-    )
+    undefined = dict.fromkeys(metric_columns(convention), nan) | {"volume_truth_ml": volume_ml}
+    return {"label": region, **undefined, "note": f"{NOT_APPLICABLE}: the model predicts {names} only"}
 
 
 def ratio(part: int, whole: int) -> float:
@@ -179,51 +270,3 @@ def joint_histogram(truth: Labels, prediction: Labels) -> NDArray[np.int64]:
             raise ValueError(f"{name} holds the label {largest}; canonical labels are 0 to {LABEL_COUNT - 1}")
     pairs = truth * np.uint8(LABEL_COUNT) + prediction
     return np.bincount(pairs.ravel(order="K"), minlength=LABEL_COUNT**2).reshape(LABEL_COUNT, LABEL_COUNT)
-
-
-def surface(mask: Mask) -> Mask:
-    """Return the voxels of a 3D mask that have a face neighbour outside it; beyond the array is outside."""
-    on_surface = mask.copy()
-    core = (slice(1, -1),) * 3
-    enclosed = mask[core].copy()
-    for axis in range(3):
-        for neighbour in (slice(None, -2), slice(2, None)):
-            enclosed &= mask[(*core[:axis], neighbour, *core[axis + 1 :])]
-    on_surface[core] &= ~enclosed
-    return on_surface
-
-
-def surface_distances(truth: Mask, prediction: Mask, spacing: Sequence[float]) -> tuple[float, float, float]:
-    """Return hausdorff, hd95 and assd in mm of two masks (x, y, z) of one shape, neither of them empty."""
-    truth_surface, prediction_surface = surface(truth), surface(prediction)
-    to_prediction = directed_distances(truth_surface, prediction_surface, spacing)
-    to_truth = directed_distances(prediction_surface, truth_surface, spacing)
-    return (
-        float(max(to_prediction.max(), to_truth.max())),
-        larger_percentile(to_prediction, to_truth),
-        float((to_prediction.sum() + to_truth.sum()) / (len(to_prediction) + len(to_truth))),
-    )
-
-
-def larger_percentile(to_prediction: NDArray[np.float64], to_truth: NDArray[np.float64]) -> float:
-    """Return the hd95 in mm of two directed sets of distances, neither of them empty."""
-    return float(max(np.percentile(to_prediction, HD95_PERCENTILE), np.percentile(to_truth, HD95_PERCENTILE)))
-
-
-def directed_distances(start: Mask, target: Mask, spacing: Sequence[float]) -> NDArray[np.float64]:
-    """Return the distance in mm of every True voxel of ``start`` to the nearest of ``target``, in no particular order."""
-    distances = np.zeros(np.count_nonzero(start))  # a voxel on both surfaces is at distance 0 and needs no search
-    apart = start & ~target
-    searched = np.count_nonzero(apart)
-    if searched and max(searched, np.count_nonzero(target)) > TREE_LIMIT:
-        distances[:searched] = distance_transform_edt(~target, sampling=spacing)[apart]
-    elif searched:
-        distances[:searched] = cKDTree(centres_mm(target, spacing), **TREE).query(centres_mm(apart, spacing))[0]
-    return distances
-
-
-def centres_mm(mask: Mask, spacing: Sequence[float]) -> NDArray[np.float64]:
-    """Return the centres (n, 3) in mm, from the first voxel's, of the True voxels of a 3D mask."""
-    # np.argwhere gives the same and takes four times as long.
-    indices = np.unravel_index(np.flatnonzero(mask), mask.shape)
-    return np.stack([index * float(step) for index, step in zip(indices, spacing, strict=True)], axis=1)

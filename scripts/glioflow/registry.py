@@ -90,12 +90,6 @@ def label_schemes() -> dict[str, dict[int, int]]:
     return dict(yaml.safe_load((CONFIG_DIR / "label_schemes.yaml").read_text(encoding="utf-8")))
 
 
-@cache
-def lesionwise_rules() -> dict[str, dict[str, Any]]:
-    """Return the parameter sets of lesion-wise scores by name, as config/lesionwise.yaml has them."""
-    return dict(yaml.safe_load((CONFIG_DIR / "lesionwise.yaml").read_text(encoding="utf-8")))
-
-
 def patient_of(case_id: str, pattern: str) -> str:
     """Return the patient of a case: the first group of ``pattern`` in its id, the id itself where nothing matches."""
     match = re.search(pattern, case_id)

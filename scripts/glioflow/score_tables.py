@@ -7,11 +7,13 @@ import pandas as pd
 
 from glioflow.console import UserError
 from glioflow.files import PathLike, read_table
-from glioflow.metrics import NOT_APPLICABLE
+from glioflow.metrics import NOT_APPLICABLE, PENALTY
 
 # Whether a mask was made with test-time augmentation; None where nobody knows.
 Tta = bool | None
 TTA_ORDER: tuple[Tta, ...] = (True, False, None)
+# How the note of a score begins whose prediction is missing; what it says of an empty mask stands behind, after a semicolon.
+PREDICTION_MISSING = "prediction missing: counted as empty"
 
 
 def read_tta(table: pd.DataFrame) -> pd.Series:
@@ -35,8 +37,22 @@ def tta_kinds(table: pd.DataFrame) -> list[Tta]:
 
 def is_unseen(table: pd.DataFrame) -> pd.Series:
     """Tell of each row of a score table whether its region is not applicable, because the model cannot show it."""
+    return _notes(table).str.startswith(NOT_APPLICABLE).astype(bool)
+
+
+def is_missing(table: pd.DataFrame) -> pd.Series:
+    """Tell of each row of a score table whether its prediction is missing and was counted as an empty one."""
+    return _notes(table).str.startswith(PREDICTION_MISSING).astype(bool)
+
+
+def is_penalised(table: pd.DataFrame) -> pd.Series:
+    """Tell of each row of a score table whether its distances stand for a mask that is empty, or missing."""
+    return _notes(table).str.removeprefix(PREDICTION_MISSING).str.removeprefix("; ").str.startswith(PENALTY).astype(bool)
+
+
+def _notes(table: pd.DataFrame) -> pd.Series:
     notes = table["note"] if "note" in table.columns else pd.Series(pd.NA, index=table.index)
-    return notes.astype("string").fillna("").str.startswith(NOT_APPLICABLE).astype(bool)
+    return notes.astype("string").fillna("")
 
 
 def read_scores(path: PathLike, region: str, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -80,6 +80,11 @@ def _cube_table(
     return areas, volumes, slopes
 
 
+def cube_areas(spacing: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Return the surface area (mm²) in each kind of cube (256,): a bit for each corner in the mask, as in ``CORNERS``."""
+    return _cube_table(spacing)[0]
+
+
 def _vertices(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the mesh's vertices in voxels: the points midway between a voxel of the mask and a neighbour outside."""
     points = []

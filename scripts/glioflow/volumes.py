@@ -6,6 +6,7 @@ millimetres in RAS+ space.
 
 import zlib
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,11 @@ def parse_volume(path: PathLike, content: bytes, dimensions: int = 3) -> Volume:
 
     Raises ``UnreadableVolumeError`` where they are not a whole image of this many dimensions.
     """
-    image = parse_image(path, content)
+    return _volume_of(path, parse_image(path, content), dimensions)
+
+
+def _volume_of(path: PathLike, image: Any, dimensions: int = 3) -> Volume:
+    """Return the volume of nibabel's image of a file. Raises ``UnreadableVolumeError``."""
     try:
         data = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, MemoryError, OverflowError) as error:
@@ -121,16 +126,34 @@ def _first_line(error: Exception) -> str:
 
 
 def read_labels(path: PathLike) -> Volume:
-    """Read a canonical label map written by ``write_labels`` as uint8.
+    """Read a canonical label map written by ``write_labels`` as uint8; its array cannot be written to.
 
     Raises ``UnreadableVolumeError`` also where a value is not a whole number from 0 to 255, instead of rounding or wrapping it.
     """
-    volume = read_volume(path)
+    image = parse_image(path, read_bytes(path))
+    if (labels := _stored_labels(image)) is not None:
+        return Volume(labels, np.asarray(image.affine, np.float64))
+    volume = _volume_of(path, image)
     with np.errstate(invalid="ignore"):
         labels = volume.data.astype(np.uint8)
     if not np.array_equal(labels, volume.data):
         raise UnreadableVolumeError(f"{path}: holds values that are not whole numbers from 0 to 255; labels are")
+    labels.flags.writeable = False
     return Volume(labels, volume.affine)
+
+
+def _stored_labels(image: Any) -> NDArray[np.uint8] | None:
+    """Return the voxels of nibabel's image as they lie in its bytes, None where they are not all there, or not 3D uint8.
+
+    Neither copied nor converted: on a label map the copy takes as long as the decompression.
+    """
+    stored = image.dataobj
+    if stored.dtype != np.uint8 or (stored.slope, stored.inter) != (1, 0) or len(stored.shape) != 3:
+        return None
+    content = image.file_map["image"].fileobj.getvalue()
+    if len(content) < stored.offset + prod(stored.shape):
+        return None
+    return np.frombuffer(content, np.uint8, prod(stored.shape), stored.offset).reshape(stored.shape, order="F")
 
 
 def write_volume(path: PathLike, volume: Volume) -> None:

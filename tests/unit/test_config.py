@@ -81,7 +81,14 @@ def test_names_that_cannot_be_folders_are_refused():
         ("models: {m: {cohort: demo, trainer: nnUNetTrainerDA55}}", "did you mean 'nnUNetTrainerDA5'"),
         ("models: {m: {cohort: demo, plans: {n_stages: 2}}}", "found 2; deep supervision needs at least 3 stages"),
         ("models: {m: {cohort: demo, archive: no/such.zip}}", "models.m.archive: no/such.zip: there is no such file"),
-        ("evaluation: {lesionwise: brats2023}", "no rules are called 'brats2023'; did you mean 'brats2023_gli'?"),
+        (
+            "evaluation: {lesionwise: brats2023}",
+            "no convention of this name scores lesions: 'brats2023'; did you mean 'brats2023_gli'?",
+        ),
+        ("evaluation: {convention: medpi}", "no convention is called 'medpi'; did you mean 'medpy'?"),
+        ("evaluation: {convention: nnunet}", "the convention 'nnunet' defines no hausdorff; dice can rank the cases"),
+        ("evaluation: {convention: medpy}", "'medpy' measures in voxels, and the tables are in mm; score_folders.py can"),
+        ("evaluation: {reproduce_defects: true}", "needs a lesionwise convention with known defects: brats2024_gli"),
         (
             "models: {a: {cohort: demo}, b: {cohort: demo}}\nensembles: {e: {members: [a, b], merge: {TC: a, ED: b, ET: b}}}",
             "ensembles.e.merge: TC and ET share ET; regions to merge must share no label",

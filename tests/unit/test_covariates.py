@@ -4,9 +4,12 @@ import pandas as pd
 import pytest
 
 from glioflow.config import FolderCohort
+from glioflow.conventions import conventions
 from glioflow.covariates import add_covariates, column_name, covariate_columns, is_reserved, join_table
 from glioflow.layouts import FoundCase
+from glioflow.lesions import DEFECTS
 from glioflow.registry import CovariateTable
+from glioflow.scoring import Plan
 
 CASES = [FoundCase("p1_a", "p1", {}), FoundCase("p1_b", "p1", {}), FoundCase("p2_a", "p2", {}, {"site": "x"})]
 
@@ -96,3 +99,9 @@ def test_the_covariates_of_a_manifest_are_what_the_workflow_did_not_measure():
         "t1_te",
     ]
     assert covariate_columns(pd.DataFrame(columns=columns)) == ["age", "t1_te"]
+
+
+def test_no_covariate_takes_the_name_of_a_column_of_scores():
+    for convention in conventions().values():
+        plan = Plan(["WT"], convention, lesions=conventions()["brats2024_gli"].lesions, defects=list(DEFECTS))
+        assert [column for column in plan.columns if not is_reserved(column)] == []

@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVS = ROOT / "envs"
-LOCKS = ["glioflow.lock", "dev.lock", "uv.lock"]
+LOCKS = ["glioflow.lock", "dev.lock", "bench.lock", "uv.lock"]
 
 
 def load_write_conda() -> ModuleType:
@@ -50,7 +50,7 @@ def test_a_changed_lock_changes_the_conda_form():
     assert "      - numpy==0.0.1\n" in write_conda.conda_form("numpy==0.0.1 \\\n    --hash=sha256:00\n")
 
 
-@pytest.mark.parametrize("name", ["glioflow", "dev", "uv"])
+@pytest.mark.parametrize("name", ["glioflow", "dev", "bench", "uv"])
 def test_every_direct_pin_is_in_its_lock(name):
     direct = pins(f"{name}.in")
     locked = pins(f"{name}.lock")
@@ -69,6 +69,13 @@ def test_development_lock_is_the_runtime_lock_and_more():
     runtime, development = pins("glioflow.lock"), pins("dev.lock")
     assert runtime == {package: development.get(package) for package in runtime}
     assert len(development) > len(runtime)
+
+
+def test_benchmarks_run_on_the_versions_that_are_tested():
+    development, bench = pins("dev.lock"), pins("bench.lock")
+    common = development.keys() & bench.keys()
+    assert {package: bench[package] for package in common} == {package: development[package] for package in common}
+    assert {"numpy", "scipy", "surface-distance"} <= common
 
 
 @pytest.mark.parametrize("name", LOCKS)

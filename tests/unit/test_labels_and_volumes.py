@@ -13,6 +13,7 @@ from glioflow.volumes import (
     Volume,
     affine_distance_mm,
     orientation,
+    read_labels,
     read_volume,
     same_geometry,
     write_volume,
@@ -158,3 +159,52 @@ def test_a_4d_image_is_refused_with_its_shape(tmp_path):
 def test_a_missing_file_is_named():
     with pytest.raises(UnreadableVolumeError, match="no such file"):
         read_volume(Path("no/such.nii"))
+
+
+NUMBERED = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)  # every voxel another value, so that a wrong order shows
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_labels_are_uint8_whatever_they_are_stored_as(tmp_path, dtype, name):
+    read = read_labels(save(tmp_path / name, NUMBERED.astype(dtype)))
+    assert read.data.dtype == np.uint8
+    assert np.array_equal(read.data, NUMBERED)
+    assert np.array_equal(read.affine, AFFINE)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_labels_cannot_be_written_to(tmp_path, dtype):
+    with pytest.raises(ValueError, match="read-only"):
+        read_labels(save(tmp_path / "a.nii.gz", NUMBERED.astype(dtype))).data[0, 0, 0] = 1
+
+
+def save_scaled(path: Path, slope: float, inter: float) -> Path:
+    """Write ``NUMBERED`` with a scaling in its header, which is ``slope * stored + inter``."""
+    image = nib.Nifti1Image(NUMBERED, AFFINE)
+    content = bytearray(image.to_bytes())
+    content[112:120] = np.array([slope, inter], "<f4").tobytes()  # scl_slope and scl_inter of nifti1.h
+    path.write_bytes(content)
+    return path
+
+
+def test_scaled_labels_are_scaled(tmp_path):
+    assert np.array_equal(read_labels(save_scaled(tmp_path / "a.nii", 2.0, 1.0)).data, 2 * NUMBERED + 1)
+
+
+@pytest.mark.parametrize(("slope", "inter"), [(0.5, 0.0), (1.0, -1.0), (1.0, 240.0)], ids=["half", "below 0", "above 255"])
+def test_scaled_labels_that_are_none_are_refused(tmp_path, slope, inter):
+    with pytest.raises(UnreadableVolumeError, match="whole numbers from 0 to 255"):
+        read_labels(save_scaled(tmp_path / "a.nii", slope, inter))
+
+
+def test_labels_of_a_truncated_file_are_refused(tmp_path):
+    path = save(tmp_path / "a.nii", NUMBERED)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UnreadableVolumeError, match="cannot be read as a NIfTI image"):
+        read_labels(path)
+
+
+def test_a_4d_label_map_is_refused(tmp_path):
+    with pytest.raises(UnreadableVolumeError, match="4 dimensions"):
+        read_labels(save(tmp_path / "a.nii.gz", np.zeros((2, 3, 4, 5), np.uint8)))

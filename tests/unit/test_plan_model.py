@@ -76,6 +76,13 @@ def test_a_patch_that_the_strides_do_not_divide_is_refused_with_one_that_they_do
         ours(patch_size=[50, 48, 48], n_stages=4)
 
 
+def test_a_patch_too_small_for_deep_supervision_is_refused():
+    wanted = {"patch_size": [8, 8, 8], "n_stages": None}
+    with pytest.raises(UserError, match=r"the network has 2 stages for patches of \[8, 8, 8\] voxels; .* at least 3"):
+        with_model(plans={**MODEL["plans"], **wanted, "n_stages": 2}, deep_supervision=True)
+    with_model(plans={**MODEL["plans"], **wanted, "n_stages": 2}, deep_supervision=False)
+
+
 def test_what_changes_no_weight_is_not_in_the_key_of_a_fold():
     key = training_part(ours(), "3d_fullres")
     for setting, value in (("save_every", 99), ("tta", True), ("tta", "both")):

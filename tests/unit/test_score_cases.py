@@ -13,15 +13,18 @@ import pytest
 from numpy.typing import NDArray
 
 import score_cases
+from glioflow import scoring
 from glioflow.console import Console, UserError
+from glioflow.conventions import conventions
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.labels import ED, ET
-from glioflow.lesions import LESION_COLUMNS
-from glioflow.metrics import NOTE_PREDICTION_EMPTY, NOTE_TRUTH_EMPTY
+from glioflow.lesions import lesion_columns
+from glioflow.metrics import NOTE_PREDICTION_EMPTY, NOTE_TRUTH_EMPTY, metric_columns
 from glioflow.volumes import Volume, write_volume
 
 AFFINE = np.diag([1.0, 2.0, 2.0, 1.0])
 REGIONS = ["WT", "ET"]
+CONVENTION = conventions()["glioflow"]
 
 
 class Shard:
@@ -57,7 +60,9 @@ class Shard:
         settings = {
             "regions": REGIONS,
             "trained_regions": None,
+            "convention": CONVENTION.model_dump(mode="json"),
             "lesionwise": None,
+            "defects": [],
             "shard": 0,
             "shards": 1,
             "ledger": str(self.folder / "ledger.jsonl"),
@@ -110,7 +115,8 @@ def test_a_case_has_a_row_per_region_with_the_columns_in_their_order(shard: Shar
     assert said == "1 case, 2 rows"
     assert ",".join(table.columns) == (
         "patient_id,label,tta,hausdorff,dice,sens,spec,"
-        "case_id,fold,iou,precision,hd95_mm,assd_mm,volume_truth_ml,volume_prediction_ml,note"
+        "case_id,fold,iou,precision,hd95_mm,assd_mm,masd_mm,nsd_1mm,nsd_2mm,"
+        "volume_truth_ml,volume_prediction_ml,volume_error_ml,volume_error_relative,note"
     )
     assert list(table["label"]) == REGIONS
     whole = table.iloc[0]
@@ -118,6 +124,9 @@ def test_a_case_has_a_row_per_region_with_the_columns_in_their_order(shard: Shar
     assert whole["dice"] == pytest.approx(2 * 32 / (64 + 32))
     assert whole["hausdorff"] == 2  # x = 3 is 2 voxels of 1 mm from x = 1
     assert whole["volume_truth_ml"] == pytest.approx(64 * 4 / 1000)
+    assert whole["volume_error_ml"] == pytest.approx(-32 * 4 / 1000)
+    assert whole["volume_error_relative"] == -0.5
+    assert whole[["iou", "sens", "spec", "precision"]].tolist() == [0.5, 0.5, 1, 1]
     assert pd.isna(whole["note"])
 
 
@@ -143,7 +152,7 @@ def test_undefined_values_are_empty_cells_and_the_note_says_why(shard: Shard) ->
     shard.add("a", block(0, 4), block(0, 4))
     shard.run()
     lines = (shard.folder / "scores.csv").read_text().splitlines()
-    assert lines[2] == "patient a,ET,,,,,1.0,a,,,,,,0.0,0.0,absent in truth and prediction"
+    assert lines[2] == "patient a,ET,,,,,1.0,a,,,,,,,,,0.0,0.0,0.0,,absent in truth and prediction"
 
 
 @pytest.mark.parametrize(("tta", "written"), [(True, "True"), (False, "False"), (None, "")])
@@ -188,8 +197,8 @@ def test_a_region_that_the_model_cannot_show_has_a_truth_and_a_reason(shard: Sha
     shard.add("a", truth, block(0, 4))
     shard.run(trained_regions=["WT"])
     whole, enhancing = (shard.folder / "scores.csv").read_text().splitlines()[1:]
-    assert whole.endswith(",0.0,0.0,0.256,0.256,")
-    assert enhancing == "patient a,ET,,,,,,a,,,,,,0.064,,not applicable: the model predicts WT only"
+    assert whole.endswith(",1.0,1.0,0.256,0.256,0.0,0.0,")
+    assert enhancing == "patient a,ET,,,,,,a,,,,,,,,,0.064,,,,not applicable: the model predicts WT only"
 
 
 @pytest.mark.parametrize(
@@ -213,21 +222,28 @@ def test_lesions_are_scored_where_they_are_asked_for(shard: Shard, count_scored:
     truth[7, 0, 0] = ET
     shard.add("a", truth, block(0, 1, ET))
     before = shard.run()[1]
-    rules = {
-        "dilation": {"ET": 1},
-        "min_volume_mm3": {"ET": 1},
-        "hd95_penalty_mm": 99,
-        "group_predicted": False,
-        "united_by": {},
-    }
+    rules = {"dilation": {"ET": 1}, "min_volume_mm3": {"ET": 1}, "hd95_penalty_mm": 99}
     _, table = shard.run(lesionwise=rules)
-    assert table.columns.tolist() == [*before.columns[:-1], *LESION_COLUMNS, "note"]
+    assert table.columns.tolist() == [*before.columns[:-1], *lesion_columns(CONVENTION), "note"]
     pd.testing.assert_frame_equal(table[before.columns], before)
     lines = (shard.folder / "scores.csv").read_text().splitlines()[1:]
     # WT has no parameters; of the two lesions of ET one was missed.
-    assert [line.split(",")[-9:] for line in lines] == [[""] * 9, ["0.5", "49.5", "0.5", "1.0", str(2 / 3), "2", "1", "0", ""]]
+    found = ["0.5", "49.5", "0.5", "0.5", "0.5", "1.0", str(2 / 3), "2", "1", "0", ""]
+    assert [line.split(",")[-11:] for line in lines] == [[""] * 11, found]
     shard.run(lesionwise={**rules, "hd95_penalty_mm": 100})
     assert len(count_scored) == 3
+
+
+def test_known_defects_have_columns_of_their_own_where_they_are_asked_for(shard: Shard, count_scored: list[str]) -> None:
+    truth = np.maximum(block(0, 1, ET), block(7, 8, ET))
+    shard.add("a", truth, truth)
+    rules = {"dilation": {"ET": 1}, "min_volume_mm3": {"ET": 1}, "hd95_penalty_mm": 99}
+    shard.run(lesionwise=rules)
+    _, table = shard.run(lesionwise=rules, defects=["sensitivity_of_instance_maps"])
+    assert len(count_scored) == 2
+    assert table.columns.tolist()[-3:] == ["sens_of_instance_maps", "spec_of_instance_maps", "note"]
+    # A perfect prediction of two equal lesions.
+    assert table.loc[1, ["lesion_sens", "sens_of_instance_maps"]].tolist() == pytest.approx([1, 1 / 3])
 
 
 def test_folds_are_whole_numbers_or_empty(shard: Shard) -> None:
@@ -249,7 +265,7 @@ def test_a_shard_without_cases_is_an_empty_table(shard: Shard) -> None:
     shard.add("a", block(0, 4), block(0, 2))
     said, table = shard.run(shard=1, shards=2)
     assert said == "0 cases, 0 rows"
-    assert tuple(table.columns) == score_cases.COLUMNS
+    assert table.columns.tolist() == scoring.Plan(REGIONS, CONVENTION).columns
 
 
 def test_the_number_of_threads_does_not_change_the_table(shard: Shard) -> None:
@@ -292,9 +308,68 @@ def test_other_regions_or_other_metrics_are_scored_anew(
     shard.run()
     _, table = shard.run(regions=["WT"])
     assert list(table["label"]) == ["WT"]
-    monkeypatch.setattr(score_cases, "METRICS_VERSION", -1)
+    monkeypatch.setattr(scoring, "METRICS_VERSION", -1)
     shard.run(regions=["WT"])
     assert count_scored == ["a"] * 3
+
+
+def test_another_convention_gives_other_values_under_the_same_names(shard: Shard) -> None:
+    shard.add("a", block(0, 4), block(0, 2))
+    shard.add("missed", block(0, 4), block(0, 0))
+    _, table = shard.run(convention=conventions()["open_brats2020"].model_dump(mode="json"))
+    whole = table[table["label"] == "WT"]
+    # From the prediction to the truth only, so that what is missed is at no distance; it has no other distance.
+    assert whole["hausdorff"].tolist() == [0, 0]
+    assert whole["hd95_mm"].isna().all()
+    assert "nsd_1mm" not in table
+    assert table[table["label"] == "ET"]["dice"].tolist() == [1, 1]  # absent in both
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"hd95_mm": {"percentile": 90, "directions": "maximum"}},
+        {"units": "voxels"},
+        {"nsd_tolerances_mm": [1]},
+        {"empty": {"both": {"dice": 1}}},
+    ],
+)
+def test_a_convention_with_another_parameter_is_scored_anew_under_the_same_name(
+    shard: Shard, count_scored: list[str], changed: dict[str, Any]
+) -> None:
+    shard.add("a", block(0, 4), block(0, 2))
+    convention = CONVENTION.model_dump(mode="json")
+    shard.run()
+    for _ in range(2):
+        _, table = shard.run(convention={**convention, **changed})
+        assert table.columns.tolist()[3:7] == metric_columns(CONVENTION)[:4]
+    assert len(count_scored) == 2
+
+
+def test_another_description_of_the_same_convention_is_not_scored_anew(shard: Shard, count_scored: list[str]) -> None:
+    shard.add("a", block(0, 4), block(0, 2))
+    shard.run()
+    told = {"name": "ours", "about": "The same.", "sources": [], "headline": {"overlap": "iou"}}
+    shard.run(convention={**CONVENTION.model_dump(mode="json"), **told})
+    assert len(count_scored) == 1
+
+
+def test_a_missing_prediction_is_scored_as_empty_and_the_note_says_so_first(shard: Shard, count_scored: list[str]) -> None:
+    shard.add("a", block(0, 4), block(0, 0), missing=True)
+    shard.add("b", block(0, 4), block(0, 0), missing=False)
+    shard.run()
+    _, table = shard.run()
+    assert len(count_scored) == 2
+    assert table["note"].tolist() == [
+        "prediction missing: counted as empty; penalty: absent in prediction",
+        "prediction missing: counted as empty; absent in truth and prediction",
+        "penalty: absent in prediction",
+        "absent in truth and prediction",
+    ]
+    assert table["dice"][0] == 0
+    assert table["hausdorff"][0] == pytest.approx(math.hypot(8, 8, 8))
+    shard.run(trained_regions=["WT"])
+    assert read_table(shard.folder / "scores.csv")["note"][1] == "not applicable: the model predicts WT only"
 
 
 def test_another_spacing_under_the_same_voxels_is_scored_anew(shard: Shard) -> None:
@@ -345,9 +420,9 @@ def test_all_bad_cases_are_named_at_once_with_what_was_found_and_what_is_right(s
     assert head == "these cases cannot be scored:"
     assert [line.split(":")[0].strip() for line in lines] == sorted(set(path) - {"good"})
     by_case = {line.split(":")[0].strip(): line for line in lines}
-    assert by_case["shape"].endswith(f"{path['shape']}: shape 8x3x4 found; 8x4x4, its truth's, is right")
-    assert f"{path['shifted']}: its voxels lie up to 5 mm from its truth's" in by_case["shifted"]
-    assert by_case["seven"].endswith(f"{path['seven']}: label values [7] found; canonical labels are 0 to 4")
+    assert by_case["shape"].endswith(f"{path['shape']}: found shape (8, 3, 4); expected (8, 4, 4) as the truth")
+    assert f"{path['shifted']}: found an affine that puts a corner 5 mm from the truth's" in by_case["shifted"]
+    assert by_case["seven"].endswith(f"{path['seven']}: found the values 7; expected canonical labels, 0 to 4")
     assert f"{path['half']}: holds values that are not whole numbers" in by_case["half"]
     assert f"{path['undefined']}: holds values that are not whole numbers" in by_case["undefined"]
     assert f"{path['gone']}: no such file" in by_case["gone"]
@@ -362,7 +437,7 @@ def test_a_bad_truth_is_named_as_well(shard: Shard) -> None:
     shard.add("a", block(0, 4, label=9), block(0, 4, label=6))
     _, *lines = shard.error()
     assert [shard.truths[0]["label"] in line for line in lines] == [False, True]
-    assert ["[6]" in lines[0], "[9]" in lines[1]] == [True, True]
+    assert ["values 6" in lines[0], "values 9" in lines[1]] == [True, True]
 
 
 def test_bad_cases_of_another_shard_are_left_to_it(shard: Shard) -> None:

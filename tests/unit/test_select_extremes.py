@@ -74,9 +74,14 @@ def test_ties_are_broken_by_dice_then_case_id() -> None:
     assert list(ranked["case_id"]) == ["case_d", "case_b", "case_a", "case_c"]
 
 
-@pytest.mark.parametrize("undefined", [None, float("inf")])
-def test_a_case_without_the_metric_is_not_ranked_but_counted(tmp_path: Path, undefined: float | None) -> None:
-    said, chosen = select(tmp_path, scores([3.0, undefined, 1.0]), extremes=1)
+def test_an_infinite_distance_is_the_worst(tmp_path: Path) -> None:
+    said, chosen = select(tmp_path, scores([3.0, float("inf"), 1.0]), extremes=1)
+    assert list(chosen["case_id"]) == ["case_b", "case_c"]
+    assert "not ranked" not in said
+
+
+def test_a_case_without_the_metric_is_not_ranked_but_counted(tmp_path: Path) -> None:
+    said, chosen = select(tmp_path, scores([3.0, None, 1.0]), extremes=1)
     assert list(chosen["case_id"]) == ["case_a", "case_c"]
     assert said.endswith("1 not ranked (hausdorff undefined)")
 

@@ -1,5 +1,6 @@
 """Shards join to one table, and its summary says what the statistics are over."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +10,19 @@ import pandas as pd
 import pytest
 
 import summarise_scores
+from glioflow.bootstrap import intervals
 from glioflow.console import Console, UserError
+from glioflow.conventions import conventions
 from glioflow.files import read_table, write_table
-from glioflow.lesions import LESION_COLUMNS
-from glioflow.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, NOTE_TRUTH_EMPTY
-from score_cases import COLUMNS
+from glioflow.lesions import lesion_columns
+from glioflow.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, NOTE_TRUTH_EMPTY, metric_columns
+from glioflow.score_tables import PREDICTION_MISSING
+from glioflow.scoring import Plan
+
+CONVENTION = conventions()["glioflow"]
+COLUMNS = tuple(Plan(["WT"], CONVENTION).columns)
+METRICS = metric_columns(CONVENTION)
+LESION_COLUMNS = lesion_columns(CONVENTION)
 
 
 def rows(*given: Mapping[str, object]) -> pd.DataFrame:
@@ -77,6 +86,56 @@ def test_statistics_worked_out_by_hand(tmp_path: Path) -> None:
     assert found["q75"] == pytest.approx(0.525)
 
 
+def ends(found: Mapping[str, float], statistic: str) -> tuple[float, float]:
+    return found[f"{statistic}_ci_low"], found[f"{statistic}_ci_high"]
+
+
+def test_intervals_of_two_patients_reach_from_one_to_the_other(tmp_path: Path) -> None:
+    # Three cases of one patient: his mean is 0.4, his median 0.2. Resamples hold one of the two patients twice, or both once.
+    dice = (("p", 0.1), ("p", 0.2), ("p", 0.9), ("q", 0.95))
+    shard = rows(*({"case_id": str(i), "patient_id": patient, "dice": d, "fold": i} for i, (patient, d) in enumerate(dice)))
+    found = line(run(tmp_path, shard)[2], "WT", "dice")
+    assert ends(found, "mean") == pytest.approx((0.4, 0.95))
+    assert ends(found, "median") == pytest.approx((0.2, 0.95))
+
+
+def test_intervals_are_those_of_the_defined_cases_resampled_by_patient(tmp_path: Path) -> None:
+    dice = np.random.default_rng(1).beta(8, 2, 24)
+    cases = [{"case_id": f"{i:02}", "patient_id": f"p{i // 2}", "dice": d} for i, d in enumerate(dice)]
+    empty = [{"case_id": f"{i}", "patient_id": f"p{i}", "note": NOTE_BOTH_EMPTY} for i in range(90, 95)]
+    found = line(run(tmp_path, rows(*cases, *empty))[2], "WT", "dice")
+    alone = intervals(dice[:, None], [case["patient_id"] for case in cases])
+    assert ends(found, "mean") == (alone.mean_ci_low[0], alone.mean_ci_high[0])
+    assert ends(found, "median") == (alone.median_ci_low[0], alone.median_ci_high[0])
+    apart = intervals(dice[:, None], [case["case_id"] for case in cases])
+    assert ends(found, "mean") != (apart.mean_ci_low[0], apart.mean_ci_high[0])
+
+
+def test_one_patient_has_no_interval(tmp_path: Path) -> None:
+    found = line(run(tmp_path, rows({"case_id": "a", "dice": 0.5}, {"case_id": "b", "dice": 0.7}))[2], "WT", "dice")
+    assert np.isnan([*ends(found, "mean"), *ends(found, "median")]).all()
+
+
+def test_every_group_has_intervals_of_its_own_cases(tmp_path: Path) -> None:
+    dice = {"a": 0.1, "b": 0.3, "c": 0.7, "d": 0.5}
+    cases = [{"case_id": case, "patient_id": case, "dice": value} for case, value in dice.items()]
+    run(tmp_path, rows(*cases), manifest=GRADES, group_by=["site"])
+    of_dice = groups(tmp_path).query("metric == 'dice' and value == '01'").to_dict("records")
+    assert [ends({str(key): value for key, value in row.items()}, "mean") for row in of_dice] == [pytest.approx((0.1, 0.7))]
+
+
+def test_500_cases_in_three_regions_with_and_without_tta_are_summarised_in_seconds() -> None:
+    rng = np.random.default_rng(0)
+    names = pd.MultiIndex.from_product([range(500), [True, False], ["WT", "TC", "ET"]], names=["case", "tta", "label"])
+    table = pd.DataFrame(rng.random((len(names), len(METRICS))), columns=METRICS).join(names.to_frame(index=False))
+    ids = table["case"].astype("string")
+    start = time.process_time()
+    summary = summarise_scores.summarise(table.assign(case_id=ids, patient_id=ids, fold=None, note="").drop(columns="case"))
+    assert time.process_time() - start < 20  # some 2 s where nothing else runs
+    assert len(summary) == 6 * len(METRICS)
+    assert summary["mean_ci_low"].notna().all()
+
+
 def test_undefined_values_are_counted_and_left_out(tmp_path: Path) -> None:
     shard = rows(
         {"case_id": "a", "dice": 0.5, "note": ""},
@@ -110,19 +169,40 @@ def test_one_case_has_no_standard_deviation(tmp_path: Path) -> None:
 
 def test_a_metric_that_is_never_defined_has_counts_and_empty_statistics(tmp_path: Path) -> None:
     run(tmp_path, rows({"case_id": "a", "label": "ET", "note": NOTE_BOTH_EMPTY}))
-    assert "ET,,dice,0,,,,,,,,1,0,0" in (tmp_path / "cv_summary.csv").read_text().splitlines()
+    (found,) = [text for text in (tmp_path / "cv_summary.csv").read_text().splitlines() if text.startswith("ET,,dice,")]
+    statistics = len(summarise_scores.SUMMARY_COLUMNS) - len(["label", "tta", "metric", "n", *"1000"])
+    assert found == "ET,,dice,0" + "," * statistics + ",1,0,0,0"
 
 
 def test_the_summary_has_every_metric_of_every_region_in_order(tmp_path: Path) -> None:
     _, _, summary = run(tmp_path, rows({"case_id": "a", "label": "WT"}, {"case_id": "a", "label": "ET"}))
     assert tuple(summary.columns) == summarise_scores.SUMMARY_COLUMNS
-    assert summary["label"].tolist() == ["WT"] * 10 + ["ET"] * 10
-    assert summary["metric"].tolist() == list(summarise_scores.METRICS) * 2
+    assert summary["label"].tolist() == ["WT"] * len(METRICS) + ["ET"] * len(METRICS)
+    assert summary["metric"].tolist() == METRICS * 2
 
 
-def test_every_number_of_the_score_table_is_summarised() -> None:
-    names = {"patient_id", "label", "tta", "case_id", "fold", "note"}
-    assert set(summarise_scores.METRICS) == set(COLUMNS) - names
+def test_the_summary_has_what_another_convention_has(tmp_path: Path) -> None:
+    other = CONVENTION.model_copy(update={"nsd_tolerances_mm": [0.5, 3]})
+    summary = run(tmp_path, rows({"case_id": "a"}).reindex(columns=Plan(["WT"], other).columns))[2]
+    assert {"nsd_0.5mm", "nsd_3mm"} <= set(summary["metric"])
+    assert summary["metric"].tolist() == metric_columns(other)
+
+
+def test_an_infinite_distance_is_a_value_and_the_worst(tmp_path: Path) -> None:
+    cases = [{"case_id": str(number), "hd95_mm": value} for number, value in enumerate((1.0, 2.0, 4.0, np.inf))]
+    found = line(run(tmp_path, rows(*cases, {"case_id": "9", "label": "ET", "hd95_mm": np.inf}))[2], "WT", "hd95_mm")
+    assert (found["n"], found["median"], found["q25"], found["q75"], found["max"]) == (4, 3, 1.75, np.inf, np.inf)
+    assert found["mean"] == np.inf
+    assert np.isnan(found["sd"])
+    alone = line(read_table(tmp_path / "cv_summary.csv"), "ET", "hd95_mm")
+    assert (alone["n"], alone["median"], alone["q25"]) == (1, np.inf, np.inf)
+
+
+def test_missing_predictions_are_counted_and_penalised(tmp_path: Path) -> None:
+    notes = ["", NOTE_PREDICTION_EMPTY, *(f"{PREDICTION_MISSING}; {note}" for note in (NOTE_PREDICTION_EMPTY, NOTE_BOTH_EMPTY))]
+    cases = [{"case_id": str(number), "dice": 0.0, "note": note} for number, note in enumerate(notes)]
+    found = line(run(tmp_path, rows(*cases))[2], "WT", "dice")
+    assert (found["n"], found["penalised"], found["missing"]) == (4, 2, 2)
 
 
 def test_lesion_wise_scores_are_summarised_where_there_are_any(tmp_path: Path) -> None:
@@ -130,10 +210,10 @@ def test_lesion_wise_scores_are_summarised_where_there_are_any(tmp_path: Path) -
     lesions = shard.assign(**{key: [1.0, 2.0, np.nan] for key in LESION_COLUMNS})[[*COLUMNS[:-1], *LESION_COLUMNS, "note"]]
     _, scores, summary = run(tmp_path, lesions)
     assert scores.columns.tolist() == lesions.columns.tolist()
-    assert summary[summary["label"] == "WT"]["metric"].tolist() == [*summarise_scores.METRICS, *LESION_COLUMNS]
+    assert summary[summary["label"] == "WT"]["metric"].tolist() == [*METRICS, *LESION_COLUMNS]
     found = line(summary, "WT", "lesion_dice")
     assert (found["n"], found["mean"]) == (2, 1.5)
-    assert (tmp_path / "cv.csv").read_text().splitlines()[1].endswith(",1.0,1.0,1.0,1.0,1.0,1,1,1,")
+    assert (tmp_path / "cv.csv").read_text().splitlines()[1].endswith(",1.0,1.0,1.0,1.0,1.0,1.0,1.0,1,1,1,")
 
 
 def test_with_and_without_tta_are_summarised_apart(tmp_path: Path) -> None:

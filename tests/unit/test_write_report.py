@@ -13,16 +13,20 @@ import pandas as pd
 import pytest
 
 import write_report
+from compare_conventions import compare_ranks, rank_table
 from compare_covariates import compare_covariates
 from compare_extremes import effect_table
+from compare_models import compare_groups, compared_metrics, rank_groups
 from draw_effects import draw_effects
+from glioflow.comparison_groups import comparison_groups
 from glioflow.config_checks import load_study
 from glioflow.console import Console, UserError
+from glioflow.conventions import conventions
 from glioflow.covariate_values import read_covariates
 from glioflow.figures import new_figure, save_figure
 from glioflow.files import read_json, read_table, write_json, write_table
-from glioflow.lesions import LESION_COLUMNS
-from glioflow.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY
+from glioflow.lesions import lesion_columns
+from glioflow.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, metric_columns
 from glioflow.problems import PROBLEM_COLUMNS
 from glioflow.registry import datasets
 from glioflow.report import problems as problem_report
@@ -35,11 +39,14 @@ from glioflow.report.summary import summary_section
 from glioflow.report.tables import Cell, Table, join_words, number, row_groups, significant, without_empty
 from glioflow.report.training import model_facts
 from glioflow.score_tables import read_scores
+from glioflow.scoring import Plan
 from glioflow.splits import SplitPlan, split_cases
-from score_cases import COLUMNS
 from select_extremes import rank_cases, select_extremes
-from summarise_scores import METRICS, summarise, summarise_groups
+from summarise_scores import summarise, summarise_groups
 
+CONVENTION = conventions()["glioflow"]
+COLUMNS = Plan(["WT"], CONVENTION).columns
+METRICS, LESION_COLUMNS = metric_columns(CONVENTION), lesion_columns(CONVENTION)
 CASES = [f"case_{number:02d}" for number in range(12)]
 REGIONS = ["WT", "TC", "ET"]
 CONFIG: dict[str, Any] = {
@@ -133,6 +140,8 @@ class Workspace:
             self.write_scores(pair)
             if pair["failure"]:
                 self.write_failure(pair)
+            self.write_conventions(pair)
+        self.write_comparison()
 
     def write_cohort(self, name: str) -> None:
         rng = np.random.default_rng(1)
@@ -207,7 +216,7 @@ class Workspace:
 
     def change_scores(self, name: str, change: Callable[[pd.DataFrame], pd.DataFrame], group_by: Sequence[str] = ()) -> None:
         """Change the score table of a set of the model ``net``."""
-        (pair,) = [pair for pair in self.pairs if pair["set"] == name]
+        (pair,) = [pair for pair in self.pairs if (pair["model"], pair["set"]) == ("net", name)]
         self.put_scores(pair, change(self.table("scores", "net", f"{name}.csv")), group_by)
 
     def write_failure(self, pair: Mapping[str, Any]) -> None:
@@ -229,6 +238,27 @@ class Workspace:
         for name in names:
             save_figure(new_figure(0.2, 0.2), folder / name)
         write_table(folder / "overlays.csv", extremes.assign(picture=names, slice=40))
+
+    def write_conventions(self, pair: Mapping[str, Any]) -> None:
+        """Write the set's scores as they are under the default convention, and others for another: the order is turned."""
+        folder = self.root / "scores" / pair["model"]
+        scores = self.table("scores", pair["model"], f"{pair['set']}.csv")
+        turned = scores.assign(hausdorff=60 - scores["hausdorff"], dice=1 - scores["dice"])
+        known = {"glioflow": scores, "open_brats2020": turned}
+        table = pd.concat([rows.assign(convention=name) for name, rows in known.items()], ignore_index=True)
+        ranked = rank_table(table, conventions())
+        ranks = compare_ranks(ranked, conventions(), "glioflow", self.study.failure.extremes)
+        write_table(folder / f"{pair['set']}_conventions.csv", ranked)
+        write_table(folder / f"{pair['set']}_convention_ranks.csv", ranks)
+
+    def write_comparison(self) -> None:
+        """Write the tables of the models that share their cases, as the workflow does."""
+        groups = comparison_groups(self.study)
+        sets = {f"{model}/{name}" for group in groups for model, name in group.models.items()}
+        tables = {name: self.table("scores", f"{name}.csv") for name in sorted(sets)}
+        metrics = compared_metrics(tables.values())
+        write_table(self.root / "scores" / "comparison.csv", compare_groups(groups, tables, metrics))
+        write_table(self.root / "scores" / "ranks.csv", rank_groups(groups, tables, metrics))
 
     def write_covariates(self, pair: Mapping[str, Any]) -> None:
         spec, folder = self.study.failure, self.root / "failure" / pair["model"] / pair["set"]
@@ -326,7 +356,7 @@ def test_the_headline_has_the_mean_dice_and_the_median_hd95_of_every_set(untouch
 
 
 def test_the_summary_shows_every_number_of_the_summary_table(untouched: Workspace, page: Page) -> None:
-    rows = [row[-7:] for row in page.table("Scores of net · cv")[1:]]
+    rows = [row[-8:] for row in page.table("Scores of net · cv")[1:]]
     names = {
         "dice": "Dice",
         "sens": "Sensitivity",
@@ -339,11 +369,11 @@ def test_the_summary_shows_every_number_of_the_summary_table(untouched: Workspac
     for region in REGIONS:
         for metric, name in names.items():
             line, decimals = summary[region, metric], 3 if metric in ("dice", "sens") else 2
-            mean, sd, median, q25, q75, low, high = (
-                f"{line[key]:.{decimals}f}" for key in ("mean", "sd", "median", "q25", "q75", "min", "max")
-            )
+            keys = ("mean", "sd", "mean_ci_low", "mean_ci_high", "median", "q25", "q75", "min", "max")
+            mean, sd, least, most, median, q25, q75, low, high = (f"{line[key]:.{decimals}f}" for key in keys)
             counts = [str(int(line["n"])), str(int(line["undefined"])), str(int(line["penalised"])) if decimals == 2 else ""]
-            expected.append([name, f"{mean} ± {sd}", f"{median} [{q25}, {q75}]", f"{low} to {high}", *counts])
+            cells = [name, f"{mean} ± {sd}", f"[{least}, {most}]", f"{median} [{q25}, {q75}]", f"{low} to {high}"]
+            expected.append([*cells, *counts])
     assert rows == expected
 
 
@@ -402,7 +432,7 @@ def test_scores_with_and_without_tta_stand_beside_each_other(workspace: Workspac
         assert header[2] == "TTA"
         assert [row[-len(header) :][2] if len(row) == len(header) else row[1] for row in rows] == ["with", "without", "without"]
         assert rows[1][-len(header) + 4 :][0].startswith("0.250")
-    assert [row[-7:-6] for row in page.table("Scores of net · cv")[1:3]] == [["with"], ["without"]]
+    assert [row[-8:-7] for row in page.table("Scores of net · cv")[1:3]] == [["with"], ["without"]]
     assert page.table("Every case of net · cv")[0][:3] == ["Case", "Region", "TTA"]
     assert "With and without test-time augmentation (TTA); the figure shows the scores with it." in page.text
     # The failure analysis ranks the scores with augmentation and shows those.
@@ -436,9 +466,10 @@ def test_a_region_that_a_model_cannot_show_is_not_applicable_with_the_reason(wor
     assert f"n/a is net: {reason}." in page.text
     cases = [row for row in page.table("Every case of net · cv") if row[1] == "ET"]
     assert all(row.count("n/a") == 9 and row[-1] == reason for row in cases)
-    assert "Medians: WT" in next(
-        alt for alt in page.attributes("alt") if alt.startswith("Dice and Hausdorff distance of net · cv")
-    )
+    (alt,) = [alt for alt in page.attributes("alt") if alt.startswith("Dice and Hausdorff distance of net · cv")]
+    dice, distance = (workspace.summary("cv")["WT", metric] for metric in ("dice", "hausdorff"))
+    words = [f"WT {dice[name]:.3f} and {distance[name]:.1f} mm" for name in ("median", "mean")]
+    assert alt.endswith(f"Medians: {words[0]}. Means: {words[1]}.")
 
 
 def test_a_page_without_such_regions_does_not_speak_of_them(page: Page) -> None:
@@ -468,7 +499,7 @@ def test_lesion_wise_scores_are_shown_where_there_are_any(workspace: Workspace) 
     header, first, second = page.table("All models and sets")
     place = header.index("Lesion Dice, WT")
     assert (first[place], second[place]) == ("2.000", "–")
-    assert ["Lesion HD95 (mm)", "2.00 ± 0.00"] in [row[-7:-5] for row in page.table("Scores of net · cv")]
+    assert ["Lesion HD95 (mm)", "2.00 ± 0.00"] in [row[-8:-6] for row in page.table("Scores of net · cv")]
     cases = page.table("Every case of net · cv")
     assert cases[1][cases[0].index("Lesions")] == "2"
 
@@ -811,7 +842,10 @@ def test_undefined_values_are_dashes(page: Page) -> None:
 
 @pytest.mark.parametrize(
     ("values", "shown"),
-    [([], ["–", "–", "–", "0", "1", ""]), ([0.5], ["0.500", "0.500 [0.500, 0.500]", "0.500 to 0.500", "1", "0", ""])],
+    [
+        ([], ["–", "–", "–", "–", "0", "1", ""]),
+        ([0.5], ["0.500", "–", "0.500 [0.500, 0.500]", "0.500 to 0.500", "1", "0", ""]),
+    ],
 )
 def test_a_summary_of_no_case_is_dashes_and_of_one_has_no_deviation(values: list[float], shown: list[str]) -> None:
     table = pd.DataFrame([dict.fromkeys(COLUMNS, np.nan) | {"label": "ET"}]).astype({"note": "string"})
@@ -985,7 +1019,8 @@ def test_the_whole_configuration_is_on_the_page(page: Page) -> None:
         (-0.0004, 2, "0.00"),
         (np.nan, 2, "–"),
         (None, 2, "–"),
-        (np.inf, 1, "–"),
+        (np.inf, 1, "∞"),
+        (-np.inf, 1, "−∞"),
         (7, 0, "7"),
     ],
 )
@@ -1017,6 +1052,39 @@ def test_empty_columns_go_and_the_numbers_stay_where_they_are() -> None:
     assert table.numeric == {1}
 
 
+TWO_MODELS: dict[str, Any] = {**CONFIG, "models": {name: {**CONFIG["models"]["net"]} for name in ("net", "wide")}}
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A study of two models, of which ``net`` has a Dice of 0.01 more in every case, and the same distances."""
+    workspace = Workspace(tmp_path_factory.mktemp("compared"), TWO_MODELS)
+    for name in ("cv", "test"):
+        workspace.change_scores(name, lambda table: table.assign(dice=table["dice"] + 0.01))
+    workspace.write_comparison()
+    return workspace
+
+
+def test_two_models_of_one_cohort_are_compared(compared: Workspace) -> None:
+    page = compared.page()
+    assert [given["href"] for tag, given in page.elements if tag == "a" and "compared" in given["href"]] == [
+        *("#compared", "#compared-demo-cv-2-folds", "#compared-demo-test")
+    ]
+    header, *rows = page.table("Differences between the models on demo · cv (2 folds)")
+    (row,) = [row[-len(header) :] for row in rows if row[-len(header) :][:2] == ["WT", "Dice"]]
+    assert row[2:6] == ["net − wide", "9 of 9 cases", "0.010 [0.010, 0.010]", "1.00"]
+    assert rows[1][-6:-1] == ["Hausdorff (mm)", "net − wide", "0 of 9 cases, 9 alike", "0.00 [0.00, 0.00]", "0.00"]
+    assert page.table("Ranks of the models on demo · test by mean")[1][2] == "net"
+    (picture,) = [alt for alt in page.attributes("alt") if "each model at each rank, on demo · cv" in alt]
+    assert "Dice WT: net in 100\u00a0%" in picture
+    assert "Wiesenfarth" in page.text
+
+
+def test_one_model_is_compared_with_nothing(page: Page) -> None:
+    assert "Models compared" not in page.text
+    assert "Wiesenfarth" not in page.text
+
+
 def test_points_are_spread_within_their_box_and_always_alike() -> None:
     offsets = sideways([3.0, 1.0, 2.0, 2.0], 0.4)
     assert np.abs(offsets).max() <= 0.2
@@ -1031,3 +1099,19 @@ def test_a_far_penalty_does_not_flatten_the_measured_distances() -> None:
     assert axis_top(pd.Series([2.0, 20.0, 25.0]), penalised) == pytest.approx(26.25)
     assert axis_top(pd.Series([300.0]), pd.Series([True])) == pytest.approx(315.0)
     assert axis_top(pd.Series([np.nan]), pd.Series([False])) == 1.0
+
+
+def test_the_ranks_under_every_convention_are_shown_of_every_set(untouched: Workspace, page: Page) -> None:
+    ranks = untouched.table("scores", "net", "cv_convention_ranks.csv")
+    (row,) = ranks.query("label == 'WT' and kind == 'distance' and convention == 'open_brats2020'").to_dict("records")
+    header, study, other = page.table("How the worst cases of net · cv in WT change with the convention")
+    assert study[header.index("Convention")] == "glioflow (Hausdorff)"
+    assert other[header.index("τ")] == "−1.00" == number(row["tau_b"], 2)
+    assert other[header.index("Enter")] == row["entering"].replace(" ", ", ")
+    assert other[header.index("Leave")].split(", ") == untouched.ranked()[:3]
+    means = page.table("Means of net · cv over cases under each convention")
+    assert len(means) == 1 + 2 * len(REGIONS)
+    (picture,) = [alt for alt in page.attributes("alt") if alt.startswith("Ranks of the 3 worst cases of net · cv in WT")]
+    assert "0 stay among the worst 3 under each, 3 leave them under some, and 3 others enter" in picture
+    # Of three cases, one can be the worst.
+    assert page.table("How the worst cases of net · test in WT change with the convention")[2][3] == "0 of 1"

@@ -1,5 +1,6 @@
 """What the workflow plans, seen in dry-runs: job lists of the demo and of every study, and what reruns what."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from workflows import copy_checkout, planned_jobs, snakemake
 CHAIN = {
     "convert_cohort": 1, "verify_cohort": 1, "compare_cohorts": 1, "split_cohort": 1, "write_dataset_json": 1, "plan_model": 1,
     "preprocess_model": 1, "collect_cv": 1, "select_extremes": 1, "extract_radiomics": 1, "compare_extremes": 1,
-    "compare_covariates": 1, "draw_effects": 1, "draw_extremes": 1, "write_report": 1, "all": 1,
+    "compare_covariates": 1, "draw_effects": 1, "draw_extremes": 1, "compare_models": 1, "write_report": 1,
+    "all": 1,
 }  # fmt: skip
 
 
@@ -46,12 +48,15 @@ def test_the_demo_plans_every_stage(checkout):
     jobs = planned_jobs(snakemake(checkout, "-n"))
     assert jobs == {
         **CHAIN, "make_phantom": 1, "train_fold": 2, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
+        "compare_conventions": 2,
     }  # fmt: skip
 
 
 def test_the_brats_study_plans_from_its_configuration_alone(checkout, look_alike):
     run = snakemake(checkout, "-n", "--configfile", "config/studies/brats21_cpu.yaml", GLIOFLOW_REAL_DATA=str(look_alike))
-    assert planned_jobs(run) == {**CHAIN, "train_fold": 2, "score_cases": 1, "summarise_scores": 1}
+    assert planned_jobs(run) == {
+        **CHAIN, "train_fold": 2, "score_cases": 1, "summarise_scores": 1, "compare_conventions": 1,
+    }  # fmt: skip
     assert "phantom" not in run.stdout, "the demo was merged into the study"
 
 
@@ -126,6 +131,21 @@ def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout,
     assert jobs["ensemble_models"] == 2  # cv, test
     assert jobs["score_cases"] == 3 * 6 + 1  # three shards of 120 cases for each of six sets, one for the 20 of b
     assert jobs["extract_radiomics"] == 3 * 2  # cv of x, y and xy; two shards of 40 extreme cases
+
+
+def test_models_are_compared_on_the_sets_that_they_share(checkout, tmp_path):
+    study = {
+        "cohorts": {"a": {"dataset": "phantom", "test_fraction": 0.5}, "b": {"dataset": "phantom"}},
+        "models": {"x": {"cohort": "a", "external": ["b"]}, "y": {"cohort": "a"}},
+        "ensembles": {"xy": {"members": ["x", "y"]}},
+    }
+    both = plan(checkout, study, tmp_path, "--", "scores")
+    (inputs,) = re.findall(r"^rule compare_models:\n    input: (.*)$", both.stdout, re.MULTILINE)
+    assert inputs.split(", ") == [f"results/scores/{model}/{name}.csv" for name in ("cv", "test") for model in ("x", "y", "xy")]
+    study["models"].pop("y")
+    alone = plan(checkout, {**study, "ensembles": {}}, tmp_path, "--", "scores")
+    assert planned_jobs(alone)["compare_models"] == 1
+    assert "rule compare_models:\n    output: results/scores/comparison.csv, results/scores/ranks.csv" in alone.stdout
 
 
 def test_the_slurm_profile_plans(checkout):

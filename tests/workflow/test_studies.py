@@ -18,12 +18,14 @@ UPENN = {"t1": "T1", "t1ce": "T1GD", "t2": "T2", "flair": "FLAIR"}
 COHORT = ("convert_cohort", "verify_cohort", "compare_cohorts", "split_cohort")
 MODEL = ("write_dataset_json", "plan_model", "preprocess_model", "collect_cv")
 ANALYSIS = ("select_extremes", "compare_extremes", "compare_covariates", "draw_effects", "draw_extremes")
+SET = ("compare_conventions",)
 
 
 def jobs(cohorts: int, models: int, analyses: int, **others: int) -> dict[str, int]:
-    """Return the jobs of a study: those that every cohort, every model and every analysed set has one of, and the others."""
+    """Return the jobs of a study: those that every cohort, model, analysed set and scored set has one of, and the others."""
     every = {**dict.fromkeys(COHORT, cohorts), **dict.fromkeys(MODEL, models), **dict.fromkeys(ANALYSIS, analyses)}
-    return {**every, **others, "write_report": 1, "all": 1}
+    every |= dict.fromkeys(SET, others["summarise_scores"])
+    return {**every, **others, "compare_models": 1, "write_report": 1, "all": 1}
 
 
 # What each study plans. A job scores up to 50 of a cohort's cases, and extracts the features of up to 20 extreme ones.

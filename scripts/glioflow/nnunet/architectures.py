@@ -10,6 +10,8 @@ EQUIUNET_WIDTH, EQUIUNET_GROUPS = 48, 16  # open_brats2020, src/train.py and src
 # nnU-Net's ResEncUNetPlanner: residual blocks from the full resolution down, and convolutions per level of the decoder.
 RESIDUAL_BLOCKS = (1, 3, 4, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6)
 DECODER_CONVOLUTIONS = 1
+# With two stages nnU-Net's loss has one output, as the coarsest weighted 0, which makes 0/0 (nnUNetTrainer._build_loss).
+DEEP_STAGES = 3
 
 
 def fixed_strides(network: str) -> bool:

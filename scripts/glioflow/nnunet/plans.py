@@ -10,7 +10,7 @@ from typing import Any
 
 from glioflow.console import UserError
 from glioflow.labels import REGION_FILL, REGIONS
-from glioflow.nnunet.architectures import architecture, divisor, fixed_strides
+from glioflow.nnunet.architectures import DEEP_STAGES, architecture, divisor, fixed_strides
 
 # nnU-Net's planner for each network, and what it calls its plans; networks of ours start from one of those.
 PLANNERS = {
@@ -82,7 +82,8 @@ def training_settings(model: Mapping[str, Any], labels: Sequence[int]) -> dict[s
 def customise(plans: Mapping[str, Any], model: Mapping[str, Any], identifier: str, labels: Sequence[int]) -> dict[str, Any]:
     """Return our plans: nnU-Net's, reduced to the model's configuration, with its overrides and settings written in.
 
-    ``labels`` are the cohort's canonical ones. Raises UserError where a patch size does not fit the strides of the network.
+    ``labels`` are the cohort's canonical ones. Raises UserError where a patch size does not fit the strides of the network, or
+    leaves it too few stages for deep supervision.
     """
     ours = copy.deepcopy(dict(plans))
     configuration = model["configuration"]
@@ -105,6 +106,12 @@ def customise(plans: Mapping[str, Any], model: Mapping[str, Any], identifier: st
         sizes = (wanted.get("base_features"), wanted.get("n_stages")) if fixed_strides(network) else (None, None)
         planned["architecture"] = architecture(network, planned["architecture"], dimensions, *sizes)
     ours["glioflow"] = training_settings(model, labels)
+    stages = planned["architecture"]["arch_kwargs"]["n_stages"]
+    if ours["glioflow"].get("deep_supervision") and stages < DEEP_STAGES:
+        raise UserError(
+            f"the network has {stages} stages for patches of {planned['patch_size']} voxels; deep supervision needs at least "
+            f"{DEEP_STAGES}: give a larger plans.patch_size, or set deep_supervision: false"
+        )
     return ours
 
 

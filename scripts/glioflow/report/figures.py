@@ -5,6 +5,9 @@ table gives the same picture.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,7 +20,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from glioflow.figures import METRIC_NAMES, METRIC_UNITS, REGION_COLOURS, new_figure
-from glioflow.metrics import PENALTY
+from glioflow.report.tables import number
+from glioflow.score_tables import is_penalised
 
 WIDTH_IN = 8.6
 # Successive multiples of it, modulo 1, fill an interval evenly however many there are (Weyl sequence).
@@ -25,8 +29,17 @@ GOLDEN = (5**0.5 - 1) / 2
 # Above this a vector graphic of so many points is slower to open than a picture of them.
 MOST_VECTOR_POINTS = 1500
 CROWDED = 120
+# Of the line at the mean, dark and dashed beside the median's in the region's colour.
+MEAN_COLOUR, MEAN_DASHES = "#1d2329", (0, (3.0, 1.6))
+# What becomes of a case between conventions: colour (Okabe & Ito), mark and words.
+FATES = {
+    "stays": ("#8a9099", "o", "among the worst under every convention"),
+    "leaves": ("#D55E00", "v", "leaves the worst under some"),
+    "enters": ("#0072B2", "^", "enters the worst under some"),
+}
 # A penalty this many times the largest measured distance would press all that was measured flat against the axis.
 FAR_PENALTY = 1.5
+OUT_OF_SIGHT = 1e6
 
 
 def sideways(values: ArrayLike, width: float) -> NDArray[np.float64]:
@@ -39,11 +52,19 @@ def sideways(values: ArrayLike, width: float) -> NDArray[np.float64]:
 
 
 def _draw_values(
-    axes: Axes, position: float, values: pd.Series, colour: str, width: float, hollow: ArrayLike = False, top: float = np.inf
+    axes: Axes,
+    position: float,
+    values: pd.Series,
+    colour: str,
+    width: float,
+    hollow: ArrayLike = False,
+    top: float = np.inf,
+    mean: bool = False,
 ) -> None:
-    """Draw a box (quartiles, whiskers to 1.5 times their distance) and every defined value.
+    """Draw a box (quartiles, median, whiskers to 1.5 times the quartiles' distance) and every defined value.
 
-    ``hollow``, for each value or for all: drawn as a ring, or as a triangle at ``top`` where the value is larger.
+    ``hollow``, for each value or for all: drawn as a ring, or as a triangle at ``top`` where the value is larger. ``mean``:
+    whether the mean is drawn too, as a dashed line.
     """
     defined = values.notna().to_numpy(bool)
     if not defined.any():
@@ -51,7 +72,8 @@ def _draw_values(
     heights = values.to_numpy(float)[defined]
     line = {"color": colour, "linewidth": 1.0}
     axes.boxplot(
-        [heights],
+        # An infinite distance has no place in a mean or a quartile that is drawn; far above the axis is where its line goes.
+        [np.minimum(heights, OUT_OF_SIGHT * top)],
         positions=[position],
         widths=width,
         showfliers=False,
@@ -61,6 +83,9 @@ def _draw_values(
         whiskerprops=line,
         capprops=line,
         medianprops={"color": colour, "linewidth": 2.0},
+        showmeans=mean,
+        meanline=True,
+        meanprops={"color": MEAN_COLOUR, "linewidth": 1.4, "linestyle": MEAN_DASHES, "zorder": 4},
     )
     ring = np.broadcast_to(np.asarray(hollow, bool), values.shape)[defined]
     beyond = ring & (heights > top)
@@ -153,10 +178,10 @@ def draw_curves(curves: Mapping[int, pd.DataFrame]) -> Figure:
             Line2D([], [], color="#4d4d4d", linewidth=1.5, label="validation"),
         ]
     )
-    for number, (axes, column) in enumerate(zip(panels[1:], regions, strict=True)):
+    for index, (axes, column) in enumerate(zip(panels[1:], regions, strict=True)):
         axes.set_title(f"Pseudo-Dice {column.removeprefix('pseudo_dice_')}")
         axes.set_ylim(0, 1)
-        if number:
+        if index:
             axes.tick_params(labelleft=False)
     for axes in panels:
         axes.set_xlabel("epoch")
@@ -168,14 +193,14 @@ def draw_curves(curves: Mapping[int, pd.DataFrame]) -> Figure:
 
 
 def draw_scores(scores: pd.DataFrame, metrics: Sequence[str] = ("dice", "hausdorff")) -> Figure:
-    """Return the distribution of ``metrics`` by region, side by side, every case a point.
+    """Return the distribution of ``metrics`` by region, side by side, every case a point, with mean and median as lines.
 
     ``scores``: a score table (label, note and the metrics). Distances that are a penalty and not measured are drawn as rings;
     where they are far beyond what was measured they stand as triangles at the upper end of the axis.
     """
     regions = list(dict.fromkeys(scores["label"]))
     figure = new_figure(WIDTH_IN, 3.5)
-    penalty = scores["note"].astype("string").str.startswith(PENALTY).fillna(False).astype(bool)
+    penalty = is_penalised(scores)
     marks = {}
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True):
         unit, values = METRIC_UNITS.get(metric), scores[metric].astype(float)
@@ -184,26 +209,34 @@ def draw_scores(scores: pd.DataFrame, metrics: Sequence[str] = ("dice", "hausdor
         axes.set_ylim(0, top)
         for position, region in enumerate(regions):
             rows = scores["label"] == region
-            _draw_values(axes, position, values[rows], REGION_COLOURS[region], 0.56, rings[rows], top)
+            _draw_values(axes, position, values[rows], REGION_COLOURS[region], 0.56, rings[rows], top, mean=True)
         if (rings & (values > top)).any():
             marks["^"] = "penalty, beyond the axis: one of the masks is empty"
         if (rings & (values <= top)).any():
             marks["o"] = "penalty: one of the masks is empty"
-        defined = [int(values[scores["label"] == region].notna().sum()) for region in regions]
-        undefined = [int(values[scores["label"] == region].isna().sum()) for region in regions]
-        names = [
-            f"{region}\nn = {n}" + (f" ({without} undefined)" if without else "")
-            for region, n, without in zip(regions, defined, undefined, strict=True)
-        ]
-        axes.set_xticks(range(len(regions)), names)
+        names = [f"{region}\n{_values_words(values[scores['label'] == region], 1 if unit else 3)}" for region in regions]
+        # Six regions leave half the room to each that three do.
+        axes.set_xticks(range(len(regions)), names, fontsize=8.5 if len(regions) < 5 else 6)
         axes.set_xlim(-0.6, len(regions) - 0.4)
         axes.grid(axis="x", visible=False)
         name = METRIC_NAMES[metric][0].upper() + METRIC_NAMES[metric][1:]
         axes.set_title(f"{name} ({unit})" if unit else name, pad=9)
-    if marks:
-        handles = [_mark("#4d4d4d", label, hollow=True, marker=marker) for marker, label in marks.items()]
-        figure.legend(handles=handles, loc="outside lower right", ncols=2)
+    handles = [
+        Line2D([], [], color=MEAN_COLOUR, linewidth=2.0, label="median"),
+        Line2D([], [], color=MEAN_COLOUR, linewidth=1.4, linestyle=MEAN_DASHES, label="mean"),
+        *(_mark("#4d4d4d", label, hollow=True, marker=marker) for marker, label in marks.items()),
+    ]
+    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
     return figure
+
+
+def _values_words(values: pd.Series, decimals: int) -> str:
+    """Return mean, median and number of the defined values, a line each, and how many are undefined."""
+    undefined = int(values.isna().sum())
+    words = f"n = {values.count()}" + (f" ({undefined} undefined)" if undefined else "")
+    if undefined == len(values):
+        return words
+    return f"mean {number(values.mean(), decimals)}\nmedian {number(np.median(values.dropna()), decimals)}\n{words}"
 
 
 def axis_top(values: pd.Series, penalised: pd.Series) -> float:
@@ -213,3 +246,110 @@ def axis_top(values: pd.Series, penalised: pd.Series) -> float:
         return 1.0
     near = not measured > 0 or largest <= FAR_PENALTY * measured
     return float(1.05 * (largest if near else measured))
+
+
+def draw_ranks(
+    conventions: Sequence[str], cases: Sequence[tuple[str, str, Sequence[int | None], Sequence[int]]], worst: int
+) -> Figure:
+    """Return how cases rank under each convention: a line a case, the ``worst`` ranks of a convention at the top.
+
+    ``cases``: id, fate (of ``FATES``), and for each convention the rank (None: no value) and the row that it is drawn in, from
+    0 at the top. The rows from ``worst`` + 1 on are of other ranks; these are written on the line, – for none.
+    """
+    rows = 1 + max(row for *_, places in cases for row in places)
+    figure = new_figure(WIDTH_IN, 1.2 + 0.19 * rows)
+    axes = figure.subplots()
+    right = axes.twinx()
+    axes.axhspan(-0.6, worst - 0.4, color="#f4f6f8", zorder=0)
+    for _, fate, ranks, places in cases:
+        colour, marker, _ = FATES[fate]
+        for place, ends in enumerate(pairwise(places)):
+            # What happens among the worst is what is looked for: strong there, weaker on the way out, faint outside.
+            strength = (0.25, 0.5, 0.95)[sum(row < worst for row in ends)]
+            axes.plot((place, place + 1), ends, color=colour, linewidth=1.6 * strength**0.5, alpha=strength, zorder=2)
+        inside = [place for place, row in enumerate(places) if row < worst]
+        axes.scatter(inside, [places[place] for place in inside], s=17, color=colour, marker=marker, zorder=4)
+        for place, (rank, row) in enumerate(zip(ranks, places, strict=True)):
+            if row >= worst:
+                box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": colour, "linewidth": 0.6}
+                text = "–" if rank is None else str(rank)
+                axes.text(place, row, text, fontsize=6.5, color=colour, ha="center", va="center", bbox=box, zorder=5)
+    for side, place in ((axes, 0), (right, -1)):
+        side.set_ylim(rows - 0.4, -0.6)
+        ordered = sorted((places[place], case, fate) for case, fate, _, places in cases)
+        names = [f"{case}   {row + 1}" if side is axes else f"{row + 1}   {case}" for row, case, _ in ordered if row < worst]
+        names += [case for row, case, _ in ordered if row >= worst]
+        side.set_yticks([row for row, *_ in ordered], names, fontsize=7)
+        for tick, (*_, fate) in zip(side.get_yticklabels(), ordered, strict=True):
+            tick.set_color(FATES[fate][0] if fate != "stays" else "#4d4d4d")
+        side.tick_params(axis="y", length=0)
+        side.spines[["left", "right", "bottom"]].set_visible(False)
+        side.grid(axis="y", visible=False)
+    axes.set_xticks(range(len(conventions)), conventions, fontsize=7.5, rotation=40, ha="left", rotation_mode="anchor")
+    axes.xaxis.tick_top()
+    axes.set_xlim(-0.3, len(conventions) - 0.7)
+    present = {fate for _, fate, *_ in cases}
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=4.5, linewidth=1.5, label=words)
+        for fate, (colour, marker, words) in FATES.items()
+        if fate in present
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+@dataclass(frozen=True)
+class RankPanel:
+    """How models rank in bootstrap samples, NaN for a model that is not ranked here.
+
+    ``shares``: of the samples, an array (models, ranks); ``median``, ``low``, ``high``: of the ranks, arrays (models,).
+    """
+
+    shares: NDArray[np.float64]
+    median: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def draw_rank_stability(models: Sequence[str], panels: Mapping[tuple[str, str], RankPanel]) -> Figure:
+    """Return how often each model has each rank: a circle of that area, with the median and the central 95 % of the ranks.
+
+    ``panels``: by metric's name and region; a row of panels a metric, a column a region. ``models``: the best at the top.
+    """
+    metrics, regions = (list(dict.fromkeys(names)) for names in zip(*panels, strict=True))
+    height = 0.33 * len(models) + 0.75
+    figure = new_figure(WIDTH_IN, height * len(metrics) + 0.35)
+    grid = figure.subplots(len(metrics), len(regions), sharex=True, sharey=True, squeeze=False)
+    # The area of a circle that is as wide as a row is high, in square points.
+    full = (0.3 * 72) ** 2
+    ranks = np.arange(1, len(models) + 1)
+    line: dict[str, Any] = {"color": "#1d2329", "linewidth": 1.0}
+    cross: dict[str, Any] = {"marker": "x", "markersize": 5, "markeredgewidth": 1.4}
+    for row, metric in enumerate(metrics):
+        for column, region in enumerate(regions):
+            axes, panel = grid[row, column], panels.get((metric, region))
+            axes.set_title(f"{metric}, {region}")
+            axes.set_xlim(0.5, len(models) + 0.5)
+            axes.set_ylim(len(models) - 0.5, -0.5)
+            axes.set_xticks(ranks)
+            axes.set_yticks(range(len(models)), models)
+            axes.tick_params(axis="y", length=0)
+            if row == len(metrics) - 1:
+                axes.set_xlabel("rank")
+            if panel is None:
+                continue
+            for place in range(len(models)):
+                shares = np.nan_to_num(panel.shares[place])
+                axes.scatter(
+                    ranks, [place] * len(ranks), s=full * shares, color=to_rgba(REGION_COLOURS[region], 0.45), linewidths=0
+                )
+                axes.plot([panel.low[place], panel.high[place]], [place, place], **line)
+                axes.plot(panel.median[place], place, **line, **cross)
+    circle: dict[str, Any] = {"linestyle": "none", "marker": "o", "color": "#b9bec5", "markeredgewidth": 0}
+    handles = [
+        Line2D([], [], markersize=(full * share) ** 0.5, label=label, **circle)
+        for share, label in ((0.1, "10 %"), (0.5, "50 % of the samples"))
+    ]
+    handles.append(Line2D([], [], label="median rank and 95 %", **line, **cross))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure

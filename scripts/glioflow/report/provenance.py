@@ -19,6 +19,16 @@ PYRADIOMICS = (
 )
 COHEN = ("Cohen's d", "Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, 2nd edition", "")
 FALSE_DISCOVERY = ("False discovery rate (q)", "Benjamini & Hochberg 1995, J R Stat Soc B 57:289–300", "")
+BOOTSTRAP = (
+    "Confidence intervals",
+    "Hesterberg 2015, The American Statistician 69:371–386",
+    "https://doi.org/10.1080/00031305.2015.1089789",
+)
+RANK_STABILITY = (
+    "Stability of ranks",
+    "Wiesenfarth et al. 2021, Scientific Reports 11:2369",
+    "https://doi.org/10.1038/s41598-021-82017-6",
+)
 SNAKEMAKE = ("Snakemake", "Mölder et al. 2021, F1000Research 10:33", "https://doi.org/10.12688/f1000research.29032.2")
 
 
@@ -65,7 +75,8 @@ def citations(source: Source) -> list[dict[str, str]]:
     """Return what a paper that uses this report should cite: the software and the data sets that were used."""
     analysed = any(pair.failure for pair in source.pairs)
     tested = any(source.covariate_effects(pair)["q"].notna().any() for pair in source.pairs if pair.failure)
-    software = [*([NNUNET] if source.trained else []), *([PYRADIOMICS, COHEN] if analysed else [])]
+    software = [*([NNUNET] if source.trained else []), *([BOOTSTRAP] if source.pairs else [])]
+    software += [*([RANK_STABILITY] if len(source.comparison()) else []), *([PYRADIOMICS, COHEN] if analysed else [])]
     software += [*([FALSE_DISCOVERY] if tested else []), SNAKEMAKE]
     # The phantoms are this workflow's own.
     used = {spec["dataset"] for spec in source.study["cohorts"].values()} - {"phantom"}

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.figures import METRIC_UNITS
+from glioflow.conventions import DISTANCES
+from glioflow.figures import METRIC_NAMES, METRIC_UNITS
 from glioflow.labels import REGION_NAMES
-from glioflow.lesions import LESION_COLUMNS
 from glioflow.metrics import NOT_APPLICABLE
 from glioflow.report.figures import draw_scores
 from glioflow.report.source import Pair, Source, Summary, embed_figure, records, summaries_of
@@ -25,6 +25,7 @@ from glioflow.report.tables import (
     metric_decimals,
     number,
     number_cell,
+    short_name,
     slug,
     text_cell,
     unseen_cell,
@@ -42,6 +43,7 @@ CASE_METRICS = (
 )
 # Metric, statistic and whether the median stands beside it, of the tables that compare.
 COMPARED = (("dice", "mean", True), ("sens", "mean", False), ("hd95_mm", "mean", True), ("lesion_dice", "mean", False))
+STATISTICS = ("mean", "sd", "mean_ci_low", "mean_ci_high", "median", "q25", "q75", "min", "max")
 UNKNOWN = "unknown"
 # A browser stays quick with a table of this length; the table's file has all rows.
 SHOWN_ROWS = 3000
@@ -109,11 +111,10 @@ def score_section(source: Source, pair: Pair) -> dict[str, Any]:
     regions, unseen = list(dict.fromkeys(scores["label"])), source.unseen(pair)
     cases = scores["case_id"].nunique()
     summary = next(iter(summaries.values()), {})
-    medians = [
-        f"{region} {number(summary[region, 'dice']['median'], 3)} and {number(summary[region, 'hausdorff']['median'], 1)} mm"
-        for region in dict.fromkeys(shown["label"])
-    ]
-    alt = f"Dice and Hausdorff distance of {pair.name} by region, every case a point. Medians: {', '.join(medians)}."
+    drawn = drawn_metrics(shown)
+    medians, means = (middles_words(summary, list(dict.fromkeys(shown["label"])), drawn, name) for name in ("median", "mean"))
+    names = join_words(METRIC_NAMES[metric] for metric in drawn)
+    alt = f"{names} of {pair.name} by region, every case a point. Medians: {medians}. Means: {means}."
     words = f"{count(cases, 'case')} of the cohort {pair.cohort}; {source.set_words(pair)}."
     words += BOTH if len(summaries) > 1 else "".join(AUGMENTED[tta] for tta in summaries)
     reasons = "; ".join(f"{join_words(names)} {reason}" for reason, names in by_reason(unseen).items())
@@ -124,11 +125,28 @@ def score_section(source: Source, pair: Pair) -> dict[str, Any]:
         "summary": summary_table(pair, summaries, regions, unseen),
         "groups": group_tables(source, pair, regions),
         "ungrouped": ungrouped_words(source, pair),
-        "figure": embed_figure(draw_scores(shown), alt) if len(shown) else None,
+        "figure": embed_figure(draw_scores(shown, drawn), alt) if len(shown) else None,
         "cases": case_table(pair, scores),
         "left_out": max(0, len(scores) - SHOWN_ROWS),
         "file": f"scores/{pair.model}/{pair.set}.csv",
     }
+
+
+def drawn_metrics(shown: pd.DataFrame) -> list[str]:
+    """Return the metrics of the figure: Dice, and the first distance that the study's convention has values of."""
+    return ["dice", *[metric for metric in DISTANCES if shown[metric].notna().any()][:1]]
+
+
+def middles_words(summary: Summary, regions: Sequence[str], metrics: Sequence[str], statistic: str) -> str:
+    """Return the mean or the median of each region by each metric, in words: ``WT 0.912 and 5.4 mm, TC …``."""
+    values = {region: [metric_value(metric, summary[region, metric][statistic]) for metric in metrics] for region in regions}
+    return ", ".join(f"{region} {join_words(words)}" for region, words in values.items())
+
+
+def metric_value(metric: str, value: float) -> str:
+    """Return a value with its unit, as precise as a figure shows it."""
+    unit = METRIC_UNITS.get(metric)
+    return f"{number(value, 1)} {unit}" if unit else number(value, 3)
 
 
 def by_reason(unseen: Mapping[str, str]) -> dict[str, list[str]]:
@@ -142,26 +160,27 @@ def summary_table(pair: Pair, summaries: Mapping[Tta, Summary], regions: Sequenc
     for region in regions:
         name = Cell(region, title=REGION_NAMES[region])
         if region in unseen:
-            rows.append([name, Cell("all"), *([Cell("")] if both else []), unseen_cell(unseen[region]), *[Cell("")] * 5])
+            rows.append([name, Cell("all"), *([Cell("")] if both else []), unseen_cell(unseen[region]), *[Cell("")] * 6])
             continue
         for metric in SUMMARISED:
             for tta, summary in summaries.items():
                 if line := summary.get((region, metric)):
                     rows.append([name, Cell(SHORT_NAMES[metric]), *([Cell(TTA_WORDS[tta])] if both else []), *line_cells(line)])
     named = 3 if both else 2
-    columns = ["Region", "Metric", *(["TTA"] if both else []), "Mean ± SD", "Median [quartiles]", "Range"]
-    columns += ["n", "Undefined", "Penalised"]
+    columns = ["Region", "Metric", *(["TTA"] if both else [])]
+    columns += ["Mean ± SD", "95 % CI of the mean", "Median [quartiles]", "Range", "n", "Undefined", "Penalised"]
     return Table(f"Scores of {pair.name}, over cases.", columns, rows, frozenset(range(named, len(columns))), headers=named)
 
 
 def line_cells(line: Mapping[str, Any]) -> list[Cell]:
-    """Return mean, median, range and numbers of cases of a row of a summary."""
+    """Return mean with its interval, median, range and numbers of cases of a row of a summary."""
     metric = line["metric"]
-    shown = {name: number(line[name], metric_decimals(metric)) for name in ("mean", "sd", "median", "q25", "q75", "min", "max")}
-    cells = [UNDEFINED] * 3
+    shown = {name: number(line[name], metric_decimals(metric)) for name in STATISTICS}
+    cells = [UNDEFINED] * 4
     if line["n"]:
         mean = shown["mean"] + (f" ± {shown['sd']}" if shown["sd"] != UNDEFINED else "")
-        cells = [mean, f"{shown['median']} [{shown['q25']}, {shown['q75']}]", f"{shown['min']} to {shown['max']}"]
+        between = f"[{shown['mean_ci_low']}, {shown['mean_ci_high']}]" if shown["mean_ci_low"] != UNDEFINED else UNDEFINED
+        cells = [mean, between, f"{shown['median']} [{shown['q25']}, {shown['q75']}]", f"{shown['min']} to {shown['max']}"]
     penalised = count_cell(line["penalised"]) if metric in METRIC_UNITS else Cell("")
     return [*map(Cell, cells), count_cell(line["n"]), count_cell(line["undefined"]), penalised]
 
@@ -207,7 +226,7 @@ def case_table(pair: Pair, scores: pd.DataFrame) -> Table:
     shown = scores.head(SHOWN_ROWS)
     patients, folds = bool((shown["patient_id"] != shown["case_id"]).any()), bool(shown["fold"].notna().any())
     kinds, both = read_tta(shown), len(tta_kinds(scores)) > 1
-    metrics = [*CASE_METRICS, *(metric for metric in LESION_COLUMNS if metric in scores)]
+    metrics = [*CASE_METRICS, *(column for column in map(str, scores) if column.startswith("lesion"))]
     rows = []
     for row, tta in zip(records(shown), kinds, strict=True):
         names = [Cell(str(row["case_id"])), *([text_cell(row["patient_id"])] if patients else []), Cell(str(row["label"]))]
@@ -219,6 +238,6 @@ def case_table(pair: Pair, scores: pd.DataFrame) -> Table:
         ]
         rows.append([*names, *values, *([count_cell(row["fold"])] if folds else []), text_cell(row["note"])])
     first = ["Case", *(["Patient"] if patients else []), "Region", *(["TTA"] if both else [])]
-    columns = [*first, *(SHORT_NAMES[metric] for metric in metrics), *(["Fold"] if folds else []), "Note"]
+    columns = [*first, *map(short_name, metrics), *(["Fold"] if folds else []), "Note"]
     numeric = frozenset(range(len(first), len(columns) - 1))
     return without_empty(Table(f"Every case of {pair.name}.", columns, rows, numeric, sortable=True))

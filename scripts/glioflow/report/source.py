@@ -180,6 +180,30 @@ class Source:
         text = dict.fromkeys(("covariate", "kind", "level", "effect_name", "note"), "string")
         return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
 
+    def comparison(self) -> pd.DataFrame:
+        """Return the differences between models that were scored on the same cases; names are text, as 01 is."""
+        return self._table_of_models("comparison.csv", "model_a", "model_b", "favours")
+
+    def ranks(self) -> pd.DataFrame:
+        """Return the ranks of models that were scored on the same cases."""
+        return self._table_of_models("ranks.csv", "ranking", "model")
+
+    def _table_of_models(self, name: str, *names: str) -> pd.DataFrame:
+        text = dict.fromkeys(("cohort", "set", "label", "metric", *names), "string")
+        path = self.existing(self.root / "scores" / name)
+        return pd.read_csv(path, dtype={**text, "folds": "Int64"}, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+
+    def conventions(self, pair: Pair) -> pd.DataFrame:
+        """Return the scores of a set under every convention, with the cases' ranks."""
+        return self.table("scores", pair.model, f"{pair.set}_conventions.csv")
+
+    def convention_ranks(self, pair: Pair) -> pd.DataFrame:
+        """Return how the ranking of a set's cases moves between conventions; a list of one case, such as 001, is text."""
+        path = self.existing(self.root / "scores" / pair.model / f"{pair.set}_convention_ranks.csv")
+        names = ("label", "kind", "convention", "metric", "unit", "study_convention", "study_metric", "note")
+        text = dict.fromkeys((*names, "entering", "leaving", "leaving_unranked"), "string")
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+
     def curves(self, model: str, fold: int) -> pd.DataFrame:
         """Return the curves of a trained fold."""
         return self.table("models", model, f"fold_{fold}", "curves.csv")

@@ -12,6 +12,7 @@ import pandas as pd
 from glioflow.figures import METRIC_UNITS
 
 UNDEFINED = "–"
+INFINITE = "∞"
 # A region that the model was not trained to tell from others.
 UNSEEN = "n/a"
 MINUS = "−"
@@ -27,8 +28,11 @@ SHORT_NAMES = {
     "hausdorff": "Hausdorff (mm)",
     "hd95_mm": "HD95 (mm)",
     "assd_mm": "ASSD (mm)",
+    "masd_mm": "MASD (mm)",
     "volume_truth_ml": "Truth (ml)",
     "volume_prediction_ml": "Prediction (ml)",
+    "volume_error_ml": "Volume error (ml)",
+    "volume_error_relative": "Relative volume error",
     "lesion_dice": "Lesion Dice",
     "lesion_hd95_mm": "Lesion HD95 (mm)",
     "lesion_sens": "Lesion sensitivity",
@@ -64,9 +68,11 @@ class Table:
 
 
 def number(value: Any, decimals: int) -> str:
-    """Return a number with so many decimals and a true minus sign, ``–`` where it is undefined."""
-    if value is None or pd.isna(value) or not isfinite(float(value)):
+    """Return a number with so many decimals and a true minus sign, ``–`` where it is undefined, ``∞`` where it is infinite."""
+    if value is None or pd.isna(value):
         return UNDEFINED
+    if not isfinite(float(value)):
+        return INFINITE if value > 0 else MINUS + INFINITE
     text = f"{float(value):.{decimals}f}"
     return MINUS + text[1:] if text.startswith("-") and text.strip("-0.") else text.lstrip("-")
 
@@ -92,6 +98,13 @@ def metric_decimals(metric: str) -> int:
     if metric.startswith("lesions_"):
         return 0
     return DECIMALS["mm"] if metric.endswith("_mm") or metric in METRIC_UNITS else FINE_METRICS.get(metric, DECIMALS["ratio"])
+
+
+def short_name(metric: str) -> str:
+    """Return the name of a column of the score table for a narrow column: ``NSD 1 mm`` of ``nsd_1mm``."""
+    tolerance = re.fullmatch(r"(lesion_)?nsd_(.+)mm", metric)
+    known = f"{'Lesion ' if tolerance[1] else ''}NSD {tolerance[2]}\u00a0mm" if tolerance else metric
+    return SHORT_NAMES.get(metric, known)
 
 
 def text_cell(value: Any, code: bool = False) -> Cell:

@@ -1,0 +1,244 @@
+"""Score every case of a set under every convention of metrics, and tell how the ranking of the cases moves between them.
+
+The masks are read and scored as ``score_cases`` does; the conventions are those of config/conventions
+(``glioflow.conventions``), each with its own rules for lesions and without its tool's known defects. One pair of masks shares
+the work between them. A prediction whose truth, regions and conventions are what they were is taken from the ledger and not
+read again.
+
+Each convention names the overlap and the distance that its users rank by (``headline``): every region is ranked by both, from
+1, the worst. Low overlaps and high distances are worst; cases that tie are ordered by Dice (lower is worse), then by case id,
+as in ``select_extremes``. An undefined value is not ranked; an infinite distance is a value, and the worst. Of a case with and
+without test-time augmentation the augmented prediction is ranked. Every ranking is held against that of the study's convention:
+
+- tau_b: Kendall's tau-b (Kendall 1945, doi:10.1093/biomet/33.3.239) of the two values of the ``n_both`` cases that both rank.
+  1 is the same order, -1 the opposite one; ties count as ties. Undefined below two cases, or where all have one value.
+- worst: N, how many of the worst cases are compared: ``extremes``, or half of the cases that both conventions rank if that is
+  less, so that no case can be among the worst and among the best.
+- shared, entering, leaving: how many of the study's worst N are among this convention's, the cases that are only here, and
+  those that are only there; ``leaving_unranked`` are those of the latter that have no value here.
+
+Inputs
+------
+manifest, predictions : as of score_cases
+
+Outputs
+-------
+conventions : CSV, a row per case, tta, region and convention: the columns of score_cases under every convention, empty where
+    it does not define one, and rank_overlap and rank_distance; ``unit`` is that of its distances, mm or voxels
+ranks : CSV, a row per region, kind of headline and convention (``RANK_COLUMNS``); case ids stand beside each other with a space
+
+Params
+------
+regions, trained_regions : as of score_cases
+conventions : every convention with all its parameters, in the order of the rows
+convention : the name of the study's
+extremes : how many worst cases to compare
+ledger : path of the ledger
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau
+
+from glioflow.console import Console, UserError, count, run_script
+from glioflow.conventions import Convention
+from glioflow.files import key_of, read_table, write_table
+from glioflow.ledger import Ledger
+from glioflow.lesions import LESION_COUNTS
+from glioflow.parallel import map_unordered
+from glioflow.score_tables import augmented_first, is_unseen
+from glioflow.scoring import Plan, plain, score_plans
+from score_cases import Case, case_key, case_rows, pair_cases, read_maps
+
+# Kind of headline to the column that its ranks stand in.
+RANKS = {"overlap": "rank_overlap", "distance": "rank_distance"}
+RANK_COLUMNS = (
+    *("label", "kind", "convention", "metric", "unit", "study_convention", "study_metric"),
+    *("n", "undefined", "infinite", "mean", "n_both", "tau_b"),
+    *("worst", "shared", "entering", "leaving", "leaving_unranked", "note"),
+)
+
+
+# A prediction's scores, one for each region, by name of the convention.
+Scores = dict[str, list[dict[str, Any]]]
+
+
+def plans_of(params: Any) -> dict[str, Plan]:
+    """Return what is scored under each convention that a rule's params tell, by its name."""
+    conventions = [Convention.model_validate(plain(given)) for given in params.conventions]
+    trained = params.trained_regions and list(params.trained_regions)
+    return {each.name: Plan(list(params.regions), each, trained, each.lesions) for each in conventions}
+
+
+def scores_key(case: Case, plans: Mapping[str, Plan]) -> str:
+    """Return the content key of a prediction's scores under every convention."""
+    return key_of({name: case_key(case, plan) for name, plan in plans.items()})
+
+
+def score_conventions(case: Case, plans: Mapping[str, Plan]) -> tuple[Scores, list[str]]:
+    """Return a prediction's scores under every convention, or else the lines that say why it cannot be scored."""
+    maps, problems = read_maps(case)
+    return (dict(zip(plans, score_plans(*maps, list(plans.values())), strict=True)) if maps else {}), problems
+
+
+def table_columns(plans: Iterable[Plan]) -> list[str]:
+    """Return the columns of all plans, each behind the one that it stands behind in its own; and those of this table."""
+    columns = ["patient_id"]
+    for plan in plans:
+        for before, column in pairwise(plan.columns):
+            if column not in columns:
+                columns.insert(columns.index(before) + 1, column)
+    columns[columns.index("label") + 1 : columns.index("label") + 1] = ["convention", "unit"]
+    return [*columns[:-1], *RANKS.values(), *columns[-1:]]
+
+
+def convention_table(scores: Mapping[Case, Scores], plans: Mapping[str, Plan]) -> pd.DataFrame:
+    """Return the table of all scores in the order given, regions in their order and of each the conventions in theirs."""
+    rows = []
+    for case, scored in scores.items():
+        by_convention = [
+            [{**row, "convention": name, "unit": plans[name].convention.units} for row in case_rows(case, of_case)]
+            for name, of_case in scored.items()
+        ]
+        rows += [row for of_region in zip(*by_convention, strict=True) for row in of_region]
+    table = pd.DataFrame(rows, columns=[name for name in table_columns(plans.values()) if name not in RANKS.values()])
+    table = table.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in table})
+    return rank_table(table, {name: plan.convention for name, plan in plans.items()})[table_columns(plans.values())]
+
+
+def headline(convention: Convention, kind: str) -> str | None:
+    """Return the column that a convention's users rank by, of a kind of ``RANKS``; None where it has none."""
+    return convention.headline.overlap if kind == "overlap" else convention.headline.distance
+
+
+def rank_cases(rows: pd.DataFrame, metric: str, kind: str) -> pd.Series:
+    """Return the rank of each row of ``rows`` (case_id, dice, ``metric``), 1 the worst, by its index; none where undefined."""
+    ranked = rows[rows[metric].notna()]
+    ranked = ranked.assign(quality=ranked[metric] if kind == "overlap" else -ranked[metric])
+    order = ranked.sort_values(["quality", "dice", "case_id"]).index
+    return pd.Series(range(1, len(order) + 1), index=order, dtype="Int64").reindex(rows.index)
+
+
+def rank_table(table: pd.DataFrame, conventions: Mapping[str, Convention]) -> pd.DataFrame:
+    """Return a table of scores with the columns ``rank_overlap`` and ``rank_distance``, empty where a row is not ranked."""
+    ranks = pd.DataFrame(pd.NA, index=table.index, columns=list(RANKS.values()), dtype="Int64")
+    main = augmented_first(table).drop_duplicates(["case_id", "label", "convention"])
+    for (_, name), rows in main.groupby(["label", "convention"], sort=False):
+        for kind, column in RANKS.items():
+            if metric := headline(conventions[name], kind):
+                ranks.loc[rows.index, column] = rank_cases(rows, metric, kind)
+    return table.assign(**ranks)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How one convention ranks the cases of a region: its column, the values and the ranks by case id."""
+
+    convention: str
+    metric: str
+    values: pd.Series
+    ranks: pd.Series
+
+    @property
+    def defined(self) -> pd.Index:
+        """The cases that have a value."""
+        return self.values.index[self.values.notna()]
+
+    def worst(self, number: int) -> list[str]:
+        """Return so many of the worst cases, the very worst first."""
+        return list(self.ranks.dropna().sort_values().index[:number])
+
+
+def compare_ranks(table: pd.DataFrame, conventions: Mapping[str, Convention], study: str, extremes: int) -> pd.DataFrame:
+    """Return how each convention ranks the cases of each region beside the convention ``study`` (``RANK_COLUMNS``).
+
+    ``table``: of ``rank_table``. A convention without a headline of a kind has no row of it.
+    """
+    rows = []
+    main = augmented_first(table).drop_duplicates(["case_id", "label", "convention"])
+    for region, of_region in main.groupby("label", sort=False):
+        unseen = of_region.loc[is_unseen(of_region), "note"]
+        for kind, column in RANKS.items():
+            rankings = {}
+            for name, scored in of_region.groupby("convention", sort=False):
+                if metric := headline(conventions[name], kind):
+                    by_case = scored.set_index("case_id")
+                    rankings[name] = Ranking(name, metric, by_case[metric].astype(float), by_case[column])
+            for ranking in rankings.values():
+                row = {"label": region, "kind": kind, **compare_rankings(ranking, rankings.get(study), extremes)}
+                note = {"note": unseen.iloc[0]} if len(unseen) else {}
+                unit = conventions[ranking.convention].units if kind == "distance" else None
+                rows.append({**row, "unit": unit, "study_convention": study, **note})
+    return pd.DataFrame(rows, columns=list(RANK_COLUMNS)).astype({"shared": "Int64", "worst": "Int64"})
+
+
+def compare_rankings(ranking: Ranking, study: Ranking | None, extremes: int) -> dict[str, Any]:
+    """Return one ranking beside the study's, by column of ``RANK_COLUMNS``; ``study`` is None where it has none of the kind."""
+    defined = ranking.values[ranking.defined]
+    row: dict[str, Any] = {
+        "convention": ranking.convention,
+        "metric": ranking.metric,
+        "n": len(defined),
+        "undefined": len(ranking.values) - len(defined),
+        "infinite": int(np.isinf(defined).sum()),
+        "mean": defined.mean() if len(defined) else nan,
+    }
+    if study is None:
+        return {**row, "note": "the study's convention ranks by nothing of this kind"}
+    both = ranking.defined.intersection(study.defined)
+    worst = min(extremes, len(both) // 2)
+    row |= {"study_metric": study.metric, "n_both": len(both), "worst": worst}
+    if not worst:
+        return {**row, "note": "fewer than two cases have a value in both"}
+    here, there = ranking.worst(worst), study.worst(worst)
+    leaving = [case for case in there if case not in here]
+    row |= {
+        "tau_b": rank_correlation(ranking.values[both], study.values[both]),
+        "shared": worst - len(leaving),
+        "entering": " ".join(case for case in here if case not in there),
+        "leaving": " ".join(leaving),
+        "leaving_unranked": " ".join(case for case in leaving if case not in ranking.defined),
+    }
+    return row if np.isfinite(row["tau_b"]) else {**row, "note": "all cases have one value in one of the two"}
+
+
+def rank_correlation(values: pd.Series, others: pd.Series) -> float:
+    """Return Kendall's tau-b of two values of the same cases; NaN where all cases have one value."""
+    return float(kendalltau(values.to_numpy(float), others.to_numpy(float), variant="b").statistic)
+
+
+def main(snakemake: Any, console: Console) -> str:
+    """Score the predictions, those of the ledger excepted, and write both tables.
+
+    Raises ``UserError``, with a line for each, once every other one is scored, where some cannot be.
+    """
+    params, tables = snakemake.params, snakemake.input
+    plans = plans_of(params)
+    cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), shard=0, shards=1)
+    ledger = Ledger(params.ledger)
+    known = {case: ledger.get(case.item, scores_key(case, plans)) for case in cases}
+    waiting = [case for case in cases if known[case] is None]
+    results = map_unordered(score_conventions, waiting, snakemake.threads, plans)
+    for case, (scored, wrong) in console.track(results, len(waiting), "predictions scored under every convention"):
+        problems.extend(wrong)
+        if not wrong:
+            ledger.put(case.item, scores_key(case, plans), scored)
+            known[case] = scored
+    if problems:
+        raise UserError("\n  ".join(["these cases cannot be scored:", *sorted(set(problems))]))
+    table = convention_table({case: scored for case, scored in known.items() if scored}, plans)
+    ranks = compare_ranks(table, {name: plan.convention for name, plan in plans.items()}, params.convention, params.extremes)
+    write_table(snakemake.output.conventions, table)
+    write_table(snakemake.output.ranks, ranks)
+    kept = f", {len(cases) - len(waiting)} already scored" if len(waiting) < len(cases) else ""
+    return f"{count(len({case.case_id for case in cases}), 'case')} under {count(len(plans), 'convention')}{kept}"
+
+
+if __name__ == "__main__":
+    run_script(main, globals()["snakemake"])
