@@ -33,7 +33,7 @@ from glioflow.report import problems as problem_report
 from glioflow.report import scores
 from glioflow.report.cohorts import ACCESS_WORDS, cohort_facts, parts_of, split_words
 from glioflow.report.covariates import covariate_table, probability
-from glioflow.report.figures import axis_top, sideways
+from glioflow.report.figures import axis_top, draw_scores, sideways
 from glioflow.report.source import Pair, Source, records, summaries_of
 from glioflow.report.summary import summary_section
 from glioflow.report.tables import Cell, Table, join_words, number, row_groups, significant, without_empty
@@ -1068,12 +1068,12 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_two_models_of_one_cohort_are_compared(compared: Workspace) -> None:
     page = compared.page()
     assert [given["href"] for tag, given in page.elements if tag == "a" and "compared" in given["href"]] == [
-        *("#compared", "#compared-demo-cv-2-folds", "#compared-demo-test")
+        *("#compared", "#compared-demo-cv-2", "#compared-demo-test")
     ]
     header, *rows = page.table("Differences between the models on demo · cv (2 folds)")
     (row,) = [row[-len(header) :] for row in rows if row[-len(header) :][:2] == ["WT", "Dice"]]
     assert row[2:6] == ["net − wide", "9 of 9 cases", "0.010 [0.010, 0.010]", "1.00"]
-    assert rows[1][-6:-1] == ["Hausdorff (mm)", "net − wide", "0 of 9 cases, 9 alike", "0.00 [0.00, 0.00]", "0.00"]
+    assert rows[1][:5] == ["Hausdorff (mm)", "net − wide", "0 of 9 cases, 9 alike", "0.00 [0.00, 0.00]", "0.00"]
     assert page.table("Ranks of the models on demo · test by mean")[1][2] == "net"
     (picture,) = [alt for alt in page.attributes("alt") if "each model at each rank, on demo · cv" in alt]
     assert "Dice WT: net in 100\u00a0%" in picture
@@ -1093,12 +1093,34 @@ def test_points_are_spread_within_their_box_and_always_alike() -> None:
     assert offsets.tolist() == sideways([3.0, 1.0, 2.0, 2.0], 0.4).tolist()
 
 
+def test_mean_and_median_are_lines_of_the_figure_with_their_values_below() -> None:
+    table = pd.DataFrame({"label": "WT", "dice": [0.1, 0.4, 0.9, np.nan], "hausdorff": [1.0, 2.0, np.inf, np.nan], "note": ""})
+    figure = draw_scores(table)
+    dice, distance = figure.axes
+    (label,), (other,) = ([tick.get_text() for tick in axes.get_xticklabels()] for axes in (dice, distance))
+    assert label == "WT\nmean 0.467\nmedian 0.400\nn = 3 (1 undefined)"
+    assert other == "WT\nmean ∞\nmedian 2.0\nn = 3 (1 undefined)"
+    heights = [(np.unique(np.asarray(line.get_ydata(), float)), line.get_linestyle()) for line in dice.lines]
+    flat = {(round(float(height[0]), 9), style) for height, style in heights if len(height) == 1}
+    assert {(0.4, "-"), (round(1.4 / 3, 9), "--")} <= flat
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["median", "mean"]
+
+
+def test_the_figure_shows_the_first_distance_that_the_convention_defines() -> None:
+    table = pd.DataFrame({"dice": [0.5], "hausdorff": [np.nan], "hd95_mm": [3.0], "assd_mm": [1.0], "masd_mm": [1.0]})
+    assert scores.drawn_metrics(table) == ["dice", "hd95_mm"]
+    assert scores.drawn_metrics(table.assign(hausdorff=4.0)) == ["dice", "hausdorff"]
+    assert scores.drawn_metrics(table.assign(hd95_mm=np.nan, assd_mm=np.nan, masd_mm=np.nan)) == ["dice"]
+
+
 def test_a_far_penalty_does_not_flatten_the_measured_distances() -> None:
     values, penalised = pd.Series([2.0, 20.0, 300.0]), pd.Series([False, False, True])
     assert axis_top(values, penalised) == pytest.approx(21.0)
     assert axis_top(pd.Series([2.0, 20.0, 25.0]), penalised) == pytest.approx(26.25)
     assert axis_top(pd.Series([300.0]), pd.Series([True])) == pytest.approx(315.0)
     assert axis_top(pd.Series([np.nan]), pd.Series([False])) == 1.0
+    assert axis_top(pd.Series([2.0, np.inf]), pd.Series([False, True])) == pytest.approx(2.1)
+    assert axis_top(pd.Series([np.inf]), pd.Series([True])) == 1.0
 
 
 def test_the_ranks_under_every_convention_are_shown_of_every_set(untouched: Workspace, page: Page) -> None:

@@ -62,7 +62,7 @@ def group_section(
     name = group_name(group)
     return {
         "name": name,
-        "anchor": slug("compared", *name.split()),
+        "anchor": slug("compared", *(str(value) for value in group.values() if not pd.isna(value))),
         "words": together(group_words(shown, tests)),
         "figure": rank_picture(name, ranked, metrics),
         "table": pair_table(name, shown.head(SHOWN_ROWS)),

@@ -204,7 +204,7 @@ def draw_scores(scores: pd.DataFrame, metrics: Sequence[str] = ("dice", "hausdor
     marks = {}
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True):
         unit, values = METRIC_UNITS.get(metric), scores[metric].astype(float)
-        rings = penalty & values.notna() if unit else pd.Series(False, index=scores.index)
+        rings = (penalty | np.isinf(values)) & values.notna() if unit else pd.Series(False, index=scores.index)
         top = axis_top(values, rings) if unit else 1.0
         axes.set_ylim(0, top)
         for position, region in enumerate(regions):
@@ -241,7 +241,8 @@ def _values_words(values: pd.Series, decimals: int) -> str:
 
 def axis_top(values: pd.Series, penalised: pd.Series) -> float:
     """Return the upper end of an axis of distances: room for every measured one, and for penalties where these are not far."""
-    measured, largest = values[~penalised].max(), values.max()
+    finite = values.where(np.isfinite(values))
+    measured, largest = finite[~penalised].max(), finite.max()
     if not largest > 0:
         return 1.0
     near = not measured > 0 or largest <= FAR_PENALTY * measured
