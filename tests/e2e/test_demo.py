@@ -45,6 +45,11 @@ def test_whole_tumour_dice_on_held_out_cases_is_far_above_chance(demo):
     assert whole["dice"].mean() >= 0.75
 
 
+def test_no_fold_leaves_a_region_unlearnt(demo):
+    scores = pd.read_csv(demo[0] / "results/scores/mpmri/cv.csv")
+    assert (scores.groupby(["label", "fold"])["dice"].mean() > 0.2).all()
+
+
 def test_every_case_is_predicted_by_a_fold_that_never_saw_it(demo):
     split = pd.read_csv(demo[0] / "results/cohorts/demo/split.csv").set_index("case_id")
     predicted = pd.read_csv(demo[0] / "results/predictions/mpmri/cv/predictions.csv")
