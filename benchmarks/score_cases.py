@@ -734,7 +734,8 @@ def report(options: argparse.Namespace, task: Task) -> int:
         print(f"\n### {title}\n\n{time_table(table, times[part], title != 'glioflow alone')}")
         if title != "glioflow alone":
             found += [one for one in differences(table, values[part], task) if one[0] != "glioflow"]
-    print("".join(f"\n- {line}" for line in absent))
+    if absent:
+        print("".join(f"\n- {line}" for line in absent))
     table_text, notes = value_table(found)
     print(f"\n### Values\n\n{table_text}\n\n" + "\n".join(notes))
 

@@ -95,7 +95,7 @@ FAULTS = {
     "other_format": (other_format, "wrong_extension", "_t1ce.mha; expected a NIfTI file, named .nii or .nii.gz"),
     "fractions": (fractions, "unknown_label", "found label value 1.004"),
     "value_254": (strange_value, "unknown_label", "found label value 254; expected values 0, 1, 2, 4"),
-    "scheme": (wrong_scheme, "unknown_label", "would fit: canonical, brats2023, brats2024, msd_task01, et_ncr_ed"),
+    "scheme": (wrong_scheme, "unknown_label", "would fit: canonical, brats2023, brats2024, msd_task01, nnunet, et_ncr_ed"),
     "no_channel": (missing_channel, "missing_channel", "no file for channel t2"),
     "two_files": (two_files, "two_files", "2 files for t1"),
     "bad_affine": (bad_affine, "affine", "an affine that is not finite"),
