@@ -31,7 +31,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
-from math import isnan, nan, prod
+from math import inf, isnan, nan, prod
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -624,7 +624,8 @@ def differences(table: Sequence[Contender], values: Sequence[Values], task: Task
         right = {(row["label"], column): value for row in rows for column, value in row.items()}
         for column in dict.fromkeys(column for _, column in found):
             # What a convention does not define is not compared.
-            apart = [abs(found[r, column] - right[r, column]) for r in task.regions if not isnan(right.get((r, column), nan))]
+            defined = [region for region in task.regions if not isnan(right.get((region, column), nan))]
+            apart = [inf if isnan(value := found[r, column]) else abs(value - right[r, column]) for r in defined]
             if apart:
                 yield one.name, column, max(apart)
 
