@@ -11,7 +11,7 @@ from glioflow.config import GivenModel, ImportedModel, PhantomCohort, TrainedMod
 from glioflow.conventions import conventions
 from glioflow.ensembles import needs_probabilities
 from glioflow.files import key_of
-from glioflow.labels import visible_regions
+from glioflow.labels import scheme_regions, visible_regions
 from glioflow.layouts import cohort_folder, file_stamps, list_cohort, source_stamp
 from glioflow.model_archive import read_description
 from glioflow.nnunet.own_trainers import trainer_class, trainer_fingerprint
@@ -370,9 +370,18 @@ def has_postprocessing(model):
 
 
 def predicted_regions(wildcards):
-    """Return the regions that a model was made to see, None for all."""
+    """Return the regions that a model was made to see; of given masks, else those that their labels can show."""
     model = wildcards.model if wildcards.model in STUDY.models else STUDY.ensembles[wildcards.model].members[0]
-    return STUDY.models[model].regions if isinstance(STUDY.models[model], GivenModel) else model_fact(model, "regions")
+    given = STUDY.models[model]
+    if not isinstance(given, GivenModel):
+        return model_fact(model, "regions")
+    return given.regions or scheme_regions(label_schemes()[given.label_scheme].values())
+
+
+def labelled_regions(wildcards):
+    """Return the regions that the labels of a set's cohort can show."""
+    _, scheme = cohort_scheme(STUDY.cohort_of_set(wildcards.model, wildcards.set))
+    return scheme_regions(scheme.values())
 
 
 def shown_regions(wildcards):
@@ -383,7 +392,7 @@ def shown_regions(wildcards):
 
 def study_convention():
     """Return the convention that the study scores under, with all its parameters."""
-    return conventions()[STUDY.evaluation.convention].model_dump(mode="json")
+    return conventions()[STUDY.evaluation.convention].parameters()
 
 
 def lesion_rules():

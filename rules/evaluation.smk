@@ -20,6 +20,7 @@ rule score_cases:
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=predicted_regions,
+        truth_regions=labelled_regions,
         convention=study_convention(),
         lesionwise=lesion_rules(),
         defects=reproduced_defects(),
@@ -73,7 +74,8 @@ rule compare_conventions:
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=predicted_regions,
-        conventions=[convention.model_dump(mode="json") for convention in conventions().values()],
+        truth_regions=labelled_regions,
+        conventions=[convention.parameters() for convention in conventions().values()],
         convention=STUDY.evaluation.convention,
         extremes=STUDY.failure.extremes,
         ledger=lambda w: ledger("compare_conventions", w.model, w.set),
@@ -125,7 +127,8 @@ rule export_scores:
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=predicted_regions,
-        convention=conventions()["open_brats2020"].model_dump(mode="json"),
+        truth_regions=labelled_regions,
+        convention=conventions()["open_brats2020"].parameters(),
         ledger=lambda w: ledger("export_scores", w.model, w.set),
         code=code_fingerprint("export_scores"),
     script:

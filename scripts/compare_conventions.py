@@ -29,7 +29,7 @@ ranks : CSV, a row per region, kind of headline and convention (``RANK_COLUMNS``
 
 Params
 ------
-regions, trained_regions : as of score_cases
+regions, trained_regions, truth_regions : as of score_cases
 conventions : every convention with all its parameters, in the order of the rows
 convention : the name of the study's
 extremes : how many worst cases to compare
@@ -73,7 +73,8 @@ def plans_of(params: Any) -> dict[str, Plan]:
     """Return what is scored under each convention that a rule's params tell, by its name."""
     conventions = [Convention.model_validate(plain(given)) for given in params.conventions]
     trained = params.trained_regions and list(params.trained_regions)
-    return {each.name: Plan(list(params.regions), each, trained, each.lesions) for each in conventions}
+    truth = params.truth_regions and list(params.truth_regions)
+    return {each.name: Plan(list(params.regions), each, trained, each.lesions, truth_regions=truth) for each in conventions}
 
 
 def scores_key(case: Case, plans: Mapping[str, Plan]) -> str:

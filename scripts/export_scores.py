@@ -19,7 +19,7 @@ summary : JSON, of each case with and without test-time augmentation the augment
 
 Params
 ------
-regions, trained_regions : as of score_cases
+regions, trained_regions, truth_regions : as of score_cases
 convention : the convention ``open_brats2020``, with all its parameters
 ledger : path of the ledger
 """
@@ -116,7 +116,8 @@ def main(snakemake: Any, console: Console) -> str:
     """
     params, tables = snakemake.params, snakemake.input
     trained = params.trained_regions and list(params.trained_regions)
-    plan = Plan(list(params.regions), Convention.model_validate(plain(params.convention)), trained)
+    truth = params.truth_regions and list(params.truth_regions)
+    plan = Plan(list(params.regions), Convention.model_validate(plain(params.convention)), trained, truth_regions=truth)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), 0, 1)
     ledger = Ledger(params.ledger)
     keys = {case: key_of({"version": EXPORT_VERSION, "scores": case_key(case, plan)}) for case in cases}

@@ -22,6 +22,7 @@ Params
 regions : names of regions, as in ``glioflow.labels.REGIONS``
 trained_regions : names of the regions that the model predicts, None where nobody knows; regions that cannot be told apart by
     them are not applicable (``glioflow.labels.visible_regions``)
+truth_regions : names of the regions that the cohort's labels can show, None where nobody knows; others are not applicable
 convention : a convention of config/conventions, with all its parameters
 lesionwise : the rules for lesions of such a convention, or None
 defects : names of the known defects of that convention's tool to compute as well

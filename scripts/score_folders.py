@@ -28,7 +28,7 @@ from glioflow.console import Console, UserError, clock, count
 from glioflow.conventions import DEFAULT_CONVENTION, conventions, lesion_conventions
 from glioflow.files import write_table
 from glioflow.given_masks import Counts, count_labels, find_masks, labels_as, scheme_doubts
-from glioflow.labels import REGIONS
+from glioflow.labels import REGIONS, scheme_regions
 from glioflow.metrics import Labels
 from glioflow.parallel import map_unordered
 from glioflow.registry import label_schemes
@@ -147,12 +147,12 @@ def scored_regions(wanted: Sequence[str] | None, rules: Rules) -> list[str]:
     }
     if problems := [f"{region} is not in the scheme {lacking[region][0]!r}" for region in wanted or () if lacking[region]]:
         raise UserError(f"--regions: {'; '.join(problems)}; known to both: {', '.join(r for r in REGIONS if not lacking[r])}")
-    return list(wanted or [region for region in ("WT", "TC", "ET") if not lacking[region]])
+    return list(dict.fromkeys(wanted or [region for region in ("WT", "TC", "ET") if not lacking[region]]))
 
 
 def has_region(region: str, scheme: str) -> bool:
-    """Tell whether a label scheme has a label of a region."""
-    return bool({*label_schemes()[scheme].values()} & {*REGIONS[region]})
+    """Tell whether masks of a label scheme can show a region."""
+    return region in scheme_regions(label_schemes()[scheme].values())
 
 
 def shown_columns(table: pd.DataFrame, plan: Plan, wanted: Sequence[str] | None) -> list[str]:
@@ -242,6 +242,8 @@ def plan_of_command(command: argparse.Namespace, regions: Sequence[str]) -> Plan
         raise UserError(f"--reproduce-defects: needs --lesionwise with known defects: {flawed}")
     defects = [defect.name for defect in lesionwise.defects] if lesionwise and command.reproduce_defects else []
     lesions = lesionwise.lesions if lesionwise else None
+    if lesions and conventions()[command.convention].units != "mm":
+        raise UserError(f"--lesionwise: needs a convention in mm; {command.convention!r} measures in voxels")
     plan = Plan(regions, conventions()[command.convention], lesions=lesions, defects=defects)
     if unknown := [name for name in command.metrics or () if name not in metrics_of(plan)]:
         raise UserError(f"--metrics: no column is called {', '.join(unknown)}; known: {', '.join(metrics_of(plan))}")
@@ -280,6 +282,8 @@ def main(arguments: Sequence[str], console: Console) -> None:
     command = parser().parse_args(arguments)
     rules = Rules(command.truth_scheme, command.prediction_scheme, command.on_geometry_mismatch == "use_truth_header")
     plan = plan_of_command(command, scored_regions(command.regions, rules))
+    if command.out and (command.out.is_dir() or not command.out.absolute().parent.is_dir()):
+        raise UserError(f"--out: {command.out} cannot be written; expected a file in a folder that exists")
     truths = masks_in(command.truth, command.truth_pattern or command.match, "--truth-pattern")
     predictions = masks_in(command.predictions, command.prediction_pattern or command.match, "--prediction-pattern")
     if not truths.keys() & predictions.keys():

@@ -301,6 +301,8 @@ def _check_imported(key: str, model: ImportedModel, study: Study) -> Iterator[st
 
 def _check_conventions(study: Study) -> Iterator[str]:
     evaluation, known = study.evaluation, conventions()
+    if len(set(evaluation.regions)) < len(evaluation.regions):
+        yield f"evaluation.regions: a region stands twice in {evaluation.regions}"
     if convention := known.get(evaluation.convention):
         if convention.units != "mm":
             yield (

@@ -6,10 +6,10 @@ Tools agree on what voxels to count and on little else. A ``Convention`` holds w
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from glioflow.console import UserError
 from glioflow.labels import REGIONS
@@ -137,6 +137,31 @@ class Convention(Part):
     def nsd_columns(self) -> dict[str, float]:
         """The columns of the normalised surface dice and their tolerances in mm."""
         return {f"nsd_{tolerance:g}mm": tolerance for tolerance in self.nsd_tolerances_mm}
+
+    def parameters(self) -> dict[str, Any]:
+        """Return all that decides a value, as plain dicts and lists: without what is only said about it."""
+        defects = [{"name": defect.name, "about": ""} for defect in self.defects]
+        return {**self.model_dump(mode="json"), "about": "", "sources": [], "defects": defects}
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Convention":
+        """Raise ValueError where parts of a convention do not go together."""
+        scored = ["dice", "iou", "sens", "spec", "precision", *DISTANCES, *self.nsd_columns]
+        lesions = ["lesion_dice", "lesion_hd95_mm"] if self.lesions else []
+        for name in filter(None, (self.headline.overlap, self.headline.distance)):
+            if name not in [*scored, *lesions] or (name in DISTANCES and getattr(self, name) is None):
+                raise ValueError(f"headline: the convention has no column {name}")
+        if not self.lesions:
+            return self
+        told = self.lesions.dilation.keys()
+        if told != self.lesions.min_volume_mm3.keys():
+            raise ValueError("lesions: dilation and min_volume_mm3 must name the same regions")
+        for region, others in self.lesions.united_by.items():
+            if missing := [name for name in (region, *others) if name not in told]:
+                raise ValueError(f"lesions.united_by: {missing[0]} has no dilation")
+        if self.lesions.connectivity != 26 and "areas" in (self.surface, self.nsd_surface):
+            raise ValueError("lesions.connectivity: must be 26 with areas, whose elements lesions that touch would share")
+        return self
 
     @property
     def own_names(self) -> dict[str, str]:

@@ -40,7 +40,7 @@ def find_masks(folder: Path, pattern: str | None = None) -> dict[str, list[str]]
     as ``_seg``; files named as images (``_flair`` …) are left out.
     """
     found = defaultdict[str, list[str]](list)
-    for path in walk_files(folder)[0] if pattern is None else glob_pattern(folder, pattern):
+    for path in walked(folder) if pattern is None else glob_pattern(folder, pattern):
         if pattern is None:
             name = path.rpartition("/")[2]
             match = None if IMAGE_NAME.fullmatch(name) else MASK_NAME.fullmatch(name)
@@ -52,6 +52,13 @@ def find_masks(folder: Path, pattern: str | None = None) -> dict[str, list[str]]
     return dict(sorted(found.items()))
 
 
+def walked(folder: Path) -> list[str]:
+    """Return all files below ``folder``, sorted; a link that leads nowhere is one, which nobody can read."""
+    files, problems = walk_files(folder)
+    links = [path for path in (Path(str(problem["file"])) for problem in problems) if path.is_symlink() and not path.is_dir()]
+    return sorted([*files, *(path.relative_to(folder).as_posix() for path in links)])
+
+
 def glob_pattern(folder: Path, pattern: str) -> list[str]:
     """Return the files below ``folder`` that may match a pattern, sorted.
 
@@ -61,7 +68,7 @@ def glob_pattern(folder: Path, pattern: str) -> list[str]:
     parts = re.split(r"(\{case\}|\*)", stem)
     spread = "".join("*" if part in ("{case}", "*") else glob.escape(part) for part in parts)
     start = "**/" if pattern.startswith("**/") else ""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"{start}{spread}.nii*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"{start}{spread}.nii*") if not path.is_dir())
 
 
 def unexpected_masks(pattern: str, cases: Collection[str]) -> list[str]:

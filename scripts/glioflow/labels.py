@@ -56,6 +56,16 @@ def visible_regions(trained: Collection[str], regions: Iterable[str]) -> list[st
     return shown
 
 
+def scheme_regions(labels: Iterable[int]) -> list[str]:
+    """Return the regions that maps of these canonical labels can show: those that have one of them.
+
+    Where the oedema's is the only label of the tumour, it stands for the whole tumour, and shows that alone.
+    """
+    known = set(labels)
+    whole = known & set(REGIONS["WT"]) == {ED}
+    return [name for name, parts in REGIONS.items() if known & set(parts) and (not whole or name in ("WT", "RC"))]
+
+
 class UnknownLabelsError(ValueError):
     """A raw label map holds values that its scheme does not name: ``unknown`` are those, ``values`` all but 0; NaN last."""
 

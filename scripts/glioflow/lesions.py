@@ -38,8 +38,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from glioflow.conventions import Convention, Lesions, Neighbours
+from glioflow.labels import REGIONS
 from glioflow.metrics import PREDICTION, TRUTH, Pair, foreground_box, percentile_of, ratio, surface_overlap
-from glioflow.surfaces import Distances, Mask, Places, Spacing, Surface, measure
+from glioflow.surfaces import ROUNDING, Distances, Mask, Places, Spacing, Surface, measure
 
 # Part of every stored lesion-wise score's key: raise it whenever a value changes.
 LESIONS_VERSION = 2
@@ -60,18 +61,27 @@ def lesion_columns(convention: Convention, defects: Collection[str] = ()) -> lis
 
 
 def score_lesions(
-    pair: Pair, regions: Sequence[str], lesions: Lesions, convention: Convention, defects: Collection[str] = ()
+    pair: Pair,
+    regions: Sequence[str],
+    lesions: Lesions,
+    convention: Convention,
+    defects: Collection[str] = (),
+    seen: Collection[str] = tuple(REGIONS),
 ) -> dict[str, LesionScore]:
     """Return the lesion-wise score, ``lesion_columns``, of each of ``regions`` that ``lesions`` has parameters for.
 
     ``lesions``: how lesions are told apart, matched and counted. ``convention``: what a distance is. ``defects``: names of
-    the tool's known defects to compute as well.
+    the tool's known defects to compute as well. ``seen``: the regions that both maps can show. No
+    other unites lesions, not of the map that has it either.
     """
     voxel_mm3 = prod(pair.spacing)
     scored = [region for region in regions if region in lesions.dilation]
-    needed = dict.fromkeys([*scored, *(other for region in scored for other in lesions.united_by.get(region, ()))])
+    uniting = {region: [other for other in lesions.united_by.get(region, ()) if other in seen] for region in scored}
+    needed = dict.fromkeys([*scored, *(other for others in uniting.values() for other in others)])
     found = {region: find_lesions(pair, region, lesions, voxel_mm3) for region in needed}
-    found |= {region: unite_lesions(region, found, lesions) for region in scored if lesions.united_by.get(region)}
+    found |= {
+        region: unite_lesions(found[region], [found[one] for one in others]) for region, others in uniting.items() if others
+    }
     return {region: score_region(pair, found[region], region, lesions, convention, defects) for region in scored}
 
 
@@ -105,7 +115,8 @@ def find_lesions(pair: Pair, region: str, lesions: Lesions, voxel_mm3: float) ->
     if inner_prediction.any():
         grown = dilate(inner_prediction, *grow) if lesions.group_predicted else inner_prediction
         prediction[box] = components(grown, lesions.connectivity) * inner_prediction
-        large = sizes(prediction) * voxel_mm3 > (lesions.min_volume_mm3[region] if lesions.group_predicted else 0)
+        limit = lesions.min_volume_mm3[region] * (1 + ROUNDING) if lesions.group_predicted else 0.0
+        large = sizes(prediction) * voxel_mm3 > limit
         predicted_number = np.where(large, np.arange(len(large)), 0)
     return FoundLesions(truth, reach, prediction, np.arange(int(truth.max(initial=0)) + 1), predicted_number)
 
@@ -145,9 +156,8 @@ def sizes(numbers: Numbers) -> NDArray[np.int64]:
     return np.bincount(numbers[numbers > 0], minlength=1)
 
 
-def unite_lesions(region: str, found: Mapping[str, FoundLesions], lesions: Lesions) -> FoundLesions:
+def unite_lesions(here: FoundLesions, others: Sequence[FoundLesions]) -> FoundLesions:
     """Return the lesions of a region once those of other regions have united them."""
-    here, others = found[region], [found[other] for other in lesions.united_by[region]]
     predicted = here.predicted_number[here.prediction]
     joined = unite(predicted, [other.predicted_number[other.prediction] for other in others])
     together = unite(here.truth, [other.truth for other in others])
@@ -204,7 +214,8 @@ def score_region(
     true_sizes[0] = predicted_sizes[0] = 0
     met = meetings(reached, number, (len(true_sizes), len(predicted_sizes))) > 0
     shared = meetings(shared_part, number, met.shape)
-    kept = np.flatnonzero(true_sizes * prod(pair.spacing) > lesions.min_volume_mm3[region]).tolist()
+    limit = lesions.min_volume_mm3[region] * (1 + ROUNDING)
+    kept = np.flatnonzero(true_sizes * prod(pair.spacing) > limit).tolist()
     false = int(np.count_nonzero((predicted_sizes > 0) & ~met.any(axis=0)))
     hit = int(met[kept].any(axis=1).sum())
     penalty = pair.diagonal(convention) if lesions.hd95_penalty_mm == "diagonal" else float(lesions.hd95_penalty_mm)

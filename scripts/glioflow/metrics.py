@@ -236,9 +236,19 @@ def score_regions(
 def unseen_score(truth: Labels, spacing: Sequence[float], region: str, trained: Sequence[str], convention: Convention) -> Score:
     """Return the score of a region that a model of the ``trained`` regions cannot show: the truth's volume, and the reason."""
     volume_ml = int(np.count_nonzero(region_mask(truth, region))) * prod(as_spacing(spacing)) / 1000.0
-    names = " and ".join([*filter(None, [", ".join(trained[:-1])]), *trained[-1:]])
     undefined = dict.fromkeys(metric_columns(convention), nan) | {"volume_truth_ml": volume_ml}
-    return {"label": region, **undefined, "note": f"{NOT_APPLICABLE}: the model predicts {names} only"}
+    return {"label": region, **undefined, "note": f"{NOT_APPLICABLE}: the model predicts {in_words(trained)} only"}
+
+
+def unlabelled_score(region: str, shown: Sequence[str], convention: Convention) -> Score:
+    """Return the score of a region that truths whose labels show ``shown`` cannot have: nothing but the reason."""
+    undefined = dict.fromkeys(metric_columns(convention), nan)
+    return {"label": region, **undefined, "note": f"{NOT_APPLICABLE}: the truth shows {in_words(shown)} only"}
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Return names as a list in words."""
+    return " and ".join([*filter(None, [", ".join(names[:-1])]), *names[-1:]])
 
 
 def ratio(part: int, whole: int) -> float:

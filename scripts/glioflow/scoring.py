@@ -9,11 +9,20 @@ import numpy as np
 import pandas as pd
 
 from glioflow.conventions import Convention, Lesions
-from glioflow.labels import visible_regions
+from glioflow.labels import REGIONS, visible_regions
 from glioflow.lesions import LESION_COUNTS, LESIONS_VERSION, lesion_columns, score_lesions
-from glioflow.metrics import LABEL_COUNT, METRICS_VERSION, NOT_APPLICABLE, Labels, Pair, metric_columns, unseen_score
+from glioflow.metrics import (
+    LABEL_COUNT,
+    METRICS_VERSION,
+    NOT_APPLICABLE,
+    Labels,
+    Pair,
+    metric_columns,
+    unlabelled_score,
+    unseen_score,
+)
 from glioflow.score_tables import PREDICTION_MISSING
-from glioflow.volumes import Volume, affine_distance_mm, same_geometry
+from glioflow.volumes import Volume, affine_distance_mm, orientation, same_geometry
 
 # Behind these stand the metrics' columns. With the four that follow ``tta``, they are those of the tables that open_brats2020's
 # users have, so that what reads those reads these.
@@ -27,7 +36,8 @@ VALUELESS = frozenset({"name", "about", "sources", "headline", "lesions", "defec
 class Plan:
     """What is scored and how: regions, those that the model predicts (None: unknown), convention, rules for lesions (or none).
 
-    ``defects``: names of what the lesions' tool is known to get wrong, to be computed as well.
+    ``truth_regions``: those that the truth's labels can show (None: all). ``defects``: names of what the lesions' tool is known
+    to get wrong, to be computed as well.
     """
 
     regions: Sequence[str]
@@ -35,11 +45,17 @@ class Plan:
     trained_regions: Sequence[str] | None = None
     lesions: Lesions | None = None
     defects: Sequence[str] = ()
+    truth_regions: Sequence[str] | None = None
+
+    def seen(self, regions: Iterable[str]) -> list[str]:
+        """Return those of ``regions`` that the truth and the model's masks can show."""
+        labelled = [region for region in regions if self.truth_regions is None or region in self.truth_regions]
+        return labelled if self.trained_regions is None else visible_regions(self.trained_regions, labelled)
 
     @property
     def visible(self) -> list[str]:
-        """The regions that the model's masks can show."""
-        return list(self.regions) if self.trained_regions is None else visible_regions(self.trained_regions, self.regions)
+        """The regions to score that the truth and the model's masks can show."""
+        return self.seen(self.regions)
 
     @property
     def columns(self) -> list[str]:
@@ -57,19 +73,22 @@ class Plan:
         }
         if self.visible != list(self.regions):
             parts["trained_regions"] = list(self.trained_regions or ())
+            parts["truth_regions"] = list(self.truth_regions or ())
         if self.lesions:
-            parts["lesions"] = [LESIONS_VERSION, self.lesions.model_dump(mode="json"), list(self.defects)]
+            united = self.seen(REGIONS) if self.lesions.united_by else []
+            parts["lesions"] = [LESIONS_VERSION, self.lesions.model_dump(mode="json"), list(self.defects), united]
         return parts
 
 
 def plan_of(params: Any) -> Plan:
-    """Return the plan that a rule's params tell: regions, trained_regions, convention, lesionwise, defects."""
+    """Return the plan that a rule's params tell: regions, trained_regions, truth_regions, convention, lesionwise, defects."""
     return Plan(
         regions=list(params.regions),
         convention=Convention.model_validate(plain(params.convention)),
         trained_regions=params.trained_regions and list(params.trained_regions),
         lesions=Lesions.model_validate(plain(params.lesionwise)) if params.lesionwise else None,
         defects=list(params.defects),
+        truth_regions=params.truth_regions and list(params.truth_regions),
     )
 
 
@@ -95,10 +114,14 @@ def score_plans(
     for plan in plans:
         found: dict[str, dict[str, Any]] = {region: dict(pair.score(region, plan.convention)) for region in plan.visible}
         if plan.lesions:
-            for region, score in score_lesions(pair, plan.visible, plan.lesions, plan.convention, plan.defects).items():
+            seen = plan.seen(REGIONS)
+            for region, score in score_lesions(pair, plan.visible, plan.lesions, plan.convention, plan.defects, seen).items():
                 found[region] |= score
         for region in (region for region in plan.regions if region not in found):
-            found[region] = dict(unseen_score(truth, spacing, region, plan.trained_regions or (), plan.convention))
+            if plan.truth_regions is not None and region not in plan.truth_regions:
+                found[region] = dict(unlabelled_score(region, plan.truth_regions, plan.convention))
+            else:
+                found[region] = dict(unseen_score(truth, spacing, region, plan.trained_regions or (), plan.convention))
         yield [found[region] for region in plan.regions]
 
 
@@ -118,7 +141,10 @@ def geometry_problems(truth: Volume, prediction: Volume, remedy: str = "") -> It
         yield f"found shape {prediction.data.shape}; expected {truth.data.shape} as the truth"
     elif not same_geometry(prediction, truth):
         apart = affine_distance_mm(prediction, truth)
-        yield f"found an affine that puts a corner {apart:.3g} mm from the truth's; expected the same{remedy}"
+        placed = prediction.is_placed and truth.is_placed
+        axes = (orientation(prediction), orientation(truth)) if placed else ("", "")
+        turned = f" (its axes point {axes[0]}, the truth's {axes[1]})" if axes[0] != axes[1] else ""
+        yield f"found an affine that puts a corner {apart:.3g} mm from the truth's{turned}; expected the same{remedy}"
 
 
 def with_missing_note(score: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,10 @@ TREE = {"leafsize": 32, "balanced_tree": False, "compact_nodes": False}
 # whole box is several times faster than a tree.
 TREE_LIMIT = 100_000
 
+# Voxel sizes come from 32-bit affines: a step of 1 mm in a turned image is 1.00000002 mm, and is within 1 mm all the same.
+ROUNDING = 1e-6
+SUM_ROUNDING = 1e-12  # of sums of areas
+
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -187,13 +191,14 @@ def percentile(distances: Distances, percent: float) -> float:
     """Return a percentile in mm: interpolated between distances of equal weight; of weighed ones, the first that reaches it.
 
     The weighed one as surface-distance's `compute_robust_hausdorff`: the smallest distance such that the elements up to it
-    have ``percent`` of the weight.
+    have ``percent`` of the weight; sums that differ by rounding alone count as equal, in whatever order they are made.
     """
     if distances.weights is None:
         return float(np.percentile(distances.mm, percent))
     order = np.argsort(distances.mm, kind="stable")
     reached = np.cumsum(distances.weights[order]) / np.sum(distances.weights)
-    return float(distances.mm[order[min(int(np.searchsorted(reached, percent / 100.0)), len(order) - 1)]])
+    first = int(np.searchsorted(reached, percent / 100.0 * (1 - SUM_ROUNDING)))
+    return float(distances.mm[order[min(first, len(order) - 1)]])
 
 
 def total(distances: Distances) -> float:
@@ -208,7 +213,7 @@ def moment(distances: Distances) -> float:
 
 def within(distances: Distances, tolerance_mm: float) -> float:
     """Return the weight of the elements that are at most ``tolerance_mm`` away, their number where they weigh the same."""
-    near = distances.mm <= tolerance_mm
+    near = distances.mm <= tolerance_mm * (1 + ROUNDING)
     return float(np.count_nonzero(near) if distances.weights is None else distances.weights[near].sum())
 
 

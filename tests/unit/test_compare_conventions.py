@@ -206,6 +206,7 @@ class Set:
         settings = {
             "regions": ["WT"],
             "trained_regions": None,
+            "truth_regions": None,
             "conventions": [conventions()[name].model_dump(mode="json") for name in names],
             "convention": "glioflow",
             "extremes": 20,

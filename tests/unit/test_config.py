@@ -85,6 +85,7 @@ def test_names_that_cannot_be_folders_are_refused():
             "evaluation: {lesionwise: brats2023}",
             "no convention of this name scores lesions: 'brats2023'; did you mean 'brats2023_gli'?",
         ),
+        ("evaluation: {regions: [WT, WT]}", "evaluation.regions: a region stands twice in ['WT', 'WT']"),
         ("evaluation: {convention: medpi}", "no convention is called 'medpi'; did you mean 'medpy'?"),
         ("evaluation: {convention: nnunet}", "the convention 'nnunet' defines no hausdorff; dice can rank the cases"),
         ("evaluation: {convention: medpy}", "'medpy' measures in voxels, and the tables are in mm; score_folders.py can"),

@@ -106,6 +106,9 @@ def test_only_the_scripts_of_2024_are_known_to_count_numbers_as_voxels() -> None
     }
 
 
+LESION_RULES = "dilation: {ET: 1}, min_volume_mm3: {ET: 1}, hd95_penalty_mm: 9"
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
@@ -113,6 +116,11 @@ def test_only_the_scripts_of_2024_are_known_to_count_numbers_as_voxels() -> None
         ("hd95: {percentile: 95}", "hd95"),
         ("hd95_mm: {percentile: 0, directions: pooled}", "percentile"),
         ("lesions: [", "cannot be read as YAML"),
+        ("headline: {distance: hd95}", "has no column hd95"),
+        ("headline: {overlap: lesion_dice}", "has no column lesion_dice"),
+        ("headline: {distance: hausdorff}", "has no column hausdorff"),
+        (f"lesions: {{{LESION_RULES}, united_by: {{ET: [NCR]}}}}", "NCR has no dilation"),
+        (f"lesions: {{{LESION_RULES}, connectivity: 18}}\nnsd_surface: areas", "must be 26 with areas"),
     ],
 )
 def test_a_file_that_is_no_convention_is_named(

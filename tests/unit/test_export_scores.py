@@ -50,7 +50,11 @@ class Set:
             input=SimpleNamespace(manifest=self.folder / "manifest.csv", predictions=self.folder / "predictions.csv"),
             output=SimpleNamespace(table=self.table_file, summary=self.summary_file),
             params=SimpleNamespace(
-                regions=list(regions), trained_regions=trained, convention=CONVENTION, ledger=self.folder / "ledger.jsonl"
+                regions=list(regions),
+                trained_regions=trained,
+                truth_regions=None,
+                convention=CONVENTION,
+                ledger=self.folder / "ledger.jsonl",
             ),
             threads=1,
         )

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from conftest import AFFINE, save
 
-from glioflow.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes, region_mask, visible_regions
+from glioflow.labels import (
+    REGIONS,
+    UnknownLabelsError,
+    canonical_labels,
+    fitting_schemes,
+    region_mask,
+    scheme_regions,
+    visible_regions,
+)
 from glioflow.registry import label_schemes
 from glioflow.volumes import (
     UnreadableVolumeError,
@@ -18,6 +26,20 @@ from glioflow.volumes import (
     same_geometry,
     write_volume,
 )
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        ([1, 2, 3], ["WT", "TC", "ET", "ED", "NCR"]),
+        ([1, 2, 3, 4], list(REGIONS)),
+        ([2], ["WT"]),
+        ([2, 4], ["WT", "RC"]),
+        ([2, 3], ["WT", "TC", "ET", "ED"]),
+    ],
+)
+def test_what_labels_can_show(labels, shown):
+    assert scheme_regions(labels) == shown
 
 
 def test_regions_are_those_of_brats():

@@ -198,6 +198,16 @@ def test_predicted_lesions_are_united_by_predicted_lesions() -> None:
     assert score(lesions_of(line(2, 5)), prediction)["lesions_false"] == 1
 
 
+def test_only_regions_that_both_maps_can_show_unite_lesions() -> None:
+    truth = label_map((ET, line(2, 5)), (NCR, line(6, 14)), (ET, line(15, 18)))
+    joined = rules(united_by={"ET": ["NCR"]})
+    found = [
+        score_lesions(Pair(truth, truth, (1, 1, 1)), ["ET"], joined, GLIOFLOW, seen=seen)["ET"]["lesions_truth"]
+        for seen in (["ET", "NCR"], ["ET"])
+    ]
+    assert found == [1, 2]
+
+
 def test_uniting_goes_from_lesion_to_lesion() -> None:
     lesions = np.zeros((13, 3, 3), np.int32)
     other = lesions.copy()

@@ -60,6 +60,7 @@ class Shard:
         settings = {
             "regions": REGIONS,
             "trained_regions": None,
+            "truth_regions": None,
             "convention": CONVENTION.model_dump(mode="json"),
             "lesionwise": None,
             "defects": [],
@@ -208,6 +209,20 @@ def test_the_reason_names_what_the_model_predicts(shard: Shard, trained: list[st
     shard.add("a", block(0, 4), block(0, 4))
     notes = shard.run(trained_regions=trained)[1]["note"].tolist()
     assert notes == [f"not applicable: the model predicts {names} only"] * 2
+
+
+def test_a_region_that_the_truths_labels_cannot_show_is_no_error_of_the_model(shard: Shard) -> None:
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[1:4, 1:4, 1:4] = ED
+    predicted = labels.copy()
+    predicted[2, 2, 2] = ET
+    shard.add("a", labels, predicted)
+    table = shard.run(regions=["WT", "TC", "ED"], truth_regions=["WT"])[1].set_index("label")
+    assert table["note"].fillna("").to_dict() == {
+        "WT": "", **dict.fromkeys(("TC", "ED"), "not applicable: the truth shows WT only")
+    }  # fmt: skip
+    assert table.loc["WT", "dice"] == 1
+    assert table.loc[["TC", "ED"], ["dice", "hausdorff", "volume_truth_ml"]].isna().all(axis=None)
 
 
 def test_other_trained_regions_are_scored_anew_where_they_show_less(shard: Shard, count_scored: list[str]) -> None:

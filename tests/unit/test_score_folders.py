@@ -121,13 +121,40 @@ def test_the_two_folders_have_a_label_scheme_each(folders: Folders) -> None:
 
 def test_another_convention_and_lesions_are_scored_where_they_are_asked_for(folders: Folders) -> None:
     folders.add("a", block(4, et=4), block(0))
-    table = folders.run("--convention", "open_brats2020", "--lesionwise", "brats2024_gli", "--reproduce-defects")[0]
-    convention = conventions()["open_brats2020"]
-    columns = lesion_columns(convention, ["sensitivity_of_instance_maps"])
-    assert {convention.own_names.get(column, column) for column in columns} < set(table.columns)
-    assert table["hausdorff"][0] == 0
+    table = folders.run("--convention", "surface_distance", "--lesionwise", "brats2024_gli", "--reproduce-defects")[0]
+    convention = conventions()["surface_distance"]
+    assert set(lesion_columns(convention, ["sensitivity_of_instance_maps"])) < set(table.columns)
+    assert table["hausdorff"][0] == float("inf")
     assert table["lesion_dice"][0] == 0
     assert table["lesions_truth"][0] == 1
+
+
+def test_lesions_are_not_scored_in_voxels(folders: Folders) -> None:
+    folders.add("a", block(4), block(4))
+    assert folders.error("--convention", "medpy", "--lesionwise", "brats2023_gli") == [
+        "--lesionwise: needs a convention in mm; 'medpy' measures in voxels"
+    ]
+
+
+def test_a_table_that_cannot_be_written_is_told_before_anything_is_scored(tmp_path: Path) -> None:
+    for out in (tmp_path, tmp_path / "no/such/scores.csv"):
+        with pytest.raises(UserError, match=r"--out: .* cannot be written; expected a file in a folder that exists"):
+            main([str(tmp_path), str(tmp_path), *SCHEMES, "--out", str(out)], Console())
+
+
+def test_a_mirrored_mask_is_told_by_its_axes(folders: Folders) -> None:
+    folders.add("a", block(4), None)
+    save(folders.predictions / "a.nii.gz", block(4)[::-1], np.diag([1.0, -1.0, 1.0, 1.0]))
+    assert "(its axes point RPS, the truth's LPS)" in "".join(folders.error())
+
+
+def test_a_link_that_leads_nowhere_is_no_missing_mask(folders: Folders) -> None:
+    folders.add("a", block(4), block(4))
+    folders.add("b", block(4), block(4))
+    (mask,) = folders.predictions.glob("b*")
+    mask.unlink()
+    mask.symlink_to("not/fetched.nii.gz")
+    assert any("b" in line and "no such file" in line for line in folders.error("--on-missing", "count_as_empty"))
 
 
 def test_regions_are_those_that_both_schemes_know(folders: Folders) -> None:
@@ -136,7 +163,7 @@ def test_regions_are_those_that_both_schemes_know(folders: Folders) -> None:
     assert folders.run(*schemes)[0]["label"].tolist() == ["WT"]
     folders.out.unlink()
     assert folders.error(*schemes, "--regions", "WT", "ET") == [
-        "--regions: ET is not in the scheme 'lgg_kaggle'; known to both: WT, ED"
+        "--regions: ET is not in the scheme 'lgg_kaggle'; known to both: WT"
     ]
 
 
@@ -201,12 +228,12 @@ def test_folders_without_a_mask_or_without_a_common_case_are_named(folders: Fold
     assert "'a' (" in message and "'b' (" in message
 
 
-def test_a_broken_link_or_a_folder_is_no_mask(tmp_path: Path) -> None:
+def test_a_folder_is_no_mask_and_a_broken_link_is_one_that_nobody_can_read(tmp_path: Path) -> None:
     save(tmp_path / "a.nii.gz", block(1))
     (tmp_path / "b.nii.gz").mkdir()
     (tmp_path / "c.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
     for pattern in (None, "{case}.nii.gz"):
-        assert list(find_masks(tmp_path, pattern)) == ["a"]
+        assert list(find_masks(tmp_path, pattern)) == ["a", "c"]
 
 
 # ---- what is wrong

@@ -7,7 +7,7 @@ import pytest
 from surface_distance import lookup_tables
 
 from glioflow.surface_mesh import CORNERS
-from glioflow.surfaces import Surface, area_surface, element_weights, find_surface, measure, percentile, total
+from glioflow.surfaces import Surface, area_surface, element_weights, find_surface, measure, percentile, total, within
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.5, 1.25, 3.0)]
 
@@ -61,6 +61,19 @@ def test_distances_name_the_nearest_element() -> None:
     found = measure(start, target, (2.0, 1.0, 1.0))
     assert found.nearest is not None
     assert (found.mm.tolist(), found.nearest.tolist()) == ([2, 0, 6], [0, 1, 2])
+
+
+def test_a_step_of_a_turned_image_is_within_its_millimetre() -> None:
+    step = 1.0000000235  # of 1 mm, turned by 12 degrees and stored as 32-bit floats
+    found = measure(Surface((3, 1, 1), np.array([0])), Surface((3, 1, 1), np.array([1])), (step, step, step))
+    assert (within(found, 1.0), within(found, 0.99)) == (1, 0)
+
+
+def test_a_weighed_percentile_does_not_hang_on_the_rounding_of_a_sum() -> None:
+    target = Surface((40, 1, 1), np.array([39]))
+    for weight in (0.1, 0.3, 1 / 3, 0.7, 1.0):
+        start = Surface((40, 1, 1), np.arange(20), np.full(20, weight))
+        assert percentile(measure(start, target, (1.0, 1.0, 1.0)), 95) == 20 + 18  # 19 of 20 have 95 %
 
 
 def test_a_weighed_percentile_is_the_first_distance_that_reaches_it() -> None:
