@@ -40,6 +40,7 @@ STUDY = {
     "failure": {"extremes": 2},
 }  # fmt: skip
 FOLD = "results/models/full/fold_0/manifest.json"
+OTHER_TABLES = ("_summary", "_groups", "_conventions", "_convention_ranks")  # beside the scores of a set
 
 
 def processes(checkout: Path, word: str) -> list[int]:
@@ -101,7 +102,7 @@ def test_every_set_of_every_model_is_scored(study):
     scores = {
         str(p.relative_to(study[0] / "results/scores"))[:-4]: pd.read_csv(p) for p in study[0].glob("results/scores/*/*.csv")
     }
-    sets = {name: table["case_id"].nunique() for name, table in scores.items() if not name.endswith(("_summary", "_groups"))}
+    sets = {name: table["case_id"].nunique() for name, table in scores.items() if not name.endswith(OTHER_TABLES)}
     assert sets == {
         "full/cv": 6, "full/test": 2, "full/b": 2, "slices/cv": 6, "slices/test": 2, "both/cv": 6, "both/test": 2,
     }  # fmt: skip
