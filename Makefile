@@ -52,7 +52,7 @@ format: setup-dev  ## rewrite the code in the agreed format
 	$(PYTHON) -m snakefmt Snakefile rules
 
 docs: setup  ## rewrite config/schema.json, and the tables of config/README.md and docs/conventions.md
-	@cd scripts && ../$(PYTHON) -m glioflow.config_docs
+	@cd scripts && ../$(PYTHON) -m glioflow.workflow.docs
 
 COMPILE = $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
   --python-version $(PYTHON_VERSION) --python-platform x86_64-manylinux_2_28 $(UPGRADE)

@@ -11,9 +11,9 @@ min_version("9.27")
 
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from glioflow.config_checks import load_study
+from glioflow.workflow.checks import load_study
 from glioflow.console import UserError
-from glioflow.duplicate_keys import duplicate_keys
+from glioflow.study.duplicate_keys import duplicate_keys
 
 if not workflow.overwrite_configfiles:
 

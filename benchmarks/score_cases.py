@@ -48,13 +48,13 @@ from scipy import ndimage
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 import score_cases
-from glioflow.conventions import conventions
-from glioflow.labels import ED, ET, NCR, canonical_labels, region_mask
-from glioflow.lesions import lesion_columns
-from glioflow.metrics import foreground_box, metric_columns
+from glioflow.evaluation.conventions import conventions
+from glioflow.evaluation.lesions import lesion_columns
+from glioflow.evaluation.metrics import foreground_box, metric_columns
+from glioflow.evaluation.scoring import Plan, score_plans
+from glioflow.imaging.labels import ED, ET, NCR, canonical_labels, region_mask
+from glioflow.imaging.volumes import Volume, read_labels, read_volume, write_volume
 from glioflow.parallel import map_unordered
-from glioflow.scoring import Plan, score_plans
-from glioflow.volumes import Volume, read_labels, read_volume, write_volume
 
 Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

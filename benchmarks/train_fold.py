@@ -33,9 +33,9 @@ import torch
 import yaml
 
 from glioflow.console import Console, clock
-from glioflow.devices import claim_device
 from glioflow.files import read_json
-from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
+from glioflow.models.devices import claim_device
+from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 
 REPO = Path(__file__).resolve().parents[1]
 MODEL, CONFIGURATION = "bench", "3d_fullres"

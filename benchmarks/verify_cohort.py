@@ -30,14 +30,14 @@ import pandas as pd
 
 import verify_cohort
 from convert_cohort import case_table
-from glioflow.config import FolderCohort
+from glioflow.cohorts.layouts import list_cohort
+from glioflow.cohorts.phantom import plan_phantoms
 from glioflow.console import Console
 from glioflow.files import write_table
-from glioflow.layouts import list_cohort
+from glioflow.imaging.volumes import read_volume
 from glioflow.parallel import map_unordered
-from glioflow.phantom import plan_phantoms
-from glioflow.registry import label_schemes
-from glioflow.volumes import read_volume
+from glioflow.study.configuration import FolderCohort
+from glioflow.study.registry import label_schemes
 from make_phantom import write_case
 
 ROLES = ("t1", "t1ce", "t2", "flair", "seg")

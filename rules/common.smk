@@ -5,17 +5,17 @@ from dataclasses import asdict
 from functools import cache
 from math import ceil
 
-from glioflow.codeprint import code_fingerprint
-from glioflow.comparison_groups import comparison_groups
-from glioflow.config import GivenModel, ImportedModel, PhantomCohort, TrainedModel, cohort_dataset, expand_path
-from glioflow.conventions import conventions
-from glioflow.ensembles import needs_probabilities
+from glioflow.code_fingerprint import code_fingerprint
+from glioflow.evaluation.comparison_groups import comparison_groups
+from glioflow.study.configuration import GivenModel, ImportedModel, PhantomCohort, TrainedModel, cohort_dataset, expand_path
+from glioflow.evaluation.conventions import conventions
+from glioflow.models.ensembles import needs_probabilities
 from glioflow.files import key_of
-from glioflow.labels import scheme_regions, visible_regions
-from glioflow.layouts import cohort_folder, file_stamps, list_cohort, source_stamp
-from glioflow.model_archive import read_description
-from glioflow.nnunet.own_trainers import trainer_class, trainer_fingerprint
-from glioflow.registry import datasets, label_schemes
+from glioflow.imaging.labels import scheme_regions, visible_regions
+from glioflow.cohorts.layouts import cohort_folder, file_stamps, list_cohort, source_stamp
+from glioflow.models.model_archive import read_description
+from glioflow.models.nnunet.own_trainers import trainer_class, trainer_fingerprint
+from glioflow.study.registry import datasets, label_schemes
 
 # Cases per job: a case takes about 0.1 s to score and 1 s to extract features from, a job some seconds to start.
 SCORES_PER_SHARD = 50

@@ -38,6 +38,6 @@ rule write_report:
         results=lambda w: STUDY.results,
         pairs=report_pairs(),
         trained={name: model.folds for name, model in STUDY.trained().items()},
-        code=code_fingerprint("write_report", templates="report"),
+        code=code_fingerprint("write_report", templates="glioflow/report/templates"),
     script:
         "../scripts/write_report.py"

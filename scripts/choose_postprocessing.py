@@ -8,7 +8,8 @@ Dice of its region rises and that of no other region falls; nnU-Net's ``determin
 Dice a region that is empty in both maps counts 1, and one that is empty in one of them 0, so that the absence of enhancing
 tumour is rewarded, as BraTS does. Where a case has masks with and without mirroring, the steps are chosen on the former.
 
-The operations are those of ``glioflow.postprocessing``. Each case is read once, and is not read again while it is unchanged.
+The operations are those of ``glioflow.models.postprocessing``. Each case is read once, and is not read again while it is
+unchanged.
 
 Inputs
 ------
@@ -33,12 +34,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glioflow.case_cache import Ledger
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, read_table, write_json
-from glioflow.ledger import Ledger
-from glioflow.metrics import LABEL_COUNT
-from glioflow.parallel import map_unordered
-from glioflow.postprocessing import (
+from glioflow.imaging.labels import LABEL_COUNT
+from glioflow.imaging.volumes import read_labels, same_geometry
+from glioflow.models.postprocessing import (
     ET_THRESHOLD,
     LARGEST,
     MIN_VOLUME,
@@ -52,8 +53,8 @@ from glioflow.postprocessing import (
     judged_regions,
     mean_dice,
 )
-from glioflow.predictions import read_predictions
-from glioflow.volumes import read_labels, same_geometry
+from glioflow.models.predictions import read_predictions
+from glioflow.parallel import map_unordered
 
 PIECES_VERSION = 1  # part of every case's key: raise it whenever the pieces of a case would come out otherwise
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_json, read_table, write_table
-from glioflow.predictions import place, prediction_table, set_members, tta_folders
+from glioflow.models.predictions import place, prediction_table, set_members, tta_folders
 
 
 def main(snakemake: Any, console: Console) -> str:

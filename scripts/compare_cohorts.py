@@ -5,21 +5,21 @@ Output: ``comparison.csv``, with the columns of verification.csv; empty where no
 Params: ``cohort``, ``dataset`` (its data set), ``training`` (name to data set of those cohorts, in their manifests' order).
 
 Images are compared by their voxels, so that a copy is found under another name, header or compression. A patient is known by
-patient_id, by the ids of the cases and by other names (``glioflow.covariates.other_names``): BraTS tells the ids that a case
-had in former years, and TCGA's. Ids that somebody gave to files of their own may be alike by chance, such as 001: then it is a
-warning. Phantoms have no patients but by their images.
+patient_id, by the ids of the cases and by other names (``glioflow.cohorts.covariates.other_names``): BraTS tells the ids that
+a case had in former years, and TCGA's. Ids that somebody gave to files of their own may be alike by chance, such as 001: then
+it is a warning. Phantoms have no patients but by their images.
 """
 
 from typing import Any
 
 import pandas as pd
 
-from glioflow.config import OWN_LAYOUTS
+from glioflow.cohorts.covariates import other_names
+from glioflow.cohorts.problems import PROBLEM_COLUMNS, Problem, problem_row
 from glioflow.console import Console, count, run_script
-from glioflow.covariates import other_names
 from glioflow.files import read_table, write_table
-from glioflow.problems import PROBLEM_COLUMNS, Problem, problem_row
-from glioflow.registry import CHANNELS
+from glioflow.study.configuration import OWN_LAYOUTS
+from glioflow.study.registry import CHANNELS
 
 MADE = "phantom"
 

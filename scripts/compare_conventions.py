@@ -1,9 +1,9 @@
 """Score every case of a set under every convention of metrics, and tell how the ranking of the cases moves between them.
 
 The masks are read and scored as ``score_cases`` does; the conventions are those of config/conventions
-(``glioflow.conventions``), each with its own rules for lesions and without its tool's known defects. One pair of masks shares
-the work between them. A prediction whose truth, regions and conventions are what they were is taken from the ledger and not
-read again.
+(``glioflow.evaluation.conventions``), each with its own rules for lesions and without its tool's known defects. One pair of
+masks shares the work between them. A prediction whose truth, regions and conventions are what they were is taken from the
+ledger and not read again.
 
 Each convention names the overlap and the distance that its users rank by (``headline``): every region is ranked by both, from
 1, the worst. Low overlaps and high distances are worst; cases that tie are ordered by Dice (lower is worse), then by case id,
@@ -46,15 +46,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
+from glioflow.case_cache import Ledger
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.conventions import Convention
+from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
+from glioflow.evaluation.conventions import Convention
+from glioflow.evaluation.lesions import LESION_COUNTS
+from glioflow.evaluation.score_tables import is_unseen
+from glioflow.evaluation.scoring import Plan, plain, score_plans
 from glioflow.files import key_of, read_table, write_table
-from glioflow.ledger import Ledger
-from glioflow.lesions import LESION_COUNTS
+from glioflow.models.predictions import augmented_first
 from glioflow.parallel import map_unordered
-from glioflow.score_tables import augmented_first, is_unseen
-from glioflow.scoring import Plan, plain, score_plans
-from score_cases import Case, case_key, case_rows, pair_cases, read_maps
 
 # Kind of headline to the column that its ranks stand in.
 RANKS = {"overlap": "rank_overlap", "distance": "rank_distance"}

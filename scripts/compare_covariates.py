@@ -6,8 +6,8 @@ Outputs: ``covariates`` (covariates.csv, ``COLUMNS``): a row for each numeric co
 Params:  ``rank_by`` (the metric that the extremes were chosen by), ``region``.
 
 ``worst`` and ``best`` are the mean of a number, or the share of the cases with a level. ``effect`` is Cohen's d of a number
-(``glioflow.effects``), the difference of the shares, worst minus best, of a level. ``n`` counts the cases of the set with a
-value and a metric, ``n_level`` those with the level, ``n_worst`` and ``n_best`` the extremes with a value.
+(``glioflow.failure.effects``), the difference of the shares, worst minus best, of a level. ``n`` counts the cases of the set
+with a value and a metric, ``n_level`` those with the level, ``n_worst`` and ``n_best`` the extremes with a value.
 
 The tests are over all these ``n`` cases: Spearman's rho of covariate and metric (scipy.stats.spearmanr, p two-sided by
 Student's t), and for a category the Kruskal-Wallis H of the metric across its levels (scipy.stats.kruskal, p by chi-squared),
@@ -28,11 +28,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, kruskal, permutation_test, rankdata, spearmanr
 
+from glioflow.cohorts.covariate_values import all_different, is_identifier, read_covariates, typed_covariate
 from glioflow.console import Console, count, run_script
-from glioflow.covariate_values import all_different, is_identifier, read_covariates, typed_covariate
-from glioflow.effects import cohens_d
+from glioflow.evaluation.score_tables import read_scores
+from glioflow.failure.effects import cohens_d
 from glioflow.files import read_table, write_table
-from glioflow.score_tables import read_scores
 
 COLUMNS = (
     *("covariate", "kind", "level", "n", "n_level", "n_worst", "n_best", "worst", "best", "effect", "effect_name"),

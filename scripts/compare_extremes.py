@@ -1,4 +1,4 @@
-"""Compare the radiomic features of the worst and the best cases by Cohen's d, as ``glioflow.effects`` defines it.
+"""Compare the radiomic features of the worst and the best cases by Cohen's d, as ``glioflow.failure.effects`` defines it.
 
 Positive: the feature is larger where the model fails.
 
@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.effects import cohens_d
+from glioflow.failure.effects import cohens_d
+from glioflow.failure.radiomics import feature_group
 from glioflow.files import read_table, write_table
-from glioflow.radiomics_features import feature_group
 
 FEATURE_PREFIX = "original_"
 

@@ -1,10 +1,11 @@
 """Compare the models that were scored on the same cases: pair by pair, with tests, and by rank.
 
-Which models are compared, and on which set's cases, is said by ``glioflow.comparison_groups``. Where models were scored on
-different cases, those that they share count. Of a case with and without test-time augmentation the augmented prediction (with
-mirroring) counts, as everywhere. A pair of values of which either is undefined leaves the comparison and is counted; so does,
-in the ranks, a case that is undefined for any model. A region that a model cannot show is not compared. Volume errors are
-compared by their size, whatever their sign; what is neither better nor worse, such as a volume, is not compared.
+Which models are compared, and on which set's cases, is said by ``glioflow.evaluation.comparison_groups``. Where models were
+scored on different cases, those that they share count. Of a case with and without test-time augmentation the augmented
+prediction (with mirroring) counts, as everywhere. A pair of values of which either is undefined leaves the comparison and is
+counted; so does, in the ranks, a case that is undefined for any model. A region that a model cannot show is not compared.
+Volume errors are compared by their size, whatever their sign; what is neither better nor worse, such as a volume, is not
+compared.
 
 Inputs
 ------
@@ -14,20 +15,20 @@ Outputs
 -------
 comparison : a row per group, region, metric and pair of models (``COLUMNS``). ``n`` cases (pairs of values) of ``patients``,
     ``undefined`` cases without; ``mean_a``, ``mean_b`` and ``median_difference`` (a less b, with its bootstrap interval,
-    ``glioflow.bootstrap``) over the ``n`` cases; ``better_a``, ``better_b``, ``tied``: in how many of them which is better;
-    ``rank_biserial`` (above 0: a has the larger values), ``p`` (``glioflow.paired_tests``; both on the mean difference of each
-    patient, since cases of one patient are no independent pairs), ``p_holm`` (corrected for all tests of the table) and
-    ``favours``: the model that the effect size makes the better one
-ranks : a row per group, region, metric, way to rank (``glioflow.rankings``) and model (``RANK_COLUMNS``), the best first:
-    ``value`` (mean or mean rank), ``rank``; of the ranks in bootstrap samples the median, the ends of the central 95 % and
-    ``share_rank_1`` …, the share of the samples that put the model at that rank; ``tau`` with its central 95 %, Kendall's tau-b
-    of a sample's order and that of all cases (the same for all models of a ranking)
+    ``glioflow.evaluation.bootstrap``) over the ``n`` cases; ``better_a``, ``better_b``, ``tied``: in how many of them which is
+    better; ``rank_biserial`` (above 0: a has the larger values), ``p`` (``glioflow.evaluation.paired_tests``; both on the mean
+    difference of each patient, since cases of one patient are no independent pairs), ``p_holm`` (corrected for all tests of
+    the table) and ``favours``: the model that the effect size makes the better one
+ranks : a row per group, region, metric, way to rank (``glioflow.evaluation.rankings``) and model (``RANK_COLUMNS``), the best
+    first: ``value`` (mean or mean rank), ``rank``; of the ranks in bootstrap samples the median, the ends of the central 95 %
+    and ``share_rank_1`` …, the share of the samples that put the model at that rank; ``tau`` with its central 95 %, Kendall's
+    tau-b of a sample's order and that of all cases (the same for all models of a ranking)
 
 A study without two models to compare gets both tables with their columns and no row.
 
 Params
 ------
-groups : what ``glioflow.comparison_groups.Group`` holds, as dicts
+groups : what ``glioflow.evaluation.comparison_groups.Group`` holds, as dicts
 sets : ``model/set`` of each score table
 """
 
@@ -38,15 +39,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from glioflow.bootstrap import defined_alike, intervals, weighted_medians
-from glioflow.comparison_groups import Group
 from glioflow.console import Console, count, run_script
-from glioflow.conventions import DISTANCES
+from glioflow.evaluation.bootstrap import defined_alike, intervals, weighted_medians
+from glioflow.evaluation.comparison_groups import Group
+from glioflow.evaluation.conventions import DISTANCES
+from glioflow.evaluation.metrics import OVERLAPS
+from glioflow.evaluation.paired_tests import holm, signed_rank_test
+from glioflow.evaluation.rankings import RANKINGS, Stability, rank_stability
+from glioflow.evaluation.score_tables import is_unseen
 from glioflow.files import read_table, write_table
-from glioflow.metrics import OVERLAPS
-from glioflow.paired_tests import holm, signed_rank_test
-from glioflow.rankings import RANKINGS, Stability, rank_stability
-from glioflow.score_tables import augmented_first, is_unseen
+from glioflow.models.predictions import augmented_first
 
 GROUP_COLUMNS = ("cohort", "set", "folds", "label", "metric")
 COLUMNS = (

@@ -16,15 +16,15 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
-from glioflow.config import AnyCohort, cohort_dataset
+from glioflow.case_cache import Ledger
+from glioflow.cohorts.conversion import convert_cases
+from glioflow.cohorts.covariates import add_covariates
+from glioflow.cohorts.layouts import FoundCase, list_cohort
+from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
-from glioflow.conversion import convert_cases
-from glioflow.covariates import add_covariates
 from glioflow.files import read_table, write_table
-from glioflow.layouts import FoundCase, list_cohort
-from glioflow.ledger import Ledger
-from glioflow.problems import PROBLEM_COLUMNS
-from glioflow.registry import ROLES
+from glioflow.study.configuration import AnyCohort, cohort_dataset
+from glioflow.study.registry import ROLES
 
 # What was planted and what came of it; the rest of the truth is measured again in the images, or says nothing of a case.
 PHANTOM_COVARIATES = (

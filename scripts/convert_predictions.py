@@ -29,14 +29,14 @@ from typing import Any
 
 import numpy as np
 
+from glioflow.case_cache import Ledger
 from glioflow.console import Console, UserError, count, run_script
+from glioflow.evaluation.scoring import geometry_problems
 from glioflow.files import key_of, read_table, sha256_file, write_table
-from glioflow.given_masks import Counts, count_labels, labels_as, scheme_doubts, unexpected_masks
-from glioflow.ledger import Ledger
+from glioflow.imaging.volumes import Volume, read_labels, read_volume, write_volume
+from glioflow.models.precomputed import Counts, count_labels, labels_as, scheme_doubts, unexpected_masks
+from glioflow.models.predictions import prediction_table, set_members
 from glioflow.parallel import map_unordered
-from glioflow.predictions import prediction_table, set_members
-from glioflow.scoring import geometry_problems
-from glioflow.volumes import Volume, read_labels, read_volume, write_volume
 
 CONVERSION_VERSION = (
     1  # part of every mask's key: raise it whenever a mask, or what is remembered of it, would come out otherwise

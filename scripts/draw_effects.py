@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from glioflow.console import Console, count, run_script
-from glioflow.figures import (
+from glioflow.files import read_table
+from glioflow.report.plotting import (
     CHANNEL_NAMES,
     FEATURE_GROUP_COLOURS,
     FEATURE_GROUP_NAMES,
@@ -21,7 +22,6 @@ from glioflow.figures import (
     new_figure,
     save_figure,
 )
-from glioflow.files import read_table
 
 SHOWN = 20
 TITLE = "What sets the worst cases apart"

@@ -22,9 +22,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from glioflow.case_files import CaseFiles, find_case_files
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.figures import (
+from glioflow.evaluation.score_tables import read_scores
+from glioflow.failure.case_files import CaseFiles, find_case_files
+from glioflow.files import read_table, write_table
+from glioflow.imaging.labels import region_mask
+from glioflow.imaging.volumes import read_labels, read_volume
+from glioflow.parallel import map_unordered
+from glioflow.report.plotting import (
     CHANNEL_NAMES,
     METRIC_SYMBOLS,
     PREDICTION_COLOUR,
@@ -36,11 +41,6 @@ from glioflow.figures import (
     new_figure,
     save_figure,
 )
-from glioflow.files import read_table, write_table
-from glioflow.labels import region_mask
-from glioflow.parallel import map_unordered
-from glioflow.score_tables import read_scores
-from glioflow.volumes import read_labels, read_volume
 
 WIDTH_PX, HEIGHT_PX, DPI = 420, 480, 120
 # Picture elements kept around the brain.

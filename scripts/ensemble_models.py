@@ -38,13 +38,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glioflow.case_cache import Ledger
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.ensembles import covers_all, merge_regions, staple, vote
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_table
-from glioflow.ledger import Ledger
+from glioflow.imaging.volumes import Volume, read_labels, same_geometry, write_volume
+from glioflow.models.ensembles import covers_all, merge_regions, staple, vote
+from glioflow.models.predictions import COLUMNS, PROBABILITY_ENDINGS, WITHOUT_TTA, read_predictions, set_members
 from glioflow.parallel import map_unordered
-from glioflow.predictions import COLUMNS, PROBABILITY_ENDINGS, WITHOUT_TTA, read_predictions, set_members
-from glioflow.volumes import Volume, read_labels, same_geometry, write_volume
 
 COMBINATIONS = {"vote": vote, "staple": staple}
 ENSEMBLE_VERSION = 1  # part of every case's key: raise it whenever a mask would come out otherwise

@@ -1,7 +1,7 @@
 """Pack a trained model into one file that others can predict with, with glioflow or with bare nnU-Net.
 
 Inputs: ``folds`` (each fold's ``manifest.json``), ``plans`` (``glioflowPlans.json``), ``dataset`` (``dataset.json``) and, where
-the model has one, ``postprocessing`` (JSON). Output: ``<model>.zip``, laid out as ``glioflow.model_archive`` says.
+the model has one, ``postprocessing`` (JSON). Output: ``<model>.zip``, laid out as ``glioflow.models.model_archive`` says.
 
 No case is named in it, and no path: of a checkpoint the weights are kept and what nnU-Net reads beside them at prediction.
 The same model gives the same bytes: the zip has no times in it and compresses nothing, which weights would gain little by.
@@ -15,8 +15,8 @@ from typing import Any
 
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import read_json, replacing, sha256_file, write_json
-from glioflow.labels import REGION_FILL, REGION_NAMES
-from glioflow.model_archive import (
+from glioflow.imaging.labels import REGION_FILL, REGION_NAMES
+from glioflow.models.model_archive import (
     DATASET,
     FORMAT,
     FORMAT_VERSION,
@@ -30,7 +30,7 @@ from glioflow.model_archive import (
     checkpoint_name,
     scratch,
 )
-from glioflow.nnunet.commands import TRAINER
+from glioflow.models.nnunet.commands import TRAINER
 
 TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 FILE_MODE = 0o100644 << 16  # a regular file, as a zip's external attributes have it
@@ -134,8 +134,8 @@ def readme(description: Mapping[str, Any]) -> str:
             "",
             "## Predict with bare nnU-Net",
             "",
-            "nnU-Net finds the model's trainer in a folder of glioflow's source, `scripts/glioflow/nnunet/trainers`; copy it, "
-            "the rest of glioflow is not needed.",
+            "nnU-Net finds the model's trainer in a folder of glioflow's source, `scripts/glioflow/models/nnunet/trainers`; "
+            "copy it, the rest of glioflow is not needed.",
             "",
             "```sh",
             f"pip install nnunetv2=={version}",

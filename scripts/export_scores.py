@@ -31,15 +31,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glioflow.case_cache import Ledger
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.conventions import Convention
+from glioflow.evaluation.cases import Case, case_key, pair_cases, read_maps
+from glioflow.evaluation.conventions import Convention
+from glioflow.evaluation.metrics import Pair, ratio
+from glioflow.evaluation.scoring import Plan, plain
 from glioflow.files import key_of, read_table, write_json, write_table
-from glioflow.labels import REGIONS
-from glioflow.ledger import Ledger
-from glioflow.metrics import LABEL_COUNT, Pair, ratio
+from glioflow.imaging.labels import LABEL_COUNT, REGIONS
 from glioflow.parallel import map_unordered
-from glioflow.scoring import Plan, plain
-from score_cases import Case, case_key, pair_cases, read_maps
 
 EXPORT_VERSION = 1  # part of every entry's key: raise it whenever what is exported of a case changes
 # Column of open_brats2020's table: ours. The spelling is its own.

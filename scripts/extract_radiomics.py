@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_files import CaseFiles, find_case_files
+from glioflow.case_cache import Ledger
 from glioflow.console import Console, UserError, count, run_script
+from glioflow.failure.case_files import CaseFiles, find_case_files
+from glioflow.failure.radiomics import Extraction, complete_settings, extract_features, extraction_key, feature_names
 from glioflow.files import key_of, read_table, write_table
-from glioflow.labels import region_mask
-from glioflow.ledger import Ledger
+from glioflow.imaging.labels import region_mask
+from glioflow.imaging.volumes import read_labels, read_volume
 from glioflow.parallel import map_unordered
-from glioflow.radiomics_features import Extraction, complete_settings, extract_features, extraction_key, feature_names
-from glioflow.volumes import read_labels, read_volume
 
 MASKS = ("truth", "prediction")
 

@@ -2,7 +2,7 @@
 
 Inputs: none. Outputs: ``fetched`` (fetched.json: key, version, folder, archives with SHA-256, MD5 and bytes, number of files,
 time). Params: ``key`` (of config/datasets.yaml), ``entry`` (that entry), ``folder`` (where the data set goes,
-``glioflow.config.data_folder``).
+``glioflow.study.configuration.data_folder``).
 
 The archives and the unpacked files are gathered beside the folder, in ``.<folder>.fetching`` and ``.<folder>.unpacking``. The
 folder appears, with its own fetched.json, when everything is there; only then are the archives deleted, so a killed run goes on
@@ -20,12 +20,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from glioflow.access import FASPEX, SYNAPSE, can_fetch, fetch_synapse, how_to_get, receive_faspex
 from glioflow.archives import building, is_archive, unpack
+from glioflow.cohorts.access import FASPEX, SYNAPSE, can_fetch, fetch_synapse, how_to_get, receive_faspex
+from glioflow.cohorts.downloads import checksums, download
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.downloads import checksums, disk_full_told, download
+from glioflow.disk import disk_full_told
 from glioflow.files import read_json, write_json
-from glioflow.registry import Archive, Dataset
+from glioflow.study.registry import Archive, Dataset
 
 RECORD = "fetched.json"
 

@@ -6,8 +6,8 @@ rule names it, ``postprocessing`` (JSON; ``null`` where the model has none).
 
 nnU-Net reads a checkpoint by unpickling it, and takes from the plans the names of classes to call: both would run whatever the
 author of an archive chose. So the weights are read as plain tensors, which a pickle with code in it does not survive, and
-written anew; the plans may name only what ``glioflow.model_archive`` lists; and the network is built and compared with the
-weights, on torch's ``meta`` device, where it takes no memory however large it claims to be.
+written anew; the plans may name only what ``glioflow.models.model_archive`` lists; and the network is built and compared with
+the weights, on torch's ``meta`` device, where it takes no memory however large it claims to be.
 """
 
 import os
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from glioflow.archives import unpack
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, sha256_file, write_json
-from glioflow.labels import ED, ET, NCR, RC
-from glioflow.model_archive import (
+from glioflow.imaging.labels import ED, ET, NCR, RC
+from glioflow.models.fold_state import STATE, take_place
+from glioflow.models.model_archive import (
     CHECKPOINT,
     DATASET,
     JSON_BYTES,
@@ -38,9 +39,8 @@ from glioflow.model_archive import (
     refusal,
     scratch,
 )
-from glioflow.nnunet.commands import TRAINER, TRAINERS, ModelFolders
-from glioflow.postprocessing import ET_THRESHOLD, LARGEST, MIN_VOLUME, NESTED, Step
-from train_fold import STATE, take_place
+from glioflow.models.nnunet.commands import TRAINER, TRAINERS, ModelFolders
+from glioflow.models.postprocessing import ET_THRESHOLD, LARGEST, MIN_VOLUME, NESTED, Step
 
 if TYPE_CHECKING:
     import torch

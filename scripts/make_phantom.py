@@ -24,13 +24,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glioflow.case_cache import Ledger
+from glioflow.cohorts.phantom import (
+    CHANNELS,
+    GENERATOR_VERSION,
+    PLANTED_KINDS,
+    Phantom,
+    PhantomCase,
+    plan_phantoms,
+    render_phantom,
+)
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, write_table
-from glioflow.labels import region_mask
-from glioflow.ledger import Ledger
+from glioflow.imaging.labels import region_mask
+from glioflow.imaging.volumes import Volume, write_volume
 from glioflow.parallel import map_unordered
-from glioflow.phantom import CHANNELS, GENERATOR_VERSION, PLANTED_KINDS, Phantom, PhantomCase, plan_phantoms, render_phantom
-from glioflow.volumes import Volume, write_volume
 
 REGIONS_MEASURED = ("WT", "TC", "ET", "ED", "NCR")
 

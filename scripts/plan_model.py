@@ -12,10 +12,10 @@ from typing import Any
 
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, read_table, write_json
-from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
-from glioflow.nnunet.keys import case_hashes, describe
-from glioflow.nnunet.own_trainers import overruled_methods, try_trainer, write_trainer
-from glioflow.nnunet.plans import PLANNERS, customise
+from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
+from glioflow.models.nnunet.keys import case_hashes, describe
+from glioflow.models.nnunet.own_trainers import overruled_methods, try_trainer, write_trainer
+from glioflow.models.nnunet.plans import PLANNERS, customise
 
 
 def bring_trainer(folders: ModelFolders, spec: str, console: Console) -> None:

@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glioflow.case_cache import Ledger
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, sha256_file, write_table
-from glioflow.ledger import Ledger
+from glioflow.imaging.volumes import Volume, read_labels, write_volume
+from glioflow.models.postprocessing import Step, process_labels
+from glioflow.models.predictions import WITHOUT_TTA, place, read_predictions
 from glioflow.parallel import map_unordered
-from glioflow.postprocessing import Step, process_labels
-from glioflow.predictions import WITHOUT_TTA, place, read_predictions
-from glioflow.volumes import Volume, read_labels, write_volume
 
 PROCESSING_VERSION = 1  # part of every mask's key: raise it whenever a mask would come out otherwise
 

@@ -16,14 +16,15 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.case_cache import Ledger
 from glioflow.console import Console, count, run_script
-from glioflow.devices import claim_device
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_json, write_table
-from glioflow.ledger import Ledger
-from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
-from glioflow.nnunet.keys import case_hashes, describe
-from glioflow.nnunet.plans import training_part
-from glioflow.predictions import (
+from glioflow.imaging.volumes import pack
+from glioflow.models.devices import claim_device
+from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
+from glioflow.models.nnunet.keys import case_hashes, describe
+from glioflow.models.nnunet.plans import training_part
+from glioflow.models.predictions import (
     PROBABILITY_ENDINGS,
     drop_torn,
     has_probabilities,
@@ -32,7 +33,6 @@ from glioflow.predictions import (
     set_members,
     tta_folders,
 )
-from glioflow.volumes import pack
 
 
 def link_inputs(manifest: pd.DataFrame, cases: Sequence[str], channels: Sequence[str], folder: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, read_table, write_json
-from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
-from glioflow.nnunet.keys import case_hashes, describe
-from glioflow.nnunet.plans import preprocessing_part
+from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
+from glioflow.models.nnunet.keys import case_hashes, describe
+from glioflow.models.nnunet.plans import preprocessing_part
 
 
 def main(snakemake: Any, console: Console) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_json, write_json
-from glioflow.predictions import PROBABILITY_ENDINGS, WITHOUT_TTA
+from glioflow.models.predictions import PROBABILITY_ENDINGS, WITHOUT_TTA
 
 FOLDERS = ("probabilities", f"{WITHOUT_TTA}/probabilities")
 

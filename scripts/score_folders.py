@@ -25,16 +25,16 @@ import numpy as np
 import pandas as pd
 
 from glioflow.console import Console, UserError, clock, count
-from glioflow.conventions import DEFAULT_CONVENTION, conventions, lesion_conventions
+from glioflow.evaluation.conventions import DEFAULT_CONVENTION, conventions, lesion_conventions
+from glioflow.evaluation.scoring import Plan, geometry_problems, score_pair, score_table, with_missing_note
 from glioflow.files import write_table
-from glioflow.given_masks import Counts, count_labels, find_masks, labels_as, scheme_doubts
-from glioflow.labels import REGIONS, scheme_regions
-from glioflow.metrics import Labels
+from glioflow.formatting import number
+from glioflow.imaging.labels import REGIONS, Labels, scheme_regions
+from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_volume
+from glioflow.models.precomputed import Counts, count_labels, find_masks, labels_as, scheme_doubts
 from glioflow.parallel import map_unordered
-from glioflow.registry import label_schemes
-from glioflow.report.tables import metric_decimals, number
-from glioflow.scoring import Plan, geometry_problems, score_pair, score_table, with_missing_note
-from glioflow.volumes import UnreadableVolumeError, Volume, read_volume
+from glioflow.report.tables import metric_decimals
+from glioflow.study.registry import label_schemes
 
 BY_INDEX = "; if the voxels correspond by index, add --on-geometry-mismatch use_truth_header"
 # Shown at the terminal besides what the convention's users rank by.

@@ -17,18 +17,14 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.conventions import DISTANCES
+from glioflow.evaluation.conventions import DISTANCES
+from glioflow.evaluation.score_tables import read_scores
 from glioflow.files import PathLike, write_table
-from glioflow.score_tables import read_scores
+from glioflow.study.configuration import largest_extremes
 
 WORST_WHEN_HIGH = DISTANCES
 WORST_WHEN_LOW = ("dice", "iou", "sens", "spec", "precision")
 COLUMNS = ["group", "rank", "case_id", "patient_id", "label", "metric", "value", "note"]
-
-
-def largest_extremes(n_cases: int) -> int:
-    """Return how many worst and as many best cases ``n_cases`` can give without any case being both."""
-    return n_cases // 2
 
 
 def rank_cases(scores: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -1,9 +1,9 @@
 """Let a verified cohort pass, and divide it into training and test cases and folds.
 
 Inputs: ``manifest`` (manifest.csv), ``verification`` (verification.csv), ``comparison`` (comparison.csv: problems with the
-cohorts that it is predicted from). Params: ``split`` (how to divide: the fields of ``glioflow.splits.SplitPlan``). Output:
-``split.csv``. A cohort with an error in either table stops here, before anything is trained, with every problem listed. A
-split that was read from a complete split.csv is written byte for byte as it was.
+cohorts that it is predicted from). Params: ``split`` (how to divide: the fields of ``glioflow.cohorts.splits.SplitPlan``).
+Output: ``split.csv``. A cohort with an error in either table stops here, before anything is trained, with every problem
+listed. A split that was read from a complete split.csv is written byte for byte as it was.
 """
 
 import shutil
@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.splits import SplitPlan, fold_column, split_cases
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import read_table, replacing, write_table
-from glioflow.splits import SplitPlan, fold_column, split_cases
 
 SHOWN_PROBLEMS = 40
 

@@ -25,12 +25,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.bootstrap import intervals
+from glioflow.cohorts.covariate_values import numbers_of, read_covariates
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.covariate_values import numbers_of, read_covariates
+from glioflow.evaluation.bootstrap import intervals
+from glioflow.evaluation.lesions import LESION_COUNTS
+from glioflow.evaluation.score_tables import is_missing, is_penalised, is_unseen
 from glioflow.files import read_table, write_table
-from glioflow.lesions import LESION_COUNTS
-from glioflow.score_tables import is_missing, is_penalised, is_unseen, read_tta, tta_kinds
+from glioflow.models.predictions import read_tta, tta_kinds
 
 # What is no metric in the shards' tables.
 TEXT_COLUMNS = ("patient_id", "label", "tta", "case_id", "fold", "note")
@@ -56,9 +57,9 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     ``n`` counts the cases in which the metric is defined, and the statistics are over these. ``not_applicable`` counts those
     whose region the model cannot show, ``undefined`` the others. ``sd`` is the sample standard deviation (n - 1), undefined
     for a single case; quartiles are by linear interpolation. The 95 % confidence intervals of mean and median are from
-    resamples of the patients (``glioflow.bootstrap``), undefined below two patients. ``penalised`` counts the region's cases
-    that an empty mask gave the penalty instead of a measured distance, ``missing`` those whose prediction is missing and was
-    counted as an empty one.
+    resamples of the patients (``glioflow.evaluation.bootstrap``), undefined below two patients. ``penalised`` counts the
+    region's cases that an empty mask gave the penalty instead of a measured distance, ``missing`` those whose prediction is
+    missing and was counted as an empty one.
     """
     rows, tta = [], read_tta(scores)
     metrics = [column for column in scores.columns if column not in TEXT_COLUMNS]

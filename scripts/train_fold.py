@@ -28,17 +28,17 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import Console, UserError, clock, count, run_script
-from glioflow.devices import claim_device
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_json, write_table
-from glioflow.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
-from glioflow.nnunet.keys import case_hashes, describe
-from glioflow.nnunet.plans import training_part
-from glioflow.predictions import WITHOUT_TTA, drop_torn, has_probabilities
+from glioflow.models.devices import claim_device
+from glioflow.models.fold_state import STATE, take_place
+from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
+from glioflow.models.nnunet.keys import case_hashes, describe
+from glioflow.models.nnunet.plans import training_part
+from glioflow.models.predictions import WITHOUT_TTA, drop_torn, has_probabilities
 
 FINAL = "checkpoint_final.pth"
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
 RESUMABLE = (LATEST, PREVIOUS, "checkpoint_best.pth")
-STATE = "glioflow.json"  # beside the checkpoints: whose they are
 
 
 @dataclass(frozen=True)
@@ -66,26 +66,6 @@ def locked(path: Path) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(f"another process is training this fold (it holds {path}); wait for it, or end it") from None
         yield
-
-
-def take_place(fold: Path, key: str, console: Console) -> None:
-    """Make ``fold`` the folder of ``key``: leave it, set a foreign one aside under its own key, bring back one set aside."""
-    aside = fold.parent / "superseded"
-    if fold.exists():
-        state = fold / STATE
-        held = read_json(state)["key"] if state.exists() else "unknown"
-        if held == key:
-            return
-        aside.mkdir(exist_ok=True)
-        kept = aside / f"{fold.name}_{held[:12]}"
-        if kept.exists():
-            kept = aside / f"{kept.name}_{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        os.replace(fold, kept)
-        console.say(f"what this fold is trained from has changed; the former training is kept in {kept}")
-    if (returned := aside / f"{fold.name}_{key[:12]}").exists():
-        os.replace(returned, fold)
-        console.say("a training of exactly this was kept, and is used again")
-    fold.mkdir(parents=True, exist_ok=True)
 
 
 def usable(checkpoint: Path) -> bool:

@@ -16,16 +16,16 @@ from typing import Any
 
 import pandas as pd
 
-from glioflow.case_checks import CHECKS_VERSION, CheckRules, check_case
-from glioflow.cohort_checks import check_demands, check_identity, check_patients
+from glioflow.case_cache import Ledger
+from glioflow.cohorts.case_checks import CHECKS_VERSION, CheckRules, check_case
+from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
+from glioflow.cohorts.layouts import file_stamps
+from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_table, write_table
-from glioflow.labels import REGIONS
-from glioflow.layouts import file_stamps
-from glioflow.ledger import Ledger
+from glioflow.imaging.labels import REGIONS
 from glioflow.parallel import map_unordered
-from glioflow.problems import PROBLEM_COLUMNS
-from glioflow.registry import CHANNELS, ROLES
+from glioflow.study.registry import CHANNELS, ROLES
 
 
 def files_key(case: Mapping[str, Any], rules: CheckRules) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.splits import fold_column
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_table, write_json
-from glioflow.nnunet.plans import dataset_json
-from glioflow.splits import fold_column
+from glioflow.models.nnunet.plans import dataset_json
 
 
 def training_cases(manifest: pd.DataFrame, split: pd.DataFrame, channels: list[str]) -> dict[str, dict[str, Any]]:

@@ -5,8 +5,8 @@ Outputs: ``index.html``.
 Params:  ``study`` (the validated configuration), ``config_file`` (its path), ``results`` (folder), ``pairs`` (one dict a
          prediction set: model, set, cohort, failure), ``trained`` (model to number of folds).
 
-The sections are made by ``glioflow.report``, the page's words and layout are in ``scripts/report/``. Scores and effect sizes
-are shown as their tables have them, rounded. The same tables give the same bytes.
+The sections are made by ``glioflow.report``, the page's words and layout are in ``glioflow/report/templates/``. Scores and
+effect sizes are shown as their tables have them, rounded. The same tables give the same bytes.
 """
 
 import json
@@ -17,15 +17,15 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
-from glioflow.codeprint import SCRIPTS
+from glioflow.code_fingerprint import SCRIPTS
 from glioflow.console import Console, count, run_script
-from glioflow.figures import CHANNEL_NAMES, METRIC_NAMES
 from glioflow.files import write_text
-from glioflow.labels import REGION_NAMES
+from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cohorts import cohort_section
 from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
 from glioflow.report.failure import failure_section
+from glioflow.report.plotting import CHANNEL_NAMES, METRIC_NAMES
 from glioflow.report.provenance import provenance_section
 from glioflow.report.scores import comparison_table, score_section
 from glioflow.report.source import Source
@@ -33,7 +33,7 @@ from glioflow.report.summary import summary_section
 from glioflow.report.tables import row_groups
 from glioflow.report.training import training_section
 
-TEMPLATES = SCRIPTS / "report"
+TEMPLATES = SCRIPTS / "glioflow" / "report" / "templates"
 
 
 def report_context(source: Source) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from glioflow.console import Console, UserError
-from glioflow.downloads import disk_full_told, require_space
+from glioflow.disk import disk_full_told, require_space
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 BLOCK_BYTES = 1 << 20

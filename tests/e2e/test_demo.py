@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from workflows import copy_checkout, planned_jobs, snakemake
 
-from glioflow.effects import cohens_d
-from glioflow.radiomics_features import DEFAULT_SETTINGS, extract_features
-from glioflow.volumes import read_labels, read_volume
+from glioflow.failure.effects import cohens_d
+from glioflow.failure.radiomics import DEFAULT_SETTINGS, extract_features
+from glioflow.imaging.volumes import read_labels, read_volume
 
 pytestmark = pytest.mark.e2e
 

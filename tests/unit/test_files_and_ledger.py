@@ -4,9 +4,9 @@ import os
 import pandas as pd
 import pytest
 
+from glioflow.case_cache import Ledger
 from glioflow.console import UserError, clock, count, run_script
 from glioflow.files import key_of, read_table, replacing, sha256_file, write_json, write_table
-from glioflow.ledger import Ledger
 
 
 def test_a_file_that_failed_half_way_is_not_there(tmp_path):

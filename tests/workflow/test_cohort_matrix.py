@@ -12,7 +12,7 @@ import yaml
 from miniatures import MAKERS, make_miniature
 from workflows import copy_checkout, planned_jobs, snakemake
 
-from glioflow.registry import datasets
+from glioflow.study.registry import datasets
 
 CHANNELS = {"lgg_kaggle": ["t1", "flair", "t1ce"]}
 REGIONS = {"lgg_kaggle": ["WT"]}

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from workflows import copy_checkout, planned_jobs, snakemake
 
-from glioflow.volumes import read_labels, read_volume
+from glioflow.imaging.volumes import read_labels, read_volume
 
 UNDERSCORES = {role: f"{{case}}/{{case}}_{role}.nii.gz" for role in ("t1", "t1ce", "t2", "flair")}
 

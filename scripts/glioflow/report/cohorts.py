@@ -7,14 +7,15 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.figures import CHANNEL_NAMES
-from glioflow.labels import REGION_NAMES, REGIONS
-from glioflow.registry import datasets, label_schemes
+from glioflow.formatting import UNDEFINED, number
+from glioflow.imaging.labels import REGION_NAMES, REGIONS
 from glioflow.report.covariates import covariate_table
 from glioflow.report.figures import draw_volumes
+from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.problems import problem_section
 from glioflow.report.source import Source, embed_figure
-from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, join_words, number, number_cell, slug, together
+from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, slug, together
+from glioflow.study.registry import datasets, label_schemes
 
 # Set of split.csv: the name of that part of a cohort.
 PARTS = {"train": "training", "test": "held out", "external": "external"}

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.conventions import conventions
+from glioflow.evaluation.conventions import conventions
+from glioflow.formatting import number
 from glioflow.report.covariates import probability
 from glioflow.report.figures import RankPanel, draw_rank_stability
 from glioflow.report.source import Picture, Source, embed_figure, records
@@ -16,7 +17,6 @@ from glioflow.report.tables import (
     count_cell,
     join_words,
     metric_decimals,
-    number,
     number_cell,
     short_name,
     slug,

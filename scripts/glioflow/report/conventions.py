@@ -8,18 +8,17 @@ from typing import Any, Literal
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.figures import METRIC_UNITS
-from glioflow.labels import REGION_NAMES
+from glioflow.formatting import UNDEFINED, number
+from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.figures import draw_ranks
+from glioflow.report.plotting import METRIC_UNITS
 from glioflow.report.source import Pair, Picture, Source, embed_figure, records
 from glioflow.report.tables import (
     SHORT_NAMES,
-    UNDEFINED,
     Cell,
     Table,
     join_words,
     metric_decimals,
-    number,
     number_cell,
     slug,
     text_cell,

@@ -5,23 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.covariate_values import all_different, is_identifier, typed_covariate
 from glioflow.console import count
-from glioflow.covariate_values import all_different, is_identifier, typed_covariate
-from glioflow.figures import METRIC_NAMES
+from glioflow.formatting import UNDEFINED, number, significant
+from glioflow.report.plotting import METRIC_NAMES
 from glioflow.report.source import Pair, Source, records
-from glioflow.report.tables import (
-    UNDEFINED,
-    Cell,
-    Table,
-    count_cell,
-    join_words,
-    number,
-    significant,
-    significant_cell,
-    text_cell,
-    together,
-    without_empty,
-)
+from glioflow.report.tables import Cell, Table, count_cell, join_words, significant_cell, text_cell, together, without_empty
 
 SHOWN_LEVELS = 12
 SHOWN_ROWS = 12

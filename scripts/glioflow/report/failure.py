@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from glioflow.figures import FEATURE_GROUP_NAMES, METRIC_NAMES, feature_title, metric_text
-from glioflow.labels import REGION_NAMES
+from glioflow.formatting import number
+from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cohorts import planted_words
 from glioflow.report.covariates import covariate_effects, finding_sentence
+from glioflow.report.plotting import FEATURE_GROUP_NAMES, METRIC_NAMES, feature_title, metric_text
 from glioflow.report.source import Pair, Source, embed, records
 from glioflow.report.tables import (
     SHORT_NAMES,
@@ -18,7 +19,6 @@ from glioflow.report.tables import (
     count_cell,
     join_words,
     metric_decimals,
-    number,
     number_cell,
     significant_cell,
     slug,

@@ -19,9 +19,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from glioflow.figures import METRIC_NAMES, METRIC_UNITS, REGION_COLOURS, new_figure
-from glioflow.report.tables import number
-from glioflow.score_tables import is_penalised
+from glioflow.evaluation.score_tables import is_penalised
+from glioflow.formatting import number
+from glioflow.report.plotting import METRIC_NAMES, METRIC_UNITS, REGION_COLOURS, new_figure
 
 WIDTH_IN = 8.6
 # Successive multiples of it, modulo 1, fill an interval evenly however many there are (Weyl sequence).

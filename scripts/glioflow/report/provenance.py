@@ -4,9 +4,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from glioflow.registry import datasets
 from glioflow.report.source import Source
 from glioflow.report.tables import Cell, Table
+from glioflow.study.registry import datasets
 
 PACKAGES = ("nnunetv2", "torch", "numpy", "scipy", "pandas", "nibabel", "pyradiomics", "SimpleITK", "matplotlib", "snakemake")
 SHOWN_HASH = 16

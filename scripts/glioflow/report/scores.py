@@ -7,23 +7,23 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.conventions import DISTANCES
-from glioflow.figures import METRIC_NAMES, METRIC_UNITS
-from glioflow.labels import REGION_NAMES
-from glioflow.metrics import NOT_APPLICABLE
+from glioflow.evaluation.conventions import DISTANCES
+from glioflow.evaluation.metrics import NOT_APPLICABLE
+from glioflow.formatting import UNDEFINED, number
+from glioflow.imaging.labels import REGION_NAMES
+from glioflow.models.predictions import Tta, read_tta, tta_kinds
 from glioflow.report.figures import draw_scores
+from glioflow.report.plotting import METRIC_NAMES, METRIC_UNITS
 from glioflow.report.source import Pair, Source, Summary, embed_figure, records, summaries_of
 from glioflow.report.tables import (
     SHORT_NAMES,
     TTA_WORDS,
-    UNDEFINED,
     UNSEEN,
     Cell,
     Table,
     count_cell,
     join_words,
     metric_decimals,
-    number,
     number_cell,
     short_name,
     slug,
@@ -31,7 +31,6 @@ from glioflow.report.tables import (
     unseen_cell,
     without_empty,
 )
-from glioflow.score_tables import Tta, read_tta, tta_kinds
 
 SUMMARISED = (
     *("dice", "sens", "hd95_mm", "hausdorff", "assd_mm"),

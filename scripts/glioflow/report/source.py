@@ -12,13 +12,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from glioflow.cohorts.covariate_values import read_covariates
 from glioflow.console import UserError, count
-from glioflow.covariate_values import read_covariates
-from glioflow.ensembles import covers_all
-from glioflow.figures import CHANNEL_NAMES, save_figure
+from glioflow.evaluation.score_tables import is_unseen
 from glioflow.files import read_json, read_table
+from glioflow.models.ensembles import covers_all
+from glioflow.models.predictions import Tta, augmented_first, read_tta, tta_kinds
+from glioflow.report.plotting import CHANNEL_NAMES, save_figure
 from glioflow.report.tables import day, join_words
-from glioflow.score_tables import Tta, augmented_first, is_unseen, read_tta, tta_kinds
 
 NETWORK_WORDS = {
     "plain": "nnU-Net",

@@ -4,19 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from glioflow.console import count
+from glioflow.formatting import UNDEFINED, number
 from glioflow.report.failure import failure_sentence
 from glioflow.report.source import Source
-from glioflow.report.tables import (
-    TTA_WORDS,
-    UNDEFINED,
-    Cell,
-    Table,
-    count_cell,
-    join_words,
-    metric_decimals,
-    number,
-    unseen_cell,
-)
+from glioflow.report.tables import TTA_WORDS, Cell, Table, count_cell, join_words, metric_decimals, unseen_cell
 
 
 def summary_section(source: Source) -> dict[str, Any]:

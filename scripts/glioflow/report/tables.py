@@ -4,18 +4,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from math import floor, isfinite, log10
 from typing import Any
 
 import pandas as pd
 
-from glioflow.figures import METRIC_UNITS
+from glioflow.formatting import number, significant
+from glioflow.report.plotting import METRIC_UNITS
 
-UNDEFINED = "–"
-INFINITE = "∞"
 # A region that the model was not trained to tell from others.
 UNSEEN = "n/a"
-MINUS = "−"
+
+
 # As many decimals as the voxels (mm), the overlap of some ten thousand voxels and the volumes (ml) can bear.
 DECIMALS = {"mm": 2, "ratio": 3, "ml": 2}
 FINE_METRICS = {"spec": 4}  # nearly 1 in every case, because most of an image is background
@@ -65,30 +64,6 @@ class Table:
     numeric: frozenset[int] = field(default_factory=frozenset)
     headers: int = 1
     sortable: bool = False
-
-
-def number(value: Any, decimals: int) -> str:
-    """Return a number with so many decimals and a true minus sign, ``–`` where it is undefined, ``∞`` where it is infinite."""
-    if value is None or pd.isna(value):
-        return UNDEFINED
-    if not isfinite(float(value)):
-        return INFINITE if value > 0 else MINUS + INFINITE
-    text = f"{float(value):.{decimals}f}"
-    return MINUS + text[1:] if text.startswith("-") and text.strip("-0.") else text.lstrip("-")
-
-
-def significant(value: Any, digits: int = 4) -> str:
-    """Return a number with ``digits`` significant digits, without dropping digits before the point."""
-    if value is None or pd.isna(value) or not isfinite(float(value)):
-        return UNDEFINED
-    size = float(value)
-    if size == 0:
-        return "0"
-    power = floor(log10(abs(size)))
-    if power < -4 or power >= 9:
-        mantissa, _, exponent = f"{size:.{digits - 1}e}".partition("e")
-        return f"{mantissa} × 10^{int(exponent)}".replace("-", MINUS)
-    return number(size, max(0, digits - 1 - power))
 
 
 def metric_decimals(metric: str) -> int:

@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.figures import CHANNEL_NAMES
 from glioflow.files import read_json
-from glioflow.labels import REGION_NAMES
+from glioflow.formatting import UNDEFINED, number
+from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.figures import draw_curves
+from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.source import NETWORK_WORDS, Source, embed_figure, trainer_name
-from glioflow.report.tables import UNDEFINED, Cell, Table, count_cell, day, join_words, number, number_cell, slug
+from glioflow.report.tables import Cell, Table, count_cell, day, join_words, number_cell, slug
 
 PLAN_WORDS = {"patch_size": "patch", "batch_size": "batch size", "n_stages": "stages", "base_features": "base features"}
 LOSS_WORDS = {"dice_ce": "Dice and cross-entropy", "soft_dice": "Dice", "focal_ce": "focal loss and cross-entropy"}

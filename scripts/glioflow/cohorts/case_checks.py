@@ -1,0 +1,278 @@
+"""Check the files of one case: read each once, hash it, hold it against the others, bring its labels to canonical values.
+
+A label map whose values are canonical already and whose header agrees with its image is used where it lies; any other is
+written once, as uint8 on its image's grid.
+"""
+
+import glob
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from glioflow.cohorts.conversion import CASE_ID
+from glioflow.cohorts.layouts.patterns import OTHER_FORMATS
+from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.console import UserError, count
+from glioflow.imaging.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes
+from glioflow.imaging.volumes import (
+    Volume,
+    affine_distance_mm,
+    orientation,
+    parse_volume,
+    read_bytes,
+    same_geometry,
+    write_volume,
+)
+from glioflow.study.registry import CHANNELS, label_schemes
+
+AFFINE_DECIMALS = 3  # mm; what an affine is rounded to before it is hashed
+CHECKS_VERSION = 4  # raise it when a check changes, so that cases checked before are checked again
+
+# BraTS's lesion-wise scores leave out lesions of 50 mm³ and less (BraTS-2023-Metrics, metrics.py): no score could be had.
+NEAR_EMPTY_ML = 0.05
+# Adults' intracranial volume is 1469 ± 102 ml in men, 1289 ± 111 ml in women (Matsumae et al. 1996, J Neurosurg 84:982–991).
+# Seven standard deviations above, what is shown is more than a brain. Heads with skull and scalp fill some 4,000 ml.
+LARGEST_BRAIN_ML = 2200.0
+# Of a tumour drawn on the image that it belongs to, nothing lies where the image has no brain (none of nine real cases of BraTS
+# 2021, 2023 and BraTS-Africa has such a voxel). Mirrored or shifted, most of these labels have 1 to 38 % there, not all.
+LARGEST_SHARE_OUTSIDE = 0.01
+
+
+@dataclass(frozen=True)
+class CheckRules:
+    """What the cases of a cohort are held against."""
+
+    scheme: Mapping[int, int]  # raw value -> canonical label
+    scheme_name: str
+    channels: tuple[str, ...]  # those that the study needs
+    on_geometry_mismatch: str  # "error" or "use_image_header"
+    skull_stripped: bool
+    labels: str  # folder for canonical label maps
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the other files of a case are held against: the grid of its first image, and where that shows anything."""
+
+    path: str
+    volume: Volume  # without voxels
+    shown: NDArray[np.bool_]  # (x, y, z), true off the background
+
+
+class CaseCheck:
+    """Collects the problems of one case while its files are read, and the row of the manifest."""
+
+    def __init__(self, case: Mapping[str, Any], rules: CheckRules) -> None:
+        self.case = case
+        self.rules = rules
+        self.problems: list[Problem] = []
+        self.row: dict[str, Any] = {}
+        self.reference: Reference | None = None
+
+    def report(self, file: str, problem: str, found: str, expected: str, severity: str = "error") -> None:
+        """Record one problem; its message says case, file, what was found and what would be right."""
+        self.problems.append(
+            problem_row(self.case["case_id"], file, problem, found, expected, severity, self.case["patient_id"])
+        )
+
+    def check(self) -> dict[str, Any]:
+        """Read the case's files; return its manifest row (empty values where a file failed) and its problems."""
+        if not CASE_ID.fullmatch(self.case["case_id"]):
+            found = f"the case id {self.case['case_id']!r}"
+            self.report("", "case_id", found, "letters, digits, '.', '_' and '-' only: the id becomes a file name")
+            return {"row": {}, "problems": self.problems}
+        for channel in CHANNELS:
+            if channel in self.case or channel in self.rules.channels:
+                self.check_channel(channel)
+        self.check_label()
+        return {"row": self.row, "problems": self.problems}
+
+    def check_channel(self, channel: str) -> None:
+        """Check one image: readable, finite, not constant, on the grid of the case's other images."""
+        path = self.case.get(channel)
+        if not path or not Path(path).exists():
+            if channel in self.rules.channels and not self.report_other_format(channel, path):
+                expected = "an image, or a model without this channel"
+                self.report(path or "", "missing_channel", f"no file for channel {channel}", expected)
+            return
+        volume, content = self.read(path)
+        if volume is None:
+            return
+        data = volume.data
+        self.row |= {channel: path, f"{channel}_sha256": content, f"{channel}_voxels": voxel_fingerprint(data)}
+        if bad := int(data.size - np.isfinite(data).sum()) if data.dtype.kind == "f" else 0:
+            are = "that is" if bad == 1 else "that are"
+            self.report(path, "non_finite_voxels", f"{count(bad, 'voxel')} {are} NaN or infinite", "finite intensities")
+        elif data.size == 0 or data.min() == data.max():
+            every = f"every voxel is {data.flat[0]}" if data.size else "no voxel"
+            self.report(path, "constant_image", every, "an image with contrast")
+        if self.reference is not None:
+            self.check_geometry(path, volume)
+            return
+        shape, spacing = "x".join(map(str, data.shape)), "x".join(f"{edge:.6g}" for edge in volume.spacing)
+        grid = Volume(np.broadcast_to(np.uint8(0), data.shape), volume.affine)
+        self.reference = Reference(path, grid, off_background(data))
+        brain_ml = float(np.count_nonzero(self.reference.shown) * volume.voxel_ml)
+        self.row |= {"shape": shape, "spacing_mm": spacing, "orientation": orientation(volume), "brain_ml": brain_ml}
+        if self.rules.skull_stripped and not bad and brain_ml > LARGEST_BRAIN_ML:
+            found = f"{brain_ml:.0f} ml that are not background"
+            expected = (
+                f"a brain without skull, {LARGEST_BRAIN_ML:.0f} ml at most; say skull_stripped: false if the head is meant"
+            )
+            self.report(path, "not_skull_stripped", found, expected, "warning")
+
+    def report_other_format(self, role: str, path: str | None) -> bool:
+        """Report the file that stands where that of a role should be, under the same name but not as NIfTI; tell if it does."""
+        stem = Path(path or "").name.removesuffix(".gz").removesuffix(".nii")
+        around = sorted(Path(path).parent.glob(f"{glob.escape(stem)}.*")) if path and stem else []
+        beside = [file for file in around if file.suffix.lstrip(".") in OTHER_FORMATS]
+        if not beside:
+            return False
+        found, expected = f"a file for {role} named {beside[0].name}", "a NIfTI file, named .nii or .nii.gz; convert it"
+        self.report(beside[0].as_posix(), "wrong_extension", found, expected)
+        return True
+
+    def read(self, path: str) -> tuple[Volume | None, str]:
+        """Return the volume, or None once the problem is reported, and the SHA-256 of the file."""
+        try:
+            content = read_bytes(path)
+            volume = parse_volume(path, content)
+        except UserError as error:
+            found = str(error).removeprefix(f"{path}: ")
+            expected = "a 3D NIfTI image (.nii or .nii.gz); copy or download the file again"
+            problem = "wrong_extension" if "its name must end" in found else "unreadable"
+            self.report(path, problem, found, expected if problem == "unreadable" else "a file named after what it is")
+            return None, ""
+        if not volume.is_placed:
+            self.report(
+                path, "affine", "an affine that is not finite or not invertible", "a header with the voxels' place in mm"
+            )
+            return None, ""
+        return volume, hashlib.sha256(content).hexdigest()
+
+    def check_geometry(self, path: str, volume: Volume, severity: str = "error") -> bool:
+        """Hold a volume against the reference; return whether its shape agrees."""
+        assert self.reference is not None
+        name, reference = Path(self.reference.path).name, self.reference.volume
+        if volume.data.shape != reference.data.shape:
+            self.report(path, "shape_mismatch", f"shape {volume.data.shape}", f"{reference.data.shape} as {name}")
+            return False
+        if not same_geometry(volume, reference):
+            apart = affine_distance_mm(volume, reference)
+            found = f"an affine that puts a corner {apart:.3g} mm from that of {name} ({difference(volume, reference)})"
+            expected = f"one affine for the whole case (orientation {orientation(reference)})"
+            if severity == "error":
+                expected += "; if the voxels correspond by index, set on_geometry_mismatch: use_image_header"
+            self.report(path, "affine_mismatch", found, expected, severity)
+        return True
+
+    def check_label(self) -> None:
+        """Check the label map, bring it to canonical values and measure it."""
+        path = self.case.get("label")
+        if not path or not Path(path).exists():
+            if not self.report_other_format("the label", path):
+                expected = "the truth: a case without one cannot be trained on or scored"
+                self.report(path or "", "missing_label", "no label map", expected)
+            return
+        volume, _ = self.read(path)
+        if volume is None:
+            return
+        trusted = self.rules.on_geometry_mismatch == "use_image_header"
+        if self.reference is not None and not self.check_geometry(path, volume, "warning" if trusted else "error"):
+            return
+        try:
+            labels, voxels = canonical_labels(volume.data, self.rules.scheme)
+        except UnknownLabelsError as error:
+            self.report_unknown(path, error)
+            return
+        affine = volume.affine if self.reference is None else self.reference.volume.affine
+        canonical = Volume(labels, affine)
+        self.measure(path, canonical, voxels)
+        in_place = all(raw == label for raw, label in self.rules.scheme.items()) and volume.data.dtype.kind in "iu"
+        if not in_place or (self.reference is not None and not same_geometry(volume, self.reference.volume)):
+            path = f"{self.rules.labels}/{self.case['case_id']}.nii.gz"
+            write_volume(path, canonical)
+        place = (np.round(affine, AFFINE_DECIMALS) + 0.0).tolist()  # + 0.0 makes -0.0 and 0.0 one
+        digest = hashlib.sha256(f"{labels.shape}{place}".encode())
+        digest.update(np.ascontiguousarray(labels.T).data)
+        self.row |= {"label": path, "label_sha256": digest.hexdigest()}
+
+    def measure(self, path: str, canonical: Volume, voxels: Mapping[int, int]) -> None:
+        """Note the volume of each region; report a mask that is all but empty, or that lies where there is no brain."""
+        volumes = {region: sum(voxels.get(label, 0) for label in labels) for region, labels in REGIONS.items()}
+        self.row |= {f"volume_{region}_ml": number * canonical.voxel_ml for region, number in volumes.items()}
+        total = sum(voxels.values())
+        if total == 0:
+            self.report(path, "empty_label", "no labelled voxel", "a tumour", "warning")
+        elif total * canonical.voxel_ml <= NEAR_EMPTY_ML:
+            found = f"{count(total, 'labelled voxel')}, {1000 * total * canonical.voxel_ml:.3g} mm³"
+            self.report(path, "near_empty_label", found, f"a tumour of more than {1000 * NEAR_EMPTY_ML:g} mm³", "warning")
+        if self.reference is None or not self.rules.skull_stripped or total == 0:
+            return
+        outside = int(np.count_nonzero((canonical.data != 0) & ~self.reference.shown))
+        if outside > LARGEST_SHARE_OUTSIDE * total:
+            found = f"{outside / total:.0%} of the labelled voxels where {Path(self.reference.path).name} shows no brain"
+            expected = f"{LARGEST_SHARE_OUTSIDE:.0%} at most: is the label mirrored, shifted or another case's?"
+            self.report(path, "label_outside_brain", found, expected, "warning")
+
+    def report_unknown(self, path: str, error: UnknownLabelsError) -> None:
+        """Report label values outside the scheme, naming a scheme that would know them all."""
+        expected = f"values 0, {', '.join(map(str, self.rules.scheme))} of the scheme {self.rules.scheme_name!r}"
+        if fitting := fitting_schemes(error.values, label_schemes()):
+            expected += f"; {count(len(fitting), 'scheme')} would fit: {', '.join(fitting)}"
+        found = f"label {'value' if len(error.unknown) == 1 else 'values'} {', '.join(f'{v:g}' for v in error.unknown[:10])}"
+        self.report(path, "unknown_label", found, expected)
+
+
+def voxel_fingerprint(data: NDArray[Any]) -> str:
+    """Return a fingerprint of the voxels of an image (x, y, z): the same for equal values in whatever type they are stored."""
+    values = data.T  # in NIfTI's order the transpose is contiguous, so that nothing is copied in the usual case
+    if values.dtype != np.int16:
+        with np.errstate(invalid="ignore"):
+            small = values.astype(np.int16)
+        values = small if np.array_equal(small, values) else values.astype(np.float32) + np.float32(0)  # no -0.0
+    digest = xxhash.xxh3_128(str(data.shape).encode())
+    digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def off_background(data: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where an image (x, y, z) is off its background, the one value of its eight corners; everywhere if it has none."""
+    corners = data[:: max(1, data.shape[0] - 1), :: max(1, data.shape[1] - 1), :: max(1, data.shape[2] - 1)]
+    if corners.size and corners.min() == corners.max() and (shown := np.asarray(data != corners.flat[0])).any():
+        return shown
+    return np.ones_like(data, bool)
+
+
+def difference(volume: Volume, reference: Volume) -> str:
+    """Return in words how the place of a volume differs from that of another with as many voxels."""
+    axes, right = orientation(volume), orientation(reference)
+    if axes != right:
+        turned = [name for name, a, b in zip("xyz", axes, right, strict=True) if a != b]
+        return f"orientation {axes}: the axes {', '.join(turned)} run another way"
+    if np.allclose(volume.affine[:3, :3], reference.affine[:3, :3], atol=1e-4):
+        origin = "its origin is zero" if not volume.affine[:3, 3].any() else "another origin"
+        return f"orientation {axes}; {origin}"
+    return f"orientation {axes}; spacing {'x'.join(f'{edge:.4g}' for edge in volume.spacing)} mm"
+
+
+def check_case(case: Mapping[str, Any], rules: CheckRules) -> dict[str, Any]:
+    """Return ``{"row": manifest values, "problems": rows of verification.csv}`` of one case.
+
+    What no check foresaw is a problem of this case too: the pass goes on with the others.
+    """
+    check = CaseCheck(case, rules)
+    try:
+        return check.check()
+    except Exception as error:
+        found = f"something that no check foresaw ({type(error).__name__}: {error})"
+        check.report(
+            case.get("label", ""), "unreadable", found, "files that other tools read; compare them with a sound case's"
+        )
+        return {"row": check.row, "problems": check.problems}

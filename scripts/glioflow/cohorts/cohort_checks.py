@@ -1,0 +1,101 @@
+"""Check the cases of a cohort against each other, and against what the study asks of them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from glioflow.cohorts.covariates import other_names
+from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.cohorts.splits import SplitPlan, check_split, split_cases
+from glioflow.console import count
+from glioflow.study.configuration import largest_extremes
+from glioflow.study.registry import CHANNELS
+
+
+def check_identity(cases: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    """Return problems between cases: an id used twice, one image under two ids or as two channels.
+
+    Images are compared by their voxels: a copy is found whatever its name, header or compression.
+    """
+    problems = []
+    known: set[str] = set()
+    image_of: dict[str, tuple[str, str]] = {}
+    for case, row in zip(cases, rows, strict=True):
+        case_id = case["case_id"]
+        if case_id in known:
+            found, expected = f"a second case with the id {case_id!r}", "one row a case, each with its own id"
+            problems.append(problem_row(case_id, case.get("label") or "", "duplicate_case", found, expected))
+            continue
+        known.add(case_id)
+        for channel in CHANNELS:
+            digest = row.get(f"{channel}_voxels")
+            if not digest:
+                continue
+            other, role = image_of.setdefault(digest, (case_id, channel))
+            if other != case_id:
+                found = f"the very image of case {other}"
+                expected = "an image of its own: the network would be tested on what it was trained on"
+                problems.append(problem_row(case_id, row[channel], "duplicate_image", found, expected))
+            elif role != channel:
+                found, expected = f"the very image of the channel {role}", f"another image for {channel}"
+                problems.append(problem_row(case_id, row[channel], "same_image", found, expected, "warning"))
+    return problems
+
+
+def check_orientations(manifest: pd.DataFrame) -> list[Problem]:
+    """Return the cases whose arrays lie another way than most: nnU-Net reads arrays, and does not turn them."""
+    ways = manifest[["case_id", "patient_id", "orientation"]].dropna(subset=["orientation"])
+    if ways["orientation"].nunique() < 2:
+        return []
+    usual, number = Counter(ways["orientation"]).most_common(1)[0]
+    expected = f"{usual} as {count(number, 'case')}; turn them all by grid: {{orientation: {usual}}} in the cohort"
+    return [
+        problem_row(row["case_id"], "", "orientation", f"images oriented {row['orientation']}", expected,
+                    patient_id=row["patient_id"])
+        for row in ways[ways["orientation"] != usual].to_dict("records")
+    ]  # fmt: skip
+
+
+def check_patients(manifest: pd.DataFrame) -> list[Problem]:
+    """Return the patients who stand under two ids, as their other names tell."""
+    problems = []
+    for column in other_names(manifest):
+        patients: dict[str, set[str]] = defaultdict(set)
+        for row in manifest.dropna(subset=[column]).to_dict("records"):
+            patients[str(row[column])].add(str(row["patient_id"]))
+        for name, ids in patients.items():
+            if len(ids) > 1:
+                found = f"one {column}, {name}, under the patients {', '.join(sorted(ids))}"
+                expected = "one patient_id for a patient, so that no split divides the cases"
+                problems.append(problem_row("", "", "patient_under_two_ids", found, expected))
+    return problems
+
+
+def check_demands(manifest: pd.DataFrame, demands: Mapping[str, Any]) -> list[Problem]:
+    """Return what the study asks of the cohort and the cohort cannot give: cases at all, a split, folds, extremes."""
+    if manifest.empty:
+        return [problem_row("", "", "empty_cohort", "no case", f"cases in {demands['source']}")]
+    problems = check_orientations(manifest) if demands["trained"] else []
+    sized = manifest.assign(volume_WT_ml=manifest.get("volume_WT_ml", 0.0))
+    plan = SplitPlan(**demands["split"])
+    wrong = check_split(sized, plan)
+    problems += wrong
+    # Numbers of cases are told even so: as if the split were drawn.
+    countable = replace(plan, folds=(), file=None, test_cases=(), stratify_by=None) if wrong else replace(plan, folds=())
+    split = split_cases(sized, countable)
+    training = split.loc[split["set"] == "train", "patient_id"].nunique()
+    for folds in plan.folds:
+        if folds > training:
+            found = f"{count(training, 'training patient')} for {folds} folds"
+            problems.append(problem_row("", "", "too_few_cases", found, f"folds: {training} at most, or more cases"))
+    sizes = {"cv": int((split["set"] == "train").sum()), "test": int((split["set"] == "test").sum())}
+    for set_name in demands["failure_sets"]:
+        size = sizes.get(set_name, len(split))
+        if demands["extremes"] > largest_extremes(size):
+            found = f"failure.extremes: {demands['extremes']} for a set {set_name!r} of {count(size, 'case')}"
+            expected = f"{largest_extremes(size)} at most, so that no case is both among the worst and the best"
+            problems.append(problem_row("", "", "too_many_extremes", found, expected))
+    return problems

@@ -1,0 +1,102 @@
+"""What happens to a case between its source and cases.csv: conversion to one NIfTI file a channel, and to a common grid.
+
+Most cases need neither and stay where they lie. What is written goes to ``<folder>/<case_id>/`` once, and a ledger remembers
+from which files.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from glioflow.case_cache import Ledger
+from glioflow.cohorts.layouts import FoundCase, case_stamp, cohort_layout
+from glioflow.cohorts.layouts.listing import Converted
+from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.console import Console
+from glioflow.files import key_of
+from glioflow.parallel import map_unordered
+from glioflow.study.configuration import AnyCohort, Grid, PhantomCohort, cohort_dataset
+from glioflow.study.registry import CHANNELS
+
+CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+CONVERSION_VERSION = 2  # raise it when a converter or a grid gives other voxels, so that cases are converted again
+
+
+def needs_conversion(cohort: AnyCohort) -> bool:
+    """Tell whether the cases of a cohort cannot be used where they lie."""
+    return cohort_layout(cohort).convert is not None or grid_of(cohort) is not None
+
+
+def grid_of(cohort: AnyCohort) -> Grid | None:
+    """Return the grid that the cohort's images are brought to, if any."""
+    return None if isinstance(cohort, PhantomCohort) else cohort.grid
+
+
+def convert_cases(
+    cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path, ledger: Ledger, threads: int, console: Console
+) -> tuple[list[FoundCase], list[Problem], int]:
+    """Return the cases as the workflow reads them, what is wrong with their files, and how many were converted now.
+
+    A case that could not be converted has a problem and is left out: there is no image of it to check.
+    """
+    if not needs_conversion(cohort):
+        return list(cases), [], 0
+    convertible = [case for case in cases if CASE_ID.fullmatch(case.case_id)]  # another id never becomes a folder's name
+    keys = {case.case_id: conversion_key(case, cohort) for case in convertible}
+    done: dict[str, Converted] = {}
+    for case in convertible:
+        value = ledger.get(case.case_id, keys[case.case_id])
+        if value and all(Path(path).exists() for path in value["files"].values() if path.startswith(str(folder))):
+            done[case.case_id] = Converted(**value)
+    waiting = [case for case in convertible if case.case_id not in done]
+    work = map_unordered(convert_case, waiting, threads, cohort, folder)
+    for case, converted in console.track(work, len(waiting), "cases converted"):
+        ledger.put(case.case_id, keys[case.case_id], asdict(converted))
+        done[case.case_id] = converted
+    changed = [
+        replace(case, files=done[case.case_id].files, covariates={**case.covariates, **done[case.case_id].covariates})
+        if case.case_id in done
+        else case
+        for case in cases
+        if case.case_id not in done or set(done[case.case_id].files) & set(CHANNELS)
+    ]
+    return changed, [problem for case in convertible for problem in done[case.case_id].problems], len(waiting)
+
+
+def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
+    """Return the key under which a converted case stays converted: its files and what is done to them."""
+    grid, dataset = grid_of(cohort), cohort_dataset(cohort)
+    rules = {"layout": dataset.layout, "options": dataset.options, "grid": grid and grid.model_dump(mode="json")}
+    mismatch = getattr(cohort, "on_geometry_mismatch", "error")
+    return key_of({"files": case_stamp(case), "rules": rules, "mismatch": mismatch, "version": CONVERSION_VERSION})
+
+
+def convert_case(case: FoundCase, cohort: AnyCohort, folder: Path) -> Converted:
+    """Write what a case needs below ``folder``; return where its files are then, and what is wrong with them."""
+    try:
+        return _convert(case, cohort, folder)
+    except Exception as error:  # what no converter foresaw is a problem of this case, and the others go on
+        path = next(iter((*case.sources, *case.files.values())), "")
+        found, expected = (
+            f"something that no converter foresaw ({type(error).__name__}: {error})",
+            "files that other tools read",
+        )
+        return Converted(
+            {}, problems=[problem_row(case.case_id, path, "unreadable", found, expected, patient_id=case.patient_id)]
+        )
+
+
+def _convert(case: FoundCase, cohort: AnyCohort, folder: Path) -> Converted:
+    convert = cohort_layout(cohort).convert
+    target = folder / case.case_id
+    converted = convert(case, target, cohort_dataset(cohort)) if convert else Converted(dict(case.files))
+    grid = grid_of(cohort)
+    if grid is None:
+        return converted
+    from glioflow.cohorts.grids import regrid_case  # nibabel's resampling is slow to import and seldom needed
+
+    regridded = regrid_case(
+        replace(case, files=converted.files), grid, getattr(cohort, "on_geometry_mismatch", "error"), target
+    )
+    return replace(converted, files=regridded.files, problems=[*converted.problems, *regridded.problems])

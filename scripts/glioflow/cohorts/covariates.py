@@ -1,0 +1,172 @@
+"""Clinical columns: where they come from, and which columns of a table they are.
+
+Covariates come from a data set's own tables (``covariates`` of its registry entry), from its folders, from further columns of a
+case table and from the file that a cohort names. They travel in cases.csv and manifest.csv, behind the columns of the workflow,
+to the score tables, the failure analysis and the report.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from glioflow.cohorts.layouts.case_table import read_text_table
+from glioflow.cohorts.layouts.listing import FoundCase
+from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.console import count
+from glioflow.study.configuration import AnyCohort, PhantomCohort, cohort_dataset, expand_path
+from glioflow.study.registry import CHANNELS, CovariateTable
+
+# What tables write where nothing is known; in a manifest such a cell is empty.
+UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "null", "not available", "not applicable", "unknown", "-"})
+IDENTIFIERS = ("case_id", "patient_id", "participant_id")
+
+_SCORE_COLUMNS = (
+    *("tta", "hausdorff", "dice", "sens", "spec", "fold", "iou", "precision", "hd95_mm", "assd_mm"),
+    *(
+        "volume_truth_ml",
+        "volume_prediction_ml",
+        "volume_error_ml",
+        "volume_error_relative",
+        "masd_mm",
+        "sens_of_instance_maps",
+        "spec_of_instance_maps",
+        "note",
+        "region",
+        "metric",
+        "value",
+        "group",
+        "rank",
+        "set",
+        "stratum",
+        "model",
+        "covariate",
+        "lesion_dice",
+        "lesion_hd95_mm",
+        "lesion_sens",
+        "lesion_precision",
+        "lesion_f1",
+        "lesions_truth",
+        "lesions_found",
+        "lesions_false",
+    ),
+)
+MANIFEST_COLUMNS = re.compile(
+    rf"case_id|patient_id|label|shape|spacing_mm|orientation|({'|'.join(CHANNELS)})|({'|'.join((*CHANNELS, 'label'))})_sha256|"
+    rf"({'|'.join(CHANNELS)})_voxels|brain_ml|volume_[A-Z]+_ml"
+)
+
+
+def covariate_columns(manifest: pd.DataFrame) -> list[str]:
+    """Return the names of a manifest's columns that are covariates, in their order."""
+    return [column for column in map(str, manifest.columns) if not MANIFEST_COLUMNS.fullmatch(column)]
+
+
+def other_names(manifest: pd.DataFrame) -> list[str]:
+    """Return the covariates that name the patient in other data sets, such as tcga_tcia_subject_id; a site_id does not."""
+    return [column for column in covariate_columns(manifest) if re.search(r"(subject|patient|participant)_id$", column)]
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether a covariate may not have a name, because the workflow's own tables have such a column."""
+    pattern = MANIFEST_COLUMNS.fullmatch(name) or re.fullmatch(r"(lesion_)?nsd_[\d.]+mm", name)
+    return bool(pattern) or name in _SCORE_COLUMNS or name.startswith("original_")
+
+
+def column_name(text: str) -> str:
+    """Return a column's name in snake_case: ``Extent of Resection`` becomes ``extent_of_resection``."""
+    words = re.sub(r"([a-z0-9])([A-Z][a-z])", r"\1_\2", text.strip())
+    return re.sub(r"[^0-9a-z]+", "_", words.lower()).strip("_")
+
+
+def add_covariates(cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path) -> tuple[list[FoundCase], list[Problem]]:
+    """Return the cases with the columns of every clinical table of the cohort, and what is wrong with those tables.
+
+    A row belongs to the case, or else to the patient, whose id it holds. Raises UserError where a table cannot be read.
+    """
+    added = [replace(case, covariates=tidy(case.covariates)) for case in cases]
+    problems: list[Problem] = []
+    tables = [] if isinstance(cohort, PhantomCohort) else cohort_dataset(cohort).covariates
+    for table in tables:
+        for path in sorted(folder.glob(table.file)):
+            added, _, wrong = join_table(added, path, table)
+            problems += wrong
+    given = None if isinstance(cohort, PhantomCohort) else cohort.covariates
+    if given is not None:
+        path = Path(expand_path(given))
+        added, known, wrong = join_table(added, path, CovariateTable(file=given, case_id=list(IDENTIFIERS)))
+        problems += wrong
+        if not wrong and (lacking := [case.case_id for case in cases if case.case_id not in known]):
+            found = (
+                f"no row for {len(lacking)} of {len(cases)} cases ({', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''})"
+            )
+            problems.append(
+                problem_row("", path.as_posix(), "no_covariates", found, "a row a case, or a patient, by id", "warning")
+            )
+    names = dict.fromkeys(name for case in added for name in case.covariates)
+    for name in names:
+        if is_reserved(name):
+            expected = "another name: the workflow's tables have a column of this one"
+            problems.append(problem_row("", "", "covariate_name", f"a covariate called {name!r}", expected))
+    kept = [replace(c, covariates={k: v for k, v in c.covariates.items() if not is_reserved(k)}) for c in added]
+    return kept, problems
+
+
+def tidy(values: Mapping[str, str]) -> dict[str, str]:
+    """Return covariates under names in snake_case, without those of which nothing is known."""
+    return {column_name(name): text.strip() for name, text in values.items() if text.strip().lower() not in UNKNOWN}
+
+
+def join_table(
+    cases: Sequence[FoundCase], path: Path, table: CovariateTable
+) -> tuple[list[FoundCase], set[str], list[Problem]]:
+    """Return the cases with the columns of one clinical table, the ids of those it has a row for, and what is wrong with it."""
+    rows = read_text_table(path, None if table.separator == "," else table.separator)
+    columns = list(rows[0]) if rows else []
+    keys = [key for key in ([table.case_id] if isinstance(table.case_id, str) else table.case_id) if key in columns]
+    problems = []
+    if rows and not keys:
+        found, expected = (
+            f"the columns {', '.join(columns[:8])}",
+            f"a column {table.case_id}: the id of the case or the patient",
+        )
+        problems.append(problem_row("", path.as_posix(), "covariate_table", found, expected))
+    ids = Counter(row[key] for key in keys[:1] for row in rows if row[key])
+    for name in (name for name, number in ids.items() if number > 1):
+        problems.append(
+            problem_row(name, path.as_posix(), "covariate_table", "two rows for this id", "one row a case or patient")
+        )
+    by_id = {row[key]: row for key in keys[:1] for row in rows if row[key]}
+    dropped: Counter[str] = Counter()
+    joined, known = [], set[str]()
+    for case in cases:
+        row = by_id.get(case.case_id) or by_id.get(case.patient_id)
+        if row is None:
+            joined.append(case)
+            continue
+        known.add(case.case_id)
+        named = {
+            table.columns.get(column) or column: text for column, text in row.items() if column not in (*keys, *IDENTIFIERS)
+        }
+        values = {name: table.values.get(name, {}).get(text, text) for name, text in tidy(named).items()}
+        for name in [name for name in table.numbers if name in values and not is_number(values[name])]:
+            dropped[f"{name}: {values.pop(name)}"] += 1
+        joined.append(replace(case, covariates={**case.covariates, **values}))
+    if dropped:
+        found = f"no number in {count(sum(dropped.values()), 'cell')} ({', '.join(list(dropped)[:3])})"
+        problems.append(
+            problem_row("", path.as_posix(), "no_number", found, "numbers; these cells count as unknown", "warning")
+        )
+    return joined, known, problems
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,226 @@
+"""Train/test split and folds: drawn, listed or read from a file; patients stay whole.
+
+Both draws are made the same way: patients are sorted by tumour volume (within each value of a covariate, where the split is
+stratified by one) and cut into strata of neighbours, and chance works only within a stratum. So each set and each fold spans
+small and large tumours alike.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.console import UserError, count
+from glioflow.files import read_table
+
+SETS = ("train", "test", "external")
+SHOWN_IDS = 5
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How a cohort is to be divided: the keys of its configuration, and the numbers of folds that its models use."""
+
+    test_fraction: float = 0.0
+    test_cases: Sequence[str] = ()
+    stratify_by: str | None = None
+    external: bool = False
+    seed: int = 0
+    file: str | None = None
+    folds: Sequence[int] = ()
+
+
+def fold_column(folds: int) -> str:
+    """Return the name of the column of split.csv that holds the fold of each training case, for ``folds`` folds."""
+    return f"fold_of_{folds}"
+
+
+def fold_columns(split: pd.DataFrame) -> list[str]:
+    """Return the fold columns of a split."""
+    return [column for column in map(str, split.columns) if re.fullmatch(r"fold_of_\d+", column)]
+
+
+def draw_test_patients(patients: Sequence[str], fraction: float, seed: int) -> dict[str, int]:
+    """Return patient -> stratum for the held-out patients.
+
+    ``patients`` are in the order of ``rank_patients``. round(fraction × n) strata of neighbours are cut, at least one where
+    ``fraction`` > 0, and one patient is drawn from each.
+    """
+    if fraction == 0 or len(patients) < 2:
+        return {}
+    wanted = min(max(1, round(fraction * len(patients))), len(patients) - 1)
+    rng = np.random.default_rng([seed, 0])
+    strata = np.array_split(np.arange(len(patients)), wanted)
+    return {patients[int(rng.choice(stratum))]: number for number, stratum in enumerate(strata)}
+
+
+def draw_folds(patients: Sequence[str], folds: int, seed: int) -> dict[str, int]:
+    """Return patient -> fold; of ``patients``, in the order of ``rank_patients``, ``folds`` neighbours go to as many folds."""
+    rng = np.random.default_rng([seed, folds])
+    drawn: dict[str, int] = {}
+    for start in range(0, len(patients), folds):
+        for patient, fold in zip(patients[start : start + folds], rng.permutation(folds), strict=False):
+            drawn[patient] = int(fold)
+    return drawn
+
+
+def rank_patients(manifest: pd.DataFrame, stratify_by: str | None = None) -> list[str]:
+    """Return the patients by the value of a covariate (undefined last), then mean whole-tumour volume, then id."""
+    table = manifest.assign(by=manifest[stratify_by] if stratify_by else 0)
+    patients = table.groupby("patient_id").agg(by=("by", "first"), volume=("volume_WT_ml", "mean")).reset_index()
+    numbers = pd.to_numeric(patients["by"], errors="coerce")
+    patients["by"] = numbers if numbers.notna().sum() == patients["by"].notna().sum() else patients["by"].astype("string")
+    return [str(patient) for patient in patients.sort_values(["by", "volume", "patient_id"])["patient_id"]]
+
+
+def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
+    """Return split.csv: case_id, patient_id, set (train, test, external), stratum, a fold column for each number of folds.
+
+    ``manifest`` has case_id, patient_id, volume_WT_ml and the covariate to stratify by. A draw depends on the patients, their
+    volumes and the seed, not on the order of the rows. A split read from a file is returned as it is, with a drawn column for
+    each number of folds that it lacks. Raises ValueError where there are fewer training patients than folds, UserError where
+    the file cannot be read; whether the split is sound tells ``check_split``.
+    """
+    ranked = rank_patients(manifest, plan.stratify_by)
+    if plan.file:
+        split = read_split(plan.file, manifest)
+    else:
+        split = manifest[["case_id", "patient_id"]].astype(str).sort_values("case_id").reset_index(drop=True)
+        listed = split["case_id"].isin(plan.test_cases) | split["patient_id"].isin(plan.test_cases)
+        drawn = draw_test_patients(ranked, plan.test_fraction, plan.seed)
+        held_out = {*drawn, *split.loc[listed, "patient_id"]}
+        split["set"] = "external" if plan.external else np.where(split["patient_id"].isin(held_out), "test", "train")
+        split["stratum"] = split["patient_id"].map(drawn).astype("Int64")
+    trained = set(split.loc[split["set"] == "train", "patient_id"])
+    training = [patient for patient in ranked if patient in trained]
+    for number in sorted(set(plan.folds)):
+        if fold_column(number) in split:
+            continue
+        if number > len(training):
+            raise ValueError(f"{number} folds need {number} training patients; there are {len(training)}")
+        split[fold_column(number)] = split["patient_id"].map(draw_folds(training, number, plan.seed)).astype("Int64")
+    return split
+
+
+def read_split(path: str, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the split that a file holds: a split.csv, or the folds of nnU-Net's splits_final.json, where every case trains.
+
+    Patients are the manifest's, whatever the file says. Raises UserError where it is neither.
+    """
+    patients = dict(zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True))
+    split = _read_json_split(path) if path.endswith(".json") else _read_csv_split(path)
+    if "patient_id" not in split:
+        split.insert(1, "patient_id", split["case_id"])
+    split["patient_id"] = split["case_id"].map(patients).fillna(split["patient_id"])
+    return split
+
+
+def _read_csv_split(path: str) -> pd.DataFrame:
+    try:
+        split = read_table(path)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as a table ({error})") from None
+    if missing := [column for column in ("case_id", "set") if column not in split]:
+        raise UserError(f"{path}: has no column {', '.join(missing)}; a split has case_id, set and fold_of_<k>")
+    try:
+        return split.astype(dict.fromkeys(fold_columns(split), "Int64"))
+    except (TypeError, ValueError):
+        raise UserError(f"{path}: a fold is not a whole number; folds count from 0") from None
+
+
+def _read_json_split(path: str) -> pd.DataFrame:
+    try:
+        folds = json.loads(Path(path).read_text(encoding="utf-8"))
+        validation = [[str(case) for case in fold["val"]] for fold in folds]
+        training = [{str(case) for case in fold["train"]} for fold in folds]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: is not a splits_final.json of nnU-Net: a list of {{train: [...], val: [...]}}") from None
+    fold_of = {case: number for number, cases in enumerate(validation) for case in cases}
+    twice = len(fold_of) < sum(map(len, validation))
+    if twice or any(training[number] != set(fold_of) - set(cases) for number, cases in enumerate(validation)):
+        raise UserError(
+            f"{path}: its folds are no cross-validation: each case must be in `val` of one fold and in `train` of all others"
+        )
+    rows = [(case, "train", fold) for case, fold in sorted(fold_of.items())]
+    return pd.DataFrame(rows, columns=["case_id", "set", fold_column(len(folds))]).astype({fold_column(len(folds)): "Int64"})
+
+
+def check_split(manifest: pd.DataFrame, plan: SplitPlan) -> list[Problem]:
+    """Return what is wrong with how a cohort is to be divided, before anything is drawn."""
+    cases, patients = set(manifest["case_id"].astype(str)), set(manifest["patient_id"].astype(str))
+    problems = []
+    if plan.stratify_by and plan.stratify_by not in manifest:
+        known = ", ".join(column for column in map(str, manifest) if "sha256" not in column)
+        found = f"no covariate {plan.stratify_by!r} to stratify by"
+        problems.append(problem_row("", "", "no_covariate", found, f"one of the manifest's columns: {known}"))
+    if unknown := sorted(set(plan.test_cases) - cases - patients):
+        found = f"test_cases that the cohort does not have: {shown(unknown)}"
+        problems.append(problem_row("", "", "unknown_test_case", found, "ids of cases or patients of this cohort"))
+    if plan.file is None:
+        return problems
+    try:
+        split = read_split(plan.file, manifest)
+    except UserError as error:
+        found = str(error).removeprefix(f"{plan.file}: ")
+        return [*problems, problem_row("", plan.file, "split_file", found, "a split of this cohort")]
+    return [*problems, *_check_rows(split, plan.file, cases), *_check_patients(split, plan.file)]
+
+
+def shown(ids: Sequence[str]) -> str:
+    """Return the first of some ids, for a message."""
+    return ", ".join(ids[:SHOWN_IDS]) + (f" and {len(ids) - SHOWN_IDS} more" if len(ids) > SHOWN_IDS else "")
+
+
+def _check_rows(split: pd.DataFrame, path: str, cases: set[str]) -> list[Problem]:
+    """Return what is wrong with the rows of a split read from a file: cases unknown, left out or twice, sets, folds."""
+    problems = []
+
+    def add(found: str, expected: str, case: str = "") -> None:
+        problems.append(problem_row(case, path, "split_file", found, expected))
+
+    if unnamed := int(split["case_id"].isna().sum()):
+        add(f"{count(unnamed, 'row')} without a case_id", "a case in each row")
+    ids = split["case_id"].dropna().astype(str)
+    if unknown := sorted(set(ids) - cases):
+        add(f"cases that the cohort does not have: {shown(unknown)}", "its cases")
+    if left_out := sorted(cases - set(ids)):
+        expected = "a row for each case" if not path.endswith(".json") else "every case; a split.csv can say which are the test"
+        add(f"no row for {count(len(left_out), 'case')} of the cohort: {shown(left_out)}", expected)
+    for case in sorted(ids[ids.duplicated()].unique()):
+        add("two rows for this case", "one", case)
+    sets = split["set"].astype("string").fillna("nothing")
+    if strange := sorted(set(sets) - set(SETS)):
+        add(f"sets called {shown(strange)}", f"one of {', '.join(SETS)}")
+    training = split["set"] == "train"
+    for column in fold_columns(split):
+        folds, number = split[column], int(column.removeprefix("fold_of_"))
+        if (training & folds.isna()).any() or set(folds[training].dropna()) - set(range(number)):
+            found = f"training cases with no fold, or one not from 0 to {number - 1}, in the column {column}"
+            add(found, f"a fold from 0 to {number - 1} for each training case")
+        elif empty := sorted(set(range(number)) - set(folds[training])):
+            add(f"no case in fold {shown([str(fold) for fold in empty])} of the column {column}", "cases in every fold")
+    return problems
+
+
+def _check_patients(split: pd.DataFrame, path: str) -> list[Problem]:
+    """Return the patients whom a split read from a file divides between sets or folds; patients are the manifest's."""
+    problems = []
+    for column in ["set", *fold_columns(split)]:
+        parts = split.dropna(subset=[column]).groupby("patient_id")[column].agg(lambda values: sorted(map(str, set(values))))
+        for patient, values in zip(map(str, parts.index), parts, strict=True):
+            if len(values) < 2:
+                continue
+            where = (
+                f"in the sets {' and '.join(values)}" if column == "set" else f"in the folds {' and '.join(values)} of {column}"
+            )
+            ids = shown(sorted(split.loc[split["patient_id"] == patient, "case_id"].dropna()))
+            problem = "patient_in_two_sets" if column == "set" else "patient_in_two_folds"
+            found = f"the patient {patient} {where} (cases {ids})"
+            expected = "all cases of a patient on one side: the network would be tested on whom it was trained on"
+            problems.append(problem_row("", path, problem, found, expected, patient_id=patient))
+    return problems

@@ -1,0 +1,67 @@
+"""Reading a score table for one region: ours, or any that begins patient_id,label,tta,hausdorff,dice,sens,spec.
+
+Tables may have two rows of one kind: with and without test-time augmentation (column ``tta``).
+"""
+
+import pandas as pd
+
+from glioflow.console import UserError
+from glioflow.evaluation.metrics import NOT_APPLICABLE, PENALTY
+from glioflow.files import PathLike, read_table
+from glioflow.models.predictions import augmented_first, read_tta
+
+# How the note of a score begins whose prediction is missing; what it says of an empty mask stands behind, after a semicolon.
+PREDICTION_MISSING = "prediction missing: counted as empty"
+
+
+def is_unseen(table: pd.DataFrame) -> pd.Series:
+    """Tell of each row of a score table whether its region is not applicable, because the model cannot show it."""
+    return _notes(table).str.startswith(NOT_APPLICABLE).astype(bool)
+
+
+def is_missing(table: pd.DataFrame) -> pd.Series:
+    """Tell of each row of a score table whether its prediction is missing and was counted as an empty one."""
+    return _notes(table).str.startswith(PREDICTION_MISSING).astype(bool)
+
+
+def is_penalised(table: pd.DataFrame) -> pd.Series:
+    """Tell of each row of a score table whether its distances stand for a mask that is empty, or missing."""
+    return _notes(table).str.removeprefix(PREDICTION_MISSING).str.removeprefix("; ").str.startswith(PENALTY).astype(bool)
+
+
+def _notes(table: pd.DataFrame) -> pd.Series:
+    notes = table["note"] if "note" in table.columns else pd.Series(pd.NA, index=table.index)
+    return notes.astype("string").fillna("")
+
+
+def read_scores(path: PathLike, region: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Return one row per case of ``region``, with case_id, patient_id, note and ``columns`` as numbers.
+
+    Raises ``UserError`` where the table lacks a column or the region, a value is no number, or a case has two rows of one kind.
+    """
+    scores = read_table(path)
+    if missing := [c for c in ("patient_id", "label", *columns) if c not in scores.columns]:
+        raise UserError(f"{path}: has no column {', '.join(missing)}; its columns are {', '.join(scores.columns)}")
+    rows = scores[scores["label"] == region]
+    if rows.empty:
+        regions = ", ".join(sorted(scores["label"].dropna().unique())) or "none"
+        raise UserError(f"{path}: has no rows for region {region}; its regions are: {regions}")
+    if is_unseen(rows).all():
+        raise UserError(f"{path}: region {region} is {rows['note'].iloc[0]}; a region that it predicts is needed here")
+    case_ids = rows["case_id"].fillna(rows["patient_id"]) if "case_id" in rows.columns else rows["patient_id"]
+    table = pd.DataFrame({"case_id": case_ids, "patient_id": rows["patient_id"], "tta": rows.get("tta", pd.NA)})
+    for column in columns:
+        try:
+            table[column] = pd.to_numeric(rows[column]).astype(float)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: column {column} holds something that is not a number ({error})") from None
+    table["note"] = rows["note"] if "note" in rows.columns else pd.Series(pd.NA, index=rows.index, dtype="string")
+    return _one_row_per_case(table, path, region)
+
+
+def _one_row_per_case(table: pd.DataFrame, path: PathLike, region: str) -> pd.DataFrame:
+    twice = table.assign(tta=read_tta(table)).duplicated(["case_id", "tta"])
+    if twice.any():
+        case_id = table.loc[twice, "case_id"].iloc[0]
+        raise UserError(f"{path}: {case_id} has more than one row for {region}; one row per case and tta is right")
+    return pd.DataFrame(augmented_first(table).drop_duplicates("case_id").sort_index().drop(columns="tta"))

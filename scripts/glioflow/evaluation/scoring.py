@@ -1,0 +1,151 @@
+"""Scoring a pair of label maps, for every script that does: what is scored, by which key scores are known, in which columns."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glioflow.evaluation.conventions import Convention, Lesions
+from glioflow.evaluation.lesions import LESION_COUNTS, LESIONS_VERSION, lesion_columns, score_lesions
+from glioflow.evaluation.metrics import METRICS_VERSION, NOT_APPLICABLE, Pair, metric_columns, unlabelled_score, unseen_score
+from glioflow.evaluation.score_tables import PREDICTION_MISSING
+from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, visible_regions
+from glioflow.imaging.volumes import Volume, affine_distance_mm, orientation, same_geometry
+
+# Behind these stand the metrics' columns. With the four that follow ``tta``, they are those of the tables that open_brats2020's
+# users have, so that what reads those reads these.
+FIRST_COLUMNS = ("patient_id", "label", "tta")
+FIRST_METRICS = 4
+# What a convention says that no value depends on, or that ``Plan`` holds apart.
+VALUELESS = frozenset({"name", "about", "sources", "headline", "lesions", "defects"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is scored and how: regions, those that the model predicts (None: unknown), convention, rules for lesions (or none).
+
+    ``truth_regions``: those that the truth's labels can show (None: all). ``defects``: names of what the lesions' tool is known
+    to get wrong, to be computed as well.
+    """
+
+    regions: Sequence[str]
+    convention: Convention
+    trained_regions: Sequence[str] | None = None
+    lesions: Lesions | None = None
+    defects: Sequence[str] = ()
+    truth_regions: Sequence[str] | None = None
+
+    def seen(self, regions: Iterable[str]) -> list[str]:
+        """Return those of ``regions`` that the truth and the model's masks can show."""
+        labelled = [region for region in regions if self.truth_regions is None or region in self.truth_regions]
+        return labelled if self.trained_regions is None else visible_regions(self.trained_regions, labelled)
+
+    @property
+    def visible(self) -> list[str]:
+        """The regions to score that the truth and the model's masks can show."""
+        return self.seen(self.regions)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the score table, the note last."""
+        metrics = metric_columns(self.convention)
+        first = [*FIRST_COLUMNS, *metrics[:FIRST_METRICS], "case_id", "fold", *metrics[FIRST_METRICS:]]
+        return [*first, *(lesion_columns(self.convention, self.defects) if self.lesions else ()), "note"]
+
+    def key_parts(self) -> dict[str, Any]:
+        """Return all that decides a score besides the two maps and their spacing, for a content key."""
+        parts: dict[str, Any] = {
+            "metrics": METRICS_VERSION,
+            "regions": list(self.regions),
+            "convention": self.convention.model_dump(mode="json", exclude=set(VALUELESS)),
+        }
+        if self.visible != list(self.regions):
+            parts["trained_regions"] = list(self.trained_regions or ())
+            parts["truth_regions"] = list(self.truth_regions or ())
+        if self.lesions:
+            united = self.seen(REGIONS) if self.lesions.united_by else []
+            parts["lesions"] = [LESIONS_VERSION, self.lesions.model_dump(mode="json"), list(self.defects), united]
+        return parts
+
+
+def plan_of(params: Any) -> Plan:
+    """Return the plan that a rule's params tell: regions, trained_regions, truth_regions, convention, lesionwise, defects."""
+    return Plan(
+        regions=list(params.regions),
+        convention=Convention.model_validate(plain(params.convention)),
+        trained_regions=params.trained_regions and list(params.trained_regions),
+        lesions=Lesions.model_validate(plain(params.lesionwise)) if params.lesionwise else None,
+        defects=list(params.defects),
+        truth_regions=params.truth_regions and list(params.truth_regions),
+    )
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as plain dicts and lists, without the types of Snakemake."""
+    return dict(json.loads(json.dumps(settings)))
+
+
+def score_pair(truth: Labels, prediction: Labels, spacing: Sequence[float], plan: Plan) -> list[dict[str, Any]]:
+    """Return the scores of a prediction, one for each region of the plan.
+
+    ``truth`` and ``prediction``: canonical label maps (x, y, z) of one shape; ``spacing``: mm per axis.
+    """
+    (scores,) = score_plans(truth, prediction, spacing, [plan])
+    return scores
+
+
+def score_plans(
+    truth: Labels, prediction: Labels, spacing: Sequence[float], plans: Sequence[Plan]
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the scores of ``score_pair`` for each plan; what the plans have in common is computed once."""
+    pair = Pair(truth, prediction, spacing)
+    for plan in plans:
+        found: dict[str, dict[str, Any]] = {region: dict(pair.score(region, plan.convention)) for region in plan.visible}
+        if plan.lesions:
+            seen = plan.seen(REGIONS)
+            for region, score in score_lesions(pair, plan.visible, plan.lesions, plan.convention, plan.defects, seen).items():
+                found[region] |= score
+        for region in (region for region in plan.regions if region not in found):
+            if plan.truth_regions is not None and region not in plan.truth_regions:
+                found[region] = dict(unlabelled_score(region, plan.truth_regions, plan.convention))
+            else:
+                found[region] = dict(unseen_score(truth, spacing, region, plan.trained_regions or (), plan.convention))
+        yield [found[region] for region in plan.regions]
+
+
+def label_problems(volume: Volume) -> Iterator[str]:
+    """Yield what is wrong with the values of a canonical label map."""
+    labels = np.asarray(volume.data, np.uint8)
+    if strange := sorted(set(labels[labels >= LABEL_COUNT].tolist())):
+        yield f"found the values {', '.join(map(str, strange))}; expected canonical labels, 0 to {LABEL_COUNT - 1}"
+
+
+def geometry_problems(truth: Volume, prediction: Volume, remedy: str = "") -> Iterator[str]:
+    """Yield what is wrong with the shape or the place of ``prediction``, given those of ``truth``.
+
+    ``remedy``: what to do where the voxels correspond by index and only the headers differ.
+    """
+    if truth.data.shape != prediction.data.shape:
+        yield f"found shape {prediction.data.shape}; expected {truth.data.shape} as the truth"
+    elif not same_geometry(prediction, truth):
+        apart = affine_distance_mm(prediction, truth)
+        placed = prediction.is_placed and truth.is_placed
+        axes = (orientation(prediction), orientation(truth)) if placed else ("", "")
+        turned = f" (its axes point {axes[0]}, the truth's {axes[1]})" if axes[0] != axes[1] else ""
+        yield f"found an affine that puts a corner {apart:.3g} mm from the truth's{turned}; expected the same{remedy}"
+
+
+def with_missing_note(score: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a score of a prediction that is missing, its note saying so before what it says of an empty mask."""
+    note = str(score["note"] or "")
+    # A region that the model cannot show is not scored, whether there is a prediction or not.
+    return dict(score) if note.startswith(NOT_APPLICABLE) else {**score, "note": f"{PREDICTION_MISSING}; {note}"}
+
+
+def score_table(rows: Iterable[Mapping[str, Any]], plan: Plan) -> pd.DataFrame:
+    """Return scores as a table of the plan's columns, in the order given."""
+    table = pd.DataFrame([dict(row) for row in rows], columns=plan.columns)
+    return table.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in table})

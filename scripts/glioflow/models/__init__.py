@@ -1,0 +1,1 @@
+"""From a verified cohort to masks: nnU-Net, devices, predictions, ensembles, post-processing, model archives."""

@@ -1,0 +1,1 @@
+"""What a study says, as typed models: the configuration, the registry of data sets, the label schemes, the metrics' names."""

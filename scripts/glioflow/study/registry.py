@@ -1,0 +1,96 @@
+"""The registry of data sets, config/datasets.yaml, and the label schemes, config/label_schemes.yaml.
+
+A data set is an entry of the registry: what it is, who gives it out and under which licence, where its files lie, and what
+its labels mean. ``layout`` names the function of ``glioflow.cohorts.layouts`` that finds its cases.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+CONFIG_DIR = Path(__file__).resolve().parents[3] / "config"
+
+Channel = Literal["t1", "t1ce", "t2", "flair"]
+Role = Literal["t1", "t1ce", "t2", "flair", "label"]
+CHANNELS: tuple[str, ...] = ("t1", "t1ce", "t2", "flair")
+ROLES: tuple[str, ...] = (*CHANNELS, "label")
+
+# One pattern, or several of which one has a file: {case} stands for the case's id, ** for any folders, * for part of a name.
+Patterns = str | list[str]
+ChecksumText = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$")]
+
+
+class Entry(BaseModel):
+    """A part of the registry: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Archive(Entry):
+    """An archive that can be fetched: a web address, or the id of an entity of the data set's client."""
+
+    url: str = Field(description="Web address, `synapse:<id>`, or `faspex:<public link or $VARIABLE>`.")
+    name: str = Field(description="Name of the file.")
+    checksum: ChecksumText | None = Field(None, description="`sha256:…` or `md5:…`; none where its publisher gives none.")
+    bytes: int | None = Field(None, description="Size of the archive, for the progress bar and the check of free space.")
+    unpacked_bytes: int = Field(100_000_000_000, description="More than this is not unpacked.")
+
+
+class CovariateTable(Entry):
+    """A table of clinical columns that a data set comes with."""
+
+    file: str = Field(description="Pattern of the table below the data set's folder; ** stands for any folders.")
+    case_id: str | list[str] = Field(description="Column with the case's or the patient's id; the first that is there.")
+    columns: dict[str, str] = Field({}, description="Column of the table: name of the covariate. Others keep their name.")
+    separator: str = Field(",", description="What divides the columns.")
+    values: dict[str, dict[str, str]] = Field({}, description="Covariate: its codes and what they mean.")
+    numbers: list[str] = Field([], description="Covariates that are numbers; of these, any other text counts as unknown.")
+
+
+class Dataset(Entry):
+    """One data set."""
+
+    title: str = Field(description="What it is.")
+    version: str = Field(description="Which release this entry describes.")
+    source: str = Field(description="The page to read, and to register at.")
+    access: Literal["open", "synapse", "tcia", "made", "own"] = Field(
+        description="`open`: for everybody; `synapse`, `tcia`: after registration there; `made` by the workflow; `own`."
+    )
+    licence: str = Field(description="Terms of use.")
+    citation: str = Field(description="What to cite.")
+    archives: list[Archive] = Field([], description="What is fetched.")
+    cases: int | None = Field(None, description="Labelled cases, known before they are fetched.")
+    layout: str = Field(description="Function of scripts/glioflow/cohorts/layouts that finds the cases.")
+    label_scheme: str | None = Field(None, description="Key of config/label_schemes.yaml.")
+    patient_id: str = Field("(.+)", description="Pattern whose first group, found in the case id, is the patient.")
+    files: dict[Role, Patterns] | None = Field(None, description="Where each channel and the label lie.")
+    channels: list[Channel] = Field(["t1", "t1ce", "t2", "flair"], description="The channels it has.")
+    options: dict[str, Any] = Field({}, description="What the layout's function needs besides.")
+    skull_stripped: bool = Field(False, description="Whether the images show the brain alone.")
+    covariates: list[CovariateTable] = Field([], description="Clinical tables.")
+    covariates_in_path: dict[str, str] = Field(
+        {}, description="Covariate: pattern whose first group, in the path, is its value."
+    )
+
+
+@cache
+def datasets() -> dict[str, Dataset]:
+    """Return the registry of data sets by key."""
+    entries = yaml.safe_load((CONFIG_DIR / "datasets.yaml").read_text(encoding="utf-8"))
+    return {key: Dataset.model_validate(entry) for key, entry in entries.items()}
+
+
+@cache
+def label_schemes() -> dict[str, dict[int, int]]:
+    """Return the label schemes by name: raw value to canonical label."""
+    return dict(yaml.safe_load((CONFIG_DIR / "label_schemes.yaml").read_text(encoding="utf-8")))
+
+
+def patient_of(case_id: str, pattern: str) -> str:
+    """Return the patient of a case: the first group of ``pattern`` in its id, the id itself where nothing matches."""
+    match = re.search(pattern, case_id)
+    return match[1] if match else case_id

@@ -1,0 +1,220 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import AFFINE, save
+
+from convert_predictions import Given, convert_mask, main
+from glioflow.console import Console, UserError
+from glioflow.files import read_table, sha256_file, write_table
+from glioflow.imaging.volumes import read_labels
+from glioflow.models.precomputed import count_labels, scheme_doubts, unexpected_masks
+from glioflow.models.predictions import COLUMNS, read_predictions
+from glioflow.study.registry import label_schemes
+
+RULES = {"scheme": label_schemes()["et_ncr_ed"], "scheme_name": "et_ncr_ed", "on_geometry_mismatch": "error"}
+
+
+@pytest.fixture
+def truth(tmp_path):
+    return save(tmp_path / "truth.nii.gz", np.zeros((3, 3, 3), np.uint8))
+
+
+def convert(tmp_path, truth, data, affine=AFFINE, **rules):
+    mask = save(tmp_path / "mask.nii.gz", data, affine)
+    return convert_mask(Given("a", str(mask), True, str(truth)), tmp_path / "given", {**RULES, **rules})[1]
+
+
+def test_a_mask_becomes_canonical_even_where_its_file_holds_floats(tmp_path, truth):
+    data = np.zeros((3, 3, 3))
+    data[0, 0] = (1, 2, 3)
+    assert convert(tmp_path, truth, data) == []
+    assert read_labels(tmp_path / "given/a.nii.gz").data[0, 0].tolist() == [3, 1, 2]
+
+
+def test_a_value_outside_the_scheme_is_a_problem_that_names_what_would_fit(tmp_path, truth):
+    (problem,) = convert(tmp_path, truth, np.full((3, 3, 3), 4, np.uint8))
+    assert (
+        "found the values 4; expected those of the scheme 'et_ncr_ed', 0, 1, 2, 3; "
+        "3 schemes would fit: canonical, brats2021, brats2024" in problem
+    )
+    assert not (tmp_path / "given/a.nii.gz").exists()
+
+
+def test_another_shape_is_a_problem_under_any_rule(tmp_path, truth):
+    for rule in ("error", "use_image_header"):
+        (problem,) = convert(tmp_path, truth, np.zeros((3, 3, 4), np.uint8), on_geometry_mismatch=rule)
+        assert "found shape (3, 3, 4); expected (3, 3, 3)" in problem
+
+
+def test_another_header_is_a_problem_or_gives_way_to_that_of_the_image(tmp_path, truth):
+    data = np.ones((3, 3, 3), np.uint8)
+    assert "use_image_header" in convert(tmp_path, truth, data, np.eye(4))[0]
+    assert convert(tmp_path, truth, data, np.eye(4), on_geometry_mismatch="use_image_header") == []
+    assert np.array_equal(read_labels(tmp_path / "given/a.nii.gz").affine, AFFINE)
+
+
+def test_a_mask_with_several_faults_has_all_of_them_told(tmp_path, truth):
+    data = np.full((3, 3, 4), 7, np.float32)
+    data[0, 0, 0], data[0, 0, 1] = np.nan, 1.5
+    problems = convert(tmp_path, truth, data, np.eye(4))
+    words = ("found shape", "found 1 voxel that is NaN or infinite", "not whole numbers, 1.5, in 1 voxel", "the values 7")
+    assert [word in problem for word, problem in zip(words, problems, strict=True)] == [True] * 4
+    assert "would fit" not in problems[3]  # no scheme knows 7
+
+
+def test_an_unreadable_mask_is_a_problem(tmp_path, truth):
+    (tmp_path / "bad.nii.gz").write_bytes(b"x")
+    (problem,) = convert_mask(Given("a", str(tmp_path / "bad.nii.gz"), True, str(truth)), tmp_path, RULES)[1]
+    assert "cannot be read" in problem
+
+
+class Cohort:
+    """A cohort of three cases whose masks are given, and the job that converts them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.cases = ["a", "b", "c"]
+
+    def truth(self, case, data):
+        save(self.folder / f"truth/{case}.nii.gz", data)
+
+    def mask(self, case, data):
+        return save(self.folder / f"masks/{case}.nii.gz", data)
+
+    def run(self, **params):
+        truths = [self.folder / f"truth/{case}.nii.gz" for case in self.cases]
+        manifest = {"case_id": self.cases, "label": truths, "label_sha256": [sha256_file(truth) for truth in truths]}
+        split = {"case_id": self.cases, "patient_id": [f"patient {case}" for case in self.cases], "set": "external"}
+        write_table(self.folder / "manifest.csv", pd.DataFrame(manifest))
+        write_table(self.folder / "split.csv", pd.DataFrame(split))
+        settings = {
+            "pattern": f"{self.folder}/masks/{{case}}.nii.gz",
+            "ledger": self.folder / "ledger.jsonl",
+            "on_missing": "error",
+            "regions": ["WT", "TC", "ET"],
+            **RULES,
+        }
+        job = SimpleNamespace(
+            input=SimpleNamespace(manifest=self.folder / "manifest.csv", split=self.folder / "split.csv"),
+            output=[self.folder / "given/predictions.csv"],
+            params=SimpleNamespace(**{**settings, **params}),
+            wildcards=SimpleNamespace(model="theirs"),
+            threads=1,
+        )
+        return main(job, Console(self.folder / "log.txt"))
+
+    @property
+    def said(self):
+        return (self.folder / "log.txt").read_text()
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """A cohort with a truth of ET in NCR in ED for each case, and masks that are right under the scheme ``et_ncr_ed``."""
+    made = Cohort(tmp_path)
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[:4, :4, :4], labels[:3, :3, :3], labels[:2, :2, :2] = 2, 1, 3
+    for case in made.cases:
+        made.truth(case, labels)
+        made.mask(case, np.choose(labels, [0, 2, 3, 1]).astype(np.uint8))
+    return made
+
+
+def test_masks_are_converted_once_and_nobody_knows_whether_they_were_made_with_mirroring(cohort):
+    assert cohort.run() == "3 masks, 3 converted"
+    table = read_predictions(cohort.folder / "given/predictions.csv")
+    assert list(table) == [*COLUMNS, "missing"]
+    assert table["tta"].isna().all()
+    assert table["missing"].tolist() == [False] * 3
+    assert cohort.run() == "3 masks, 0 converted"
+    assert cohort.said == ""
+
+
+def test_a_missing_mask_is_a_problem_beside_all_others(cohort):
+    (cohort.folder / "masks/a.nii.gz").unlink()
+    cohort.mask("c", np.full((6, 6, 6), 9, np.uint8))
+    with pytest.raises(UserError) as caught:
+        cohort.run()
+    head, *lines = str(caught.value).split("\n")
+    assert head == "2 masks of 'theirs' cannot be scored"
+    assert f"a, {cohort.folder}/masks/a.nii.gz: found no mask; expected one for every case" in lines[0]
+    assert "evaluation.on_missing: count_as_empty" in lines[0]
+    assert "c, " in lines[1] and "the values 9" in lines[1]
+
+
+def test_a_missing_mask_counts_as_an_empty_one_where_the_study_says_so(cohort):
+    (cohort.folder / "masks/b.nii.gz").unlink()
+    assert cohort.run(on_missing="count_as_empty") == "3 masks, 3 converted, 1 missing and counted as empty"
+    assert read_table(cohort.folder / "given/predictions.csv")["missing"].tolist() == [False, True, False]
+    assert not read_labels(cohort.folder / "given/b.nii.gz").data.any()
+    # What was counted as empty once is a problem again, and a mask that turns up later is read.
+    with pytest.raises(UserError, match=r"b, .*found no mask"):
+        cohort.run()
+    cohort.mask("b", np.ones((6, 6, 6), np.uint8))
+    assert cohort.run(on_missing="count_as_empty") == "3 masks, 1 converted"
+    assert read_labels(cohort.folder / "given/b.nii.gz").data.all()
+    assert not read_table(cohort.folder / "given/predictions.csv")["missing"].any()
+
+
+def test_a_pattern_that_finds_no_mask_at_all_is_a_mistake_in_any_case(cohort):
+    for rule in ("error", "count_as_empty"):
+        with pytest.raises(UserError, match=r"found none of the 3 masks of 'theirs'.*models\.theirs\.predictions"):
+            cohort.run(pattern=f"{cohort.folder}/mask/{{case}}.nii.gz", on_missing=rule)
+
+
+def test_masks_of_no_case_are_said_and_left_alone(cohort):
+    for case in ("d", "e"):
+        cohort.mask(case, np.ones((2, 2, 2), np.uint8))
+    assert cohort.run() == "3 masks, 3 converted"
+    assert cohort.said == "warning: 2 masks of no case of the cohort, not scored: d, e\n"
+
+
+def test_masks_of_no_case_are_those_that_match_to_the_letter(tmp_path):
+    for name in ("x1/x1_pred.nii.gz", "x2/x2_pred.nii.gz", "x3/x2_pred.nii.gz", "x4/x4_pred.nii", "x5/deep/x5_pred.nii.gz"):
+        save(tmp_path / "m[1]" / name, np.ones((2, 2, 2), np.uint8))
+    assert unexpected_masks(f"{tmp_path}/m[1]/{{case}}/{{case}}_pred.nii.gz", {"x2"}) == ["x1"]
+
+
+def test_patterns_without_a_folder_are_looked_for_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("x1.nii.gz", "y/p_x2.nii.gz"):
+        save(tmp_path / name, np.ones((2, 2, 2), np.uint8))
+    assert unexpected_masks("{case}.nii.gz", {}) == ["x1"]
+    assert unexpected_masks("y/p_{case}.nii.gz", {}) == ["x2"]
+    assert unexpected_masks("y/p_{case}.nii.gz", {"x2"}) == []
+
+
+def test_a_scheme_that_knows_every_value_and_is_not_theirs_is_doubted_at_every_run(cohort):
+    wrong = {"scheme": label_schemes()["canonical"], "scheme_name": "canonical"}
+    for _ in range(2):  # the second takes every case from the ledger
+        cohort.run(**wrong)
+        assert "but read as et_ncr_ed they overlap the truth better" in cohort.said
+        assert "is 'canonical' right" in cohort.said
+    cohort.run(**wrong, regions=["WT"])
+    assert cohort.said == ""  # the whole tumour is the same under both
+
+
+def test_how_values_meet_labels_worked_out_by_hand():
+    truth = np.array([[[0, 1, 2], [3, 0, 3]]], np.uint8)
+    raw = np.array([[[0, 0, 4], [4, 4, 1]]], np.float32)
+    # raw value: voxels of background, NCR, ED, ET, RC; the background of both is left out
+    found = {"0": [0, 1, 0, 0, 0], "1": [0, 0, 0, 1, 0], "4": [1, 0, 1, 1, 0]}
+    assert count_labels(truth, raw) == count_labels(np.asfortranarray(truth), raw) == found
+
+
+def test_doubts_need_a_clear_gain():
+    # With 4 as ET (brats2021): WT 2·51/121, ET 2·1/21, 0.47 on average. With 4 as the cavity: WT 2·50/110, ET 0, 0.45.
+    even = {"0": [0, 0, 0, 9, 0], "2": [0, 0, 50, 0, 0], "4": [10, 0, 0, 1, 0]}
+    assert scheme_doubts([even], "brats2024", ["WT", "ET"]) == [
+        "ET is in 1 of 1 truth and in no mask; is the scheme 'brats2024' right?"
+    ]
+    clear = {"2": [0, 0, 10, 0, 0], "4": [0, 0, 0, 10, 0]}
+    (doubt,) = scheme_doubts([clear], "brats2024", ["WT", "ET"])
+    assert "WT 1.00 instead of 0.67, ET 1.00 instead of 0.00" in doubt
+    empty = {"0": [0, 0, 90, 90, 0]}  # of a case whose mask is missing, or holds nothing
+    assert scheme_doubts([clear, empty], "brats2024", ["WT", "ET"]) == [doubt]
+    assert scheme_doubts([clear], "brats2021", ["WT", "ET"]) == []
+    assert scheme_doubts([{"0": [0, 0, 9, 9, 0]}], "brats2021", ["WT", "ET"]) == []  # no mask at all
+    assert scheme_doubts([], "brats2021", ["WT"]) == []

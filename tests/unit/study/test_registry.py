@@ -1,0 +1,96 @@
+"""The registry of data sets, and the page that tells a newcomer how to add to it."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPO
+
+from glioflow.cohorts.layouts import LAYOUTS, FoundCase
+from glioflow.cohorts.layouts.listing import Listing, walk_files
+from glioflow.cohorts.layouts.patterns import pattern_expression
+from glioflow.imaging.labels import REGIONS
+from glioflow.study.registry import Dataset, datasets, label_schemes, patient_of
+
+PAGE = (REPO / "docs/add-a-cohort.md").read_text(encoding="utf-8")
+
+
+def block(language: str, words: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return next(text for text in blocks if words in text)
+
+
+@pytest.mark.parametrize("key", datasets())
+def test_an_entry_names_a_layout_a_scheme_and_patterns_that_exist(key):
+    entry = datasets()[key]
+    assert entry.layout in LAYOUTS
+    assert entry.label_scheme in label_schemes()
+    assert re.compile(entry.patient_id).groups >= 1
+    assert entry.source and entry.licence and entry.citation
+    if entry.layout == "patterns":
+        assert entry.files and set(entry.files) == {*entry.channels, "label"}
+
+
+def test_every_scheme_ends_in_canonical_labels():
+    canonical = {label for labels in REGIONS.values() for label in labels}
+    for name, scheme in label_schemes().items():
+        assert set(scheme.values()) <= canonical, name
+        assert 0 not in scheme, name
+
+
+@pytest.mark.parametrize(
+    ("key", "case", "patient"),
+    [
+        ("brats2018", "Brats18_CBICA_AAB_1", "Brats18_CBICA_AAB"),
+        ("brats2020", "BraTS20_Training_001", "BraTS20_Training_001"),
+        ("brats2023_gli", "BraTS-GLI-00005-001", "BraTS-GLI-00005"),
+        ("upenn_gbm", "UPENN-GBM-00012_21", "UPENN-GBM-00012"),
+        ("lgg_kaggle", "TCGA_CS_4941_19960909", "TCGA_CS_4941"),
+    ],
+)
+def test_the_sessions_of_a_patient_share_the_patient(key, case, patient):
+    assert patient_of(case, datasets()[key].patient_id) == patient
+
+
+def test_the_entry_on_the_page_is_a_valid_one():
+    entry = yaml.safe_load(block("yaml", "my_hospital:").replace('"sha256:…"', f'"sha256:{"0" * 64}"'))
+    assert Dataset.model_validate(entry["my_hospital"]).cases == 120
+
+
+def test_the_function_on_the_page_finds_cases(tmp_path):
+    for case in ("a", "b"):
+        (tmp_path / case).mkdir()
+        (tmp_path / case / "f.nii.gz").touch()
+    names = {"Path": Path, "Dataset": Dataset, "Listing": Listing, "FoundCase": FoundCase}
+    names |= {"walk_files": walk_files, "patient_of": patient_of}
+    exec(block("python", "def find"), names)
+    listing = names["find"](tmp_path, datasets()["phantom"])
+    assert [case.case_id for case in listing.cases] == ["a", "b"]
+    assert Path(listing.cases[0].files["flair"]).exists()
+
+
+def test_the_page_explains_every_problem_that_can_be_found():
+    sources = [*(REPO / "scripts/glioflow/cohorts").rglob("*.py"), REPO / "scripts/compare_cohorts.py"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    found = set(re.findall(r'(?:problem_row|report)\(\s*[^()]*?, "([a-z_]+)",', text))
+    explained = set(re.findall(r"`([a-z_]+)`", PAGE[PAGE.index("## What is checked") : PAGE.index("## The split")]))
+    assert len(found) > 15
+    assert found - explained == set()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "case"),
+    [
+        ("{case}.nii.gz", "a.1.nii.gz", "a.1"),
+        ("{case}.nii.gz", "a.nii", "a"),
+        ("**/{case}/FLAIR*", "x/y/a/FLAIR_brain.nii.gz", "a"),
+        ("**/{case}/{case}_t1", "a/a_t1.nii", "a"),
+        ("**/{case}/{case}_t1", "a/b_t1.nii", None),
+        ("{case}/t1", "x/a/t1.nii", None),
+        ("{case}/t1", "a/t1.txt", None),
+    ],
+)
+def test_a_pattern_takes_the_case_from_the_path(pattern, path, case):
+    match = pattern_expression(pattern).fullmatch(path)
+    assert (match and match["case"]) == case
