@@ -88,7 +88,7 @@ def verify(folder: Path, results: Path, threads: int) -> str:
         on_geometry_mismatch="error",
         skull_stripped=True,
         labels=str(results / "labels"),
-        ledger=str(results / "ledger.jsonl"),
+        cache=str(results / "cache.jsonl"),
         demands=demands,
     )
     paths = {name: str(results / f"{name}.csv") for name in ("cases", "conversion", "manifest", "verification")}

@@ -21,7 +21,7 @@ rule make_phantom:
         shape=lambda w: STUDY.cohorts[w.cohort].shape,
         spacing_mm=lambda w: STUDY.cohorts[w.cohort].spacing_mm,
         folder=lambda w: phantom_folder(w.cohort),
-        ledger=lambda w: ledger("make_phantom", w.cohort),
+        cache=lambda w: case_cache("make_phantom", w.cohort),
         code=code_fingerprint("make_phantom"),
     script:
         "../scripts/make_phantom.py"
@@ -71,7 +71,7 @@ rule convert_cohort:
         folder=lambda w: str(case_folder(w.cohort)),
         source=cohort_stamp,
         converted=lambda w: under(f"cohorts/{w.cohort}/converted"),
-        ledger=lambda w: ledger("convert_cohort", w.cohort),
+        cache=lambda w: case_cache("convert_cohort", w.cohort),
         code=code_fingerprint("convert_cohort"),
     script:
         "../scripts/convert_cohort.py"
@@ -104,7 +104,7 @@ rule verify_cohort:
         demands=cohort_demands,
         source=cohort_stamp,
         labels=lambda w: under(f"cohorts/{w.cohort}/labels"),
-        ledger=lambda w: ledger("verify_cohort", w.cohort),
+        cache=lambda w: case_cache("verify_cohort", w.cohort),
         code=code_fingerprint("verify_cohort"),
     script:
         "../scripts/verify_cohort.py"

@@ -40,9 +40,9 @@ def under(path):
     return f"{STUDY.results}/{path}"
 
 
-def ledger(stage, *parts):
-    """Return the path of the ledger in which a stage keeps what it has finished case by case."""
-    return under(f"ledger/{stage}/{'_'.join(parts)}.jsonl")
+def case_cache(stage, *parts):
+    """Return the path of the cache in which a stage keeps what it has finished case by case."""
+    return under(f"cache/{stage}/{'/'.join(parts)}.jsonl")
 
 
 # ---- cohorts

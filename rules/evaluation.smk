@@ -26,7 +26,7 @@ rule score_cases:
         defects=reproduced_defects(),
         shard=lambda w: int(w.shard),
         shards=score_shards,
-        ledger=lambda w: ledger("score_cases", w.model, w.set, w.shard),
+        cache=lambda w: case_cache("score_cases", w.model, w.set, w.shard),
         code=code_fingerprint("score_cases"),
     script:
         "../scripts/score_cases.py"
@@ -78,7 +78,7 @@ rule compare_conventions:
         conventions=[convention.parameters() for convention in conventions().values()],
         convention=STUDY.evaluation.convention,
         extremes=STUDY.failure.extremes,
-        ledger=lambda w: ledger("compare_conventions", w.model, w.set),
+        cache=lambda w: case_cache("compare_conventions", w.model, w.set),
         code=code_fingerprint("compare_conventions"),
     script:
         "../scripts/compare_conventions.py"
@@ -129,7 +129,7 @@ rule export_scores:
         trained_regions=predicted_regions,
         truth_regions=labelled_regions,
         convention=conventions()["open_brats2020"].parameters(),
-        ledger=lambda w: ledger("export_scores", w.model, w.set),
+        cache=lambda w: case_cache("export_scores", w.model, w.set),
         code=code_fingerprint("export_scores"),
     script:
         "../scripts/export_scores.py"

@@ -48,7 +48,7 @@ rule extract_radiomics:
         settings={"bin_width": STUDY.failure.bin_width, "normalise": STUDY.failure.normalise},
         shard=lambda w: int(w.shard),
         shards=radiomics_shards,
-        ledger=lambda w: ledger("extract_radiomics", w.model, w.set, w.shard),
+        cache=lambda w: case_cache("extract_radiomics", w.model, w.set, w.shard),
         code=code_fingerprint("extract_radiomics"),
     script:
         "../scripts/extract_radiomics.py"

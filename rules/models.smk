@@ -179,7 +179,7 @@ rule predict_cases:
         probabilities=kept_probabilities,
         released=released_record,
         root=model_root,
-        ledger=lambda w: ledger("predict_cases", w.model, w.set),
+        cache=lambda w: case_cache("predict_cases", w.model, w.set),
     script:
         "../scripts/predict_cases.py"
 
@@ -208,7 +208,7 @@ rule convert_predictions:
         on_missing=STUDY.evaluation.on_missing,
         regions=shown_regions,
         source=given_stamp,
-        ledger=lambda w: ledger("convert_predictions", w.model),
+        cache=lambda w: case_cache("convert_predictions", w.model),
         code=code_fingerprint("convert_predictions"),
     script:
         "../scripts/convert_predictions.py"
@@ -242,7 +242,7 @@ rule ensemble_models:
         regions=predicted_regions,
         tta=member_tta,
         released=lambda w: {m: under(f"models/{m}/probabilities_released.json") for m in STUDY.ensembles[w.model].members},
-        ledger=lambda w: ledger("ensemble_models", w.model, w.set),
+        cache=lambda w: case_cache("ensemble_models", w.model, w.set),
         code=code_fingerprint("ensemble_models"),
     script:
         "../scripts/ensemble_models.py"
@@ -290,7 +290,7 @@ rule choose_postprocessing:
     params:
         regions=predicted_regions,
         operations=lambda w: (STUDY.ensembles.get(w.model) or STUDY.models[w.model]).postprocessing.model_dump(),
-        ledger=lambda w: ledger("choose_postprocessing", w.model),
+        cache=lambda w: case_cache("choose_postprocessing", w.model),
         code=code_fingerprint("choose_postprocessing"),
     script:
         "../scripts/choose_postprocessing.py"
@@ -313,7 +313,7 @@ rule postprocess_cases:
         mem_mb=8000,
         runtime=120,
     params:
-        ledger=lambda w: ledger("postprocess_cases", w.model, w.set),
+        cache=lambda w: case_cache("postprocess_cases", w.model, w.set),
         code=code_fingerprint("postprocess_cases"),
     script:
         "../scripts/postprocess_cases.py"

@@ -24,7 +24,7 @@ Params
 ------
 regions : names of the regions that the model predicts
 operations : ``largest_component`` (regions), ``min_volume_ml`` and ``et_threshold_ml`` (values to try)
-ledger : path of the ledger
+cache : path of the cache
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, read_table, write_json
 from glioflow.imaging.labels import LABEL_COUNT
@@ -164,17 +164,17 @@ def choose_steps(
 
 
 def main(snakemake: Any, console: Console) -> str:
-    """Find the pieces of every case, those of the ledger excepted; choose the steps and write them."""
+    """Find the pieces of every case, those of the cache excepted; choose the steps and write them."""
     params = snakemake.params
     cases = list_cases(read_table(snakemake.input.manifest), read_predictions(snakemake.input.predictions))
     if not cases:
         raise UserError(f"{snakemake.input.predictions} lists no case; post-processing is chosen on cases")
-    ledger = Ledger(params.ledger)
-    found = {case.case_id: entry for case in cases if (entry := ledger.get(case.case_id, case.key))}
+    cache = CaseCache(params.cache)
+    found = {case.case_id: entry for case in cases if (entry := cache.get(case.case_id, case.key))}
     waiting = [case for case in cases if case.case_id not in found]
     results = map_unordered(case_pieces, waiting, snakemake.threads)
     for case, entry in console.track(results, len(waiting), "cases read"):
-        ledger.put(case.case_id, case.key, entry)
+        cache.put(case.case_id, case.key, entry)
         found[case.case_id] = entry
     pieces = join_pieces([pieces_of(found[case.case_id]) for case in cases])
     steps, tried, after = choose_steps(pieces, params.regions, params.operations)

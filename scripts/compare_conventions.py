@@ -3,7 +3,7 @@
 The masks are read and scored as ``score_cases`` does; the conventions are those of config/conventions
 (``glioflow.evaluation.conventions``), each with its own rules for lesions and without its tool's known defects. One pair of
 masks shares the work between them. A prediction whose truth, regions and conventions are what they were is taken from the
-ledger and not read again.
+cache and not read again.
 
 Each convention names the overlap and the distance that its users rank by (``headline``): every region is ranked by both, from
 1, the worst. Low overlaps and high distances are worst; cases that tie are ordered by Dice (lower is worse), then by case id,
@@ -33,7 +33,7 @@ regions, trained_regions, truth_regions : as of score_cases
 conventions : every convention with all its parameters, in the order of the rows
 convention : the name of the study's
 extremes : how many worst cases to compare
-ledger : path of the ledger
+cache : path of the cache
 """
 
 from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
 from glioflow.evaluation.conventions import Convention
@@ -216,21 +216,21 @@ def rank_correlation(values: pd.Series, others: pd.Series) -> float:
 
 
 def main(snakemake: Any, console: Console) -> str:
-    """Score the predictions, those of the ledger excepted, and write both tables.
+    """Score the predictions, those of the cache excepted, and write both tables.
 
     Raises ``UserError``, with a line for each, once every other one is scored, where some cannot be.
     """
     params, tables = snakemake.params, snakemake.input
     plans = plans_of(params)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), shard=0, shards=1)
-    ledger = Ledger(params.ledger)
-    known = {case: ledger.get(case.item, scores_key(case, plans)) for case in cases}
+    cache = CaseCache(params.cache)
+    known = {case: cache.get(case.item, scores_key(case, plans)) for case in cases}
     waiting = [case for case in cases if known[case] is None]
     results = map_unordered(score_conventions, waiting, snakemake.threads, plans)
     for case, (scored, wrong) in console.track(results, len(waiting), "predictions scored under every convention"):
         problems.extend(wrong)
         if not wrong:
-            ledger.put(case.item, scores_key(case, plans), scored)
+            cache.put(case.item, scores_key(case, plans), scored)
             known[case] = scored
     if problems:
         raise UserError("\n  ".join(["these cases cannot be scored:", *sorted(set(problems))]))

@@ -19,7 +19,7 @@ scheme, scheme_name : the label scheme of the masks
 on_geometry_mismatch : ``error``, or ``use_image_header`` where voxels correspond by index
 on_missing : ``error`` or ``count_as_empty``
 regions : names of the regions that are scored and that the masks can show
-ledger : path of the ledger
+cache : path of the cache
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.scoring import geometry_problems
 from glioflow.files import key_of, read_table, sha256_file, write_table
@@ -93,7 +93,7 @@ def main(snakemake: Any, console: Console) -> str:
     split = read_table(snakemake.input.split)
     manifest = read_table(snakemake.input.manifest).set_index("case_id")
     rules = {"scheme": params.scheme, "scheme_name": params.scheme_name, "on_geometry_mismatch": params.on_geometry_mismatch}
-    ledger = Ledger(params.ledger)
+    cache = CaseCache(params.cache)
     masks, waiting, keys, counted = [], [], {}, dict[str, Counts]()
     for case in set_members(split, "given"):
         path = params.pattern.replace("{case}", case)
@@ -102,7 +102,7 @@ def main(snakemake: Any, console: Console) -> str:
         truth = str(manifest.loc[case, "label_sha256"])
         keys[case] = key_of({"version": CONVERSION_VERSION, "mask": stamp, "truth": truth, "rules": rules})
         masks.append(Given(case, path, stat is not None, str(manifest.loc[case, "label"])))
-        entry, target = ledger.get(case, keys[case]), folder / f"{case}.nii.gz"
+        entry, target = cache.get(case, keys[case]), folder / f"{case}.nii.gz"
         if entry and target.exists() and sha256_file(target) == entry["sha256"]:
             counted[case] = entry["counts"]
         elif stat or params.on_missing == "count_as_empty":
@@ -114,7 +114,7 @@ def main(snakemake: Any, console: Console) -> str:
         if not wrong:
             case = given.case_id
             counted[case] = counts
-            ledger.put(case, keys[case], {"sha256": sha256_file(folder / f"{case}.nii.gz"), "counts": counts})
+            cache.put(case, keys[case], {"sha256": sha256_file(folder / f"{case}.nii.gz"), "counts": counts})
     if problems:
         cases = len({problem.partition(",")[0] for problem in problems})
         lines = "\n".join(f"  - {problem}" for problem in sorted(problems))

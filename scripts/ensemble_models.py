@@ -26,7 +26,7 @@ merge : region -> member, in order
 regions : names of the regions that the members predict
 tta : the values to make: True and False take the members' masks with and without mirroring, None whichever they have
 released : member -> the record that its probabilities were deleted
-ledger : path of the ledger
+cache : path of the cache
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_table
 from glioflow.imaging.volumes import Volume, read_labels, same_geometry, write_volume
@@ -71,7 +71,7 @@ class Task:
 
     @property
     def item(self) -> str:
-        """The mask's name in the ledger."""
+        """The mask's name in the cache."""
         return f"{self.case}:{self.tta}"
 
 
@@ -135,7 +135,7 @@ def task_key(task: Task, method: str | None, merge: Mapping[str, str]) -> str:
 
 
 def stands(task: Task, entry: Mapping[str, Any] | None) -> bool:
-    """Tell whether the mask that the ledger knows is still there, unchanged."""
+    """Tell whether the mask that the cache knows is still there, unchanged."""
     return entry is not None and task.target.exists() and sha256_file(task.target) == entry["sha256"]
 
 
@@ -241,9 +241,9 @@ def main(snakemake: Any, console: Console) -> str:
     members = dict(zip(params.members, map(Path, tables.predictions), strict=True))
     folds = [read_json(path) for path in tables.get("folds", [])]
     tasks = list_tasks(set_members(split, snakemake.wildcards.set), members, folds, params.tta, folder)
-    ledger = Ledger(params.ledger)
+    cache = CaseCache(params.cache)
     keys = {task.item: task_key(task, method, params.merge) for task in tasks}
-    waiting = [task for task in tasks if not stands(task, ledger.get(task.item, keys[task.item]))]
+    waiting = [task for task in tasks if not stands(task, cache.get(task.item, keys[task.item]))]
     tools: tuple[str | None, str | None] = (None, None)
     if method == "mean" and waiting:
         check_probabilities(waiting, params.released)
@@ -251,7 +251,7 @@ def main(snakemake: Any, console: Console) -> str:
         nnunet_tools(str(tables.plans), str(tables.dataset))  # imports nnU-Net once, before the processes part
     results = map_unordered(combine, waiting, snakemake.threads, method, dict(params.merge), *tools)
     for task, sha256 in console.track(results, len(waiting), "masks made"):
-        ledger.put(task.item, keys[task.item], {"sha256": sha256})
+        cache.put(task.item, keys[task.item], {"sha256": sha256})
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     write_table(snakemake.output[0], ensemble_table(tasks, patients))
     kept = f", {len(tasks) - len(waiting)} unchanged" if len(waiting) < len(tasks) else ""

@@ -21,7 +21,7 @@ Params
 ------
 regions, trained_regions, truth_regions : as of score_cases
 convention : the convention ``open_brats2020``, with all its parameters
-ledger : path of the ledger
+cache : path of the cache
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, pair_cases, read_maps
 from glioflow.evaluation.conventions import Convention
@@ -119,15 +119,15 @@ def main(snakemake: Any, console: Console) -> str:
     truth = params.truth_regions and list(params.truth_regions)
     plan = Plan(list(params.regions), Convention.model_validate(plain(params.convention)), trained, truth_regions=truth)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), 0, 1)
-    ledger = Ledger(params.ledger)
+    cache = CaseCache(params.cache)
     keys = {case: key_of({"version": EXPORT_VERSION, "scores": case_key(case, plan)}) for case in cases}
-    exported = {case: known for case in cases if (known := ledger.get(case.item, keys[case]))}
+    exported = {case: known for case in cases if (known := cache.get(case.item, keys[case]))}
     waiting = [case for case in cases if case not in exported]
     results = map_unordered(export_case, waiting, snakemake.threads, plan)
     for case, (found, wrong) in console.track(results, len(waiting), "predictions read"):
         problems.extend(wrong)
         if not wrong:
-            ledger.put(case.item, keys[case], found)
+            cache.put(case.item, keys[case], found)
             exported[case] = found
     if problems:
         raise UserError("\n  ".join(["these cases cannot be exported:", *sorted(set(problems))]))

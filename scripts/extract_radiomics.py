@@ -4,7 +4,7 @@ Inputs:  ``extremes`` (extremes.csv), ``manifest``, ``predictions``.
 Outputs: ``radiomics``, the shard's table: group, rank, case_id, patient_id, image, mask, region, one column a feature, note.
          A case whose mask is too small for features keeps its row, with the features empty and a note.
 Params:  ``image`` (channel), ``mask`` (truth or prediction), ``region``, ``shard`` (from 0) of ``shards``, ``settings``
-         (bin_width, normalise, normalise_scale) and ``ledger``, the file that keeps finished cases for a job that was killed
+         (bin_width, normalise, normalise_scale) and ``cache``, the file that keeps finished cases for a job that was killed
          or merely reruns.
 Threads: one case each.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.failure.case_files import CaseFiles, find_case_files
 from glioflow.failure.radiomics import Extraction, complete_settings, extract_features, extraction_key, feature_names
@@ -67,15 +67,15 @@ def main(snakemake: Any, console: Console) -> str:
         rows["case_id"], read_table(snakemake.input.manifest), read_table(snakemake.input.predictions), params.image
     )
     names = list(feature_names())  # loads pyradiomics here, once, and not in every process
-    ledger = Ledger(params.ledger)
+    cache = CaseCache(params.cache)
     keys = {case.case_id: case_key(case, params.mask, params.region, settings) for case in cases}
-    results = {case_id: kept for case_id, key in keys.items() if (kept := ledger.get(case_id, key)) is not None}
+    results = {case_id: kept for case_id, key in keys.items() if (kept := cache.get(case_id, key)) is not None}
     waiting = [case for case in cases if case.case_id not in results]
     warned: Counter[str] = Counter()
     done = map_unordered(extract_case, waiting, snakemake.threads, params.mask, params.region, settings)
     for case, extraction in console.track(done, len(waiting), "cases"):
         results[case.case_id] = {"features": extraction.features, "note": extraction.note}
-        ledger.put(case.case_id, keys[case.case_id], results[case.case_id])
+        cache.put(case.case_id, keys[case.case_id], results[case.case_id])
         warned.update(set(extraction.warnings))
     for message, cases_warned in warned.items():
         console.note(f"pyradiomics, {count(cases_warned, 'case')}: {message}")

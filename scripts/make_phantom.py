@@ -7,7 +7,7 @@ and what came of it. The images go to ``<params.folder>/<case_id>/<case_id>_{t1,
 units and canonical labels in uint8, LPS.
 
 Params: ``cases`` and ``seed``; ``planted``, how many cases get each of low_contrast, small_volume and heavy_noise; ``shape``
-(voxels) and ``spacing_mm`` (one number or three); ``folder`` of the images; ``ledger``, where finished cases are recorded. A
+(voxels) and ``spacing_mm`` (one number or three); ``folder`` of the images; ``cache``, where finished cases are recorded. A
 case whose files exist and whose record was made from the same plan, grid and generator is not rendered again.
 
 Columns of the truth: those of ``PhantomCase`` (``strength`` is empty where nothing is planted; ``flair_contrast``,
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.cohorts.phantom import (
     CHANNELS,
     GENERATOR_VERSION,
@@ -87,20 +87,20 @@ def case_key(case: PhantomCase, shape: Sequence[int], spacing_mm: Sequence[float
 def main(snakemake: Any, console: Console) -> str:
     """Render what is missing, then write the truth table."""
     params = snakemake.params
-    folder, ledger = Path(params.folder), Ledger(params.ledger)
+    folder, cache = Path(params.folder), CaseCache(params.cache)
     shape, spacing = tuple(params.shape), spacing_of(params.spacing_mm)
     plan = plan_phantoms(params.cases, params.seed, params.planted)
 
     keys = {case.case_id: case_key(case, shape, spacing) for case in plan}
     rows: dict[str, dict[str, float]] = {}
     for case_id, key in keys.items():
-        row = ledger.get(case_id, key)
+        row = cache.get(case_id, key)
         if row and all(path.exists() for path in case_files(folder, case_id).values()):
             rows[case_id] = row
     missing = [case for case in plan if case.case_id not in rows]
     rendered = map_unordered(write_case, missing, snakemake.threads, shape, spacing, folder)
     for case, row in console.track(rendered, len(missing), "cases rendered"):
-        ledger.put(case.case_id, keys[case.case_id], row)
+        cache.put(case.case_id, keys[case.case_id], row)
         rows[case.case_id] = row
 
     write_table(snakemake.output.truth, pd.DataFrame([{**asdict(case), **rows[case.case_id]} for case in plan]))

@@ -14,7 +14,7 @@ predictions.csv, row by row that of the set; the masks lie beside it, those of a
 
 Params
 ------
-ledger : path of the ledger
+cache : path of the cache
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, sha256_file, write_table
 from glioflow.imaging.volumes import Volume, read_labels, write_volume
@@ -38,7 +38,7 @@ PROCESSING_VERSION = 1  # part of every mask's key: raise it whenever a mask wou
 
 @dataclass(frozen=True)
 class Task:
-    """A mask to post-process: its name in the ledger, its file, where it goes, and its content key."""
+    """A mask to post-process: its name in the cache, its file, where it goes, and its content key."""
 
     item: str
     source: Path
@@ -76,16 +76,16 @@ def main(snakemake: Any, console: Console) -> str:
     predictions = read_predictions(snakemake.input.predictions)
     described = read_json(snakemake.input.postprocessing)["steps"]
     tasks = list_tasks(predictions, described, folder)
-    ledger = Ledger(snakemake.params.ledger)
+    cache = CaseCache(snakemake.params.cache)
     done: dict[str, dict[str, Any]] = {}
     for task in tasks:
-        entry = ledger.get(task.item, task.key)
+        entry = cache.get(task.item, task.key)
         if entry and task.target.exists() and sha256_file(task.target) == entry["sha256"]:
             done[task.item] = entry
     waiting = [task for task in tasks if task.item not in done]
     results = map_unordered(process_mask, waiting, snakemake.threads, [Step(**step) for step in described])
     for task, entry in console.track(results, len(waiting), "masks post-processed"):
-        ledger.put(task.item, task.key, entry)
+        cache.put(task.item, task.key, entry)
         done[task.item] = entry
     table = predictions.assign(
         prediction=[task.target.as_posix() for task in tasks], sha256=[done[task.item]["sha256"] for task in tasks]

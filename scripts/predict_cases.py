@@ -1,7 +1,7 @@
 """Predict a set of cases with all folds of a model; nnU-Net averages the folds in one pass.
 
 Inputs: ``manifest.csv`` and ``split.csv`` of the set's cohort, ``dataset.json``, ``glioflowPlans.json``, the folds'
-``manifest.json``. Params: ``configuration``, ``channels``, ``device``, ``tta``, ``probabilities``, ``root``, ``ledger``,
+``manifest.json``. Params: ``configuration``, ``channels``, ``device``, ``tta``, ``probabilities``, ``root``, ``cache``,
 ``released`` (the record that the probabilities were deleted again). Output: ``predictions.csv``; the masks lie beside it, and
 the probabilities that an ensemble needs in ``probabilities/``.
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_json, write_table
 from glioflow.imaging.volumes import pack
@@ -62,7 +62,7 @@ def main(snakemake: Any, console: Console) -> str:
     folds = [read_json(path) for path in snakemake.input.folds]
     cases = set_members(split, snakemake.wildcards.set)
     hashes = case_hashes(manifest, params.channels, cases, label=False)
-    ledger = Ledger(params.ledger)
+    cache = CaseCache(params.cache)
     expected = params.probabilities is not None and not Path(params.released).exists()
     targets = tta_folders(folder, params.tta)
     predicted = 0
@@ -78,7 +78,7 @@ def main(snakemake: Any, console: Console) -> str:
         )
         aside = " without tta" if target != folder else ""
         keys = {case: key_of({"model": model_key, "images": hashes[case]}) for case in cases}
-        waiting = [case for case in cases if not stands(target, case, ledger.get(case + aside, keys[case]), expected)]
+        waiting = [case for case in cases if not stands(target, case, cache.get(case + aside, keys[case]), expected)]
         predicted += len(waiting)
         if not waiting:
             continue
@@ -88,7 +88,7 @@ def main(snakemake: Any, console: Console) -> str:
             place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
             for ending in PROBABILITY_ENDINGS if params.probabilities else ():
                 place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
-            ledger.put(case + aside, keys[case], {"sha256": sha256_file(target / f"{case}.nii.gz")})
+            cache.put(case + aside, keys[case], {"sha256": sha256_file(target / f"{case}.nii.gz")})
         shutil.rmtree(work)
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     write_table(snakemake.output[0], prediction_table(targets, {case: patients[case] for case in cases}))
@@ -97,7 +97,7 @@ def main(snakemake: Any, console: Console) -> str:
 
 
 def stands(folder: Path, case: str, entry: Mapping[str, Any] | None, probabilities: bool) -> bool:
-    """Tell whether a mask is there, as the ledger knows it, with its ``probabilities`` where they are expected."""
+    """Tell whether a mask is there, as the cache knows it, with its ``probabilities`` where they are expected."""
     if probabilities and not has_probabilities(folder / "probabilities", case):
         return False
     mask = folder / f"{case}.nii.gz"

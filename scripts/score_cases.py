@@ -3,7 +3,7 @@
 The metrics are those of ``glioflow.evaluation.metrics`` under the study's convention; lesion-wise scores, where they are asked
 for, those of ``glioflow.evaluation.lesions``. A shard is every ``shards``-th case in the order of the case ids, with all its
 predictions: one, or one with and one without test-time augmentation. A prediction whose truth, regions, convention and rules
-for lesions are what they were is taken from the ledger and not read again.
+for lesions are what they were is taken from the cache and not read again.
 
 Inputs
 ------
@@ -27,12 +27,12 @@ convention : a convention of config/conventions, with all its parameters
 lesionwise : the rules for lesions of such a convention, or None
 defects : names of the known defects of that convention's tool to compute as well
 shard, shards : this shard's number, from 0, and how many there are
-ledger : path of this shard's ledger
+cache : path of this shard's cache
 """
 
 from typing import Any
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
 from glioflow.evaluation.scoring import Plan, plan_of, score_pair, score_table
@@ -47,24 +47,24 @@ def score_case(case: Case, plan: Plan) -> tuple[list[dict[str, Any]], list[str]]
 
 
 def main(snakemake: Any, console: Console) -> str:
-    """Score the shard's predictions, those of the ledger excepted, and write their table.
+    """Score the shard's predictions, those of the cache excepted, and write their table.
 
     Raises ``UserError``, with a line for each, once every other one is scored, where some cannot be.
     """
     params, tables = snakemake.params, snakemake.input
     plan = plan_of(params)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), params.shard, params.shards)
-    ledger = Ledger(params.ledger)
+    cache = CaseCache(params.cache)
     scores: dict[Case, list[dict[str, Any]]] = {}
     for case in cases:
-        if known := ledger.get(case.item, case_key(case, plan)):
+        if known := cache.get(case.item, case_key(case, plan)):
             scores[case] = known
     waiting = [case for case in cases if case not in scores]
     results = map_unordered(score_case, waiting, snakemake.threads, plan)
     for case, (scored, wrong) in console.track(results, len(waiting), "predictions scored"):
         problems.extend(wrong)
         if not wrong:
-            ledger.put(case.item, case_key(case, plan), scored)
+            cache.put(case.item, case_key(case, plan), scored)
             scores[case] = scored
     if problems:
         raise UserError("\n  ".join(["these cases cannot be scored:", *sorted(set(problems))]))

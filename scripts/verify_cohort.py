@@ -2,7 +2,7 @@
 
 Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: what finding and converting the cases came upon). Params:
 ``scheme`` (raw value to canonical), ``scheme_name``, ``channels`` (those that the study needs), ``on_geometry_mismatch``,
-``skull_stripped``, ``labels`` (folder for canonical label maps), ``ledger``, ``demands`` (what the study asks of the cohort:
+``skull_stripped``, ``labels`` (folder for canonical label maps), ``cache``, ``demands`` (what the study asks of the cohort:
 split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a readable case: paths, SHA-256 of every file, fingerprints
 of the voxels, geometry, volumes, covariates) and ``verification.csv`` (one row a problem). The pass never stops at a problem:
 the table lists them all, and ``split_cohort`` refuses a cohort with an error.
@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.cohorts.case_checks import CHECKS_VERSION, CheckRules, check_case
 from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
 from glioflow.cohorts.layouts import file_stamps
@@ -37,24 +37,24 @@ def files_key(case: Mapping[str, Any], rules: CheckRules) -> str:
 
 
 def verify_cases(
-    cases: Sequence[Mapping[str, Any]], rules: CheckRules, ledger: Ledger, threads: int, console: Console
+    cases: Sequence[Mapping[str, Any]], rules: CheckRules, cache: CaseCache, threads: int, console: Console
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return what ``check_case`` finds in each case, in their order, and how many were not in the ledger."""
+    """Return what ``check_case`` finds in each case, in their order, and how many were not in the cache."""
     seen: Counter[str] = Counter()
     names = []
-    for case in cases:  # an id used twice is a problem to report, and must not hide in the ledger
+    for case in cases:  # an id used twice is a problem to report, and must not hide in the cache
         seen[case["case_id"]] += 1
         names.append(f"{case['case_id']}#{seen[case['case_id']]}")
     keys = [files_key(case, rules) for case in cases]
     checked: dict[int, dict[str, Any]] = {}
     for index, (name, key) in enumerate(zip(names, keys, strict=True)):
-        value = ledger.get(name, key)
+        value = cache.get(name, key)
         if value and Path(value["row"].get("label", ".")).exists():
             checked[index] = value
     waiting = [index for index in range(len(cases)) if index not in checked]
     work = map_unordered(_check_indexed, [(index, cases[index]) for index in waiting], threads, rules)
     for (index, _), value in console.track(work, len(waiting), "cases verified"):
-        ledger.put(names[index], keys[index], value)
+        cache.put(names[index], keys[index], value)
         checked[index] = value
     return [checked[index] for index in range(len(cases))], len(waiting)
 
@@ -85,7 +85,7 @@ def main(snakemake: Any, console: Console) -> str:
         skull_stripped=params.skull_stripped,
         labels=params.labels,
     )
-    checked, read = verify_cases(cases, rules, Ledger(params.ledger), snakemake.threads, console)
+    checked, read = verify_cases(cases, rules, CaseCache(params.cache), snakemake.threads, console)
     rows = [value["row"] for value in checked]
     manifest = assemble(cases, rows)
     found = read_table(snakemake.input.conversion).astype("string").fillna("")

@@ -1,8 +1,8 @@
 """Per-case results that outlive a killed job.
 
 Snakemake deletes a job's outputs before it runs again, so what a job has finished case by case is kept beside them, in a
-ledger: a JSON-lines file, one line a finished case with the content key it was computed from. A job that starts again, or
-whose inputs were merely touched, takes from the ledger every case whose key is unchanged and computes the rest.
+cache: a JSON-lines file, one line a finished case with the content key it was computed from. A job that starts again, or
+whose inputs were merely touched, takes from the cache every case whose key is unchanged and computes the rest.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from glioflow.files import PathLike, write_text
 
 
-class Ledger:
+class CaseCache:
     """An append-only record ``item -> (key, value)``; the last line of an item counts, a torn last line is ignored."""
 
     def __init__(self, path: PathLike) -> None:

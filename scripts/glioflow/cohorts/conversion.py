@@ -1,6 +1,6 @@
 """What happens to a case between its source and cases.csv: conversion to one NIfTI file a channel, and to a common grid.
 
-Most cases need neither and stay where they lie. What is written goes to ``<folder>/<case_id>/`` once, and a ledger remembers
+Most cases need neither and stay where they lie. What is written goes to ``<folder>/<case_id>/`` once, and a cache remembers
 from which files.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.cohorts.layouts import FoundCase, case_stamp, cohort_layout
 from glioflow.cohorts.layouts.listing import Converted
 from glioflow.cohorts.problems import Problem, problem_row
@@ -34,7 +34,7 @@ def grid_of(cohort: AnyCohort) -> Grid | None:
 
 
 def convert_cases(
-    cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path, ledger: Ledger, threads: int, console: Console
+    cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path, cache: CaseCache, threads: int, console: Console
 ) -> tuple[list[FoundCase], list[Problem], int]:
     """Return the cases as the workflow reads them, what is wrong with their files, and how many were converted now.
 
@@ -46,13 +46,13 @@ def convert_cases(
     keys = {case.case_id: conversion_key(case, cohort) for case in convertible}
     done: dict[str, Converted] = {}
     for case in convertible:
-        value = ledger.get(case.case_id, keys[case.case_id])
+        value = cache.get(case.case_id, keys[case.case_id])
         if value and all(Path(path).exists() for path in value["files"].values() if path.startswith(str(folder))):
             done[case.case_id] = Converted(**value)
     waiting = [case for case in convertible if case.case_id not in done]
     work = map_unordered(convert_case, waiting, threads, cohort, folder)
     for case, converted in console.track(work, len(waiting), "cases converted"):
-        ledger.put(case.case_id, keys[case.case_id], asdict(converted))
+        cache.put(case.case_id, keys[case.case_id], asdict(converted))
         done[case.case_id] = converted
     changed = [
         replace(case, files=done[case.case_id].files, covariates={**case.covariates, **done[case.case_id].covariates})

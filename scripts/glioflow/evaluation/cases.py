@@ -32,7 +32,7 @@ class Case:
 
     @property
     def item(self) -> str:
-        """The prediction's name in the ledger."""
+        """The prediction's name in the cache."""
         return self.case_id if self.tta is None else f"{self.case_id} {'with' if self.tta else 'without'} tta"
 
 

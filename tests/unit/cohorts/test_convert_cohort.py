@@ -8,7 +8,7 @@ from conftest import write_case
 from miniatures import make_miniature
 
 from convert_cohort import PHANTOM_COVARIATES, add_truth, case_table
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.cohorts.conversion import convert_cases
 from glioflow.cohorts.covariates import add_covariates
 from glioflow.cohorts.layouts import FoundCase, list_cohort, patterns, source_stamp
@@ -129,7 +129,7 @@ def test_the_folders_of_brats_2018_tell_the_grade_and_its_table_the_rest(tmp_pat
 def test_an_image_that_is_right_is_neither_copied_nor_linked(brats_folder, tmp_path):
     cohort = FolderCohort(dataset="brats2021", path=str(brats_folder))
     cases, problems, written = convert_cases(
-        found(brats_folder), cohort, tmp_path / "converted", Ledger(tmp_path / "l.jsonl"), 1, Console()
+        found(brats_folder), cohort, tmp_path / "converted", CaseCache(tmp_path / "l.jsonl"), 1, Console()
     )
     assert (cases, problems, written) == (found(brats_folder), [], 0)
     assert not (tmp_path / "converted").exists()
@@ -141,7 +141,7 @@ def test_a_case_is_converted_once_and_again_when_its_file_changes(tmp_path):
 
     def convert():
         cases = list_cohort(cohort, Path(block["path"])).cases
-        return convert_cases(cases, cohort, tmp_path / "converted", Ledger(tmp_path / "l.jsonl"), 1, Console())
+        return convert_cases(cases, cohort, tmp_path / "converted", CaseCache(tmp_path / "l.jsonl"), 1, Console())
 
     cases, problems, written = convert()
     assert written == len(cases) == 6 and problems == []
@@ -157,7 +157,7 @@ def test_an_unconvertible_case_is_a_problem_and_left_out(tmp_path):
     cohort = FolderCohort(**block)
     cases = list_cohort(cohort, Path(block["path"])).cases
     Path(cases[1].sources[0]).write_bytes(b"")
-    kept, problems, _ = convert_cases(cases, cohort, tmp_path / "converted", Ledger(tmp_path / "l.jsonl"), 1, Console())
+    kept, problems, _ = convert_cases(cases, cohort, tmp_path / "converted", CaseCache(tmp_path / "l.jsonl"), 1, Console())
     assert [case.case_id for case in kept] == [case.case_id for case in cases if case is not cases[1]]
     assert [(p["case_id"], p["problem"]) for p in problems] == [(cases[1].case_id, "unreadable")]
 

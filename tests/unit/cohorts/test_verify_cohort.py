@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import AFFINE, save, write_case
 
-from glioflow.case_cache import Ledger
+from glioflow.case_cache import CaseCache
 from glioflow.cohorts.case_checks import CheckRules, check_case, voxel_fingerprint
 from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
 from glioflow.cohorts.layouts import patterns
@@ -263,7 +263,7 @@ def test_a_second_pass_reads_only_the_case_that_changed_or_came(brats_folder, ru
     cases = found_cases(brats_folder)
 
     def verify():
-        return verify_cases(cases, rules, Ledger(tmp_path / "ledger.jsonl"), 1, Console())
+        return verify_cases(cases, rules, CaseCache(tmp_path / "cache.jsonl"), 1, Console())
 
     first, read = verify()
     assert read == 6
@@ -345,7 +345,7 @@ def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules,
     table.to_csv(tmp_path / "cases.csv", index=False)
     row = problem_row("BraTS2021_00000", "x", "two_files", "two", "one")
     pd.DataFrame([row, row]).to_csv(tmp_path / "conversion.csv", index=False)
-    params = {**vars(rules), "demands": {**DEMANDS, "extremes": 1}, "ledger": str(tmp_path / "ledger.jsonl")}
+    params = {**vars(rules), "demands": {**DEMANDS, "extremes": 1}, "cache": str(tmp_path / "cache.jsonl")}
     names = ("cases", "conversion", "manifest", "verification")
     paths = SimpleNamespace(**{name: str(tmp_path / f"{name}.csv") for name in names})
     said = main(SimpleNamespace(input=paths, output=paths, params=SimpleNamespace(**params), threads=1), Console())

@@ -210,7 +210,7 @@ class Set:
             "conventions": [conventions()[name].model_dump(mode="json") for name in names],
             "convention": "glioflow",
             "extremes": 20,
-            "ledger": str(self.folder / "ledger.jsonl"),
+            "cache": str(self.folder / "cache.jsonl"),
         }
         for name in ("conventions", "ranks"):
             Path(tables[name]).unlink(missing_ok=True)
@@ -289,7 +289,7 @@ def test_an_infinite_distance_is_written_as_such_and_read_again(cases: Set) -> N
     assert by_case(table, "surface_distance").loc["missed", ["hausdorff", "rank_distance"]].tolist() == [inf, 1]
     row = ranks.set_index(["convention", "kind"]).loc["surface_distance", "distance"]
     assert (row["infinite"], row["mean"]) == (1, inf)
-    _, again, _ = cases.run()  # from the ledger
+    _, again, _ = cases.run()  # from the cache
     pd.testing.assert_frame_equal(table, again)
 
 
@@ -326,8 +326,8 @@ def test_a_region_of_a_coarser_model_is_not_applicable_under_any_convention(case
 
 
 def test_several_processes_write_the_same_tables(cases: Set) -> None:
-    _, table, ranks = cases.run(ledger=str(cases.folder / "one.jsonl"))
-    _, again, ranks_again = cases.run(threads=2, ledger=str(cases.folder / "two.jsonl"))
+    _, table, ranks = cases.run(cache=str(cases.folder / "one.jsonl"))
+    _, again, ranks_again = cases.run(threads=2, cache=str(cases.folder / "two.jsonl"))
     pd.testing.assert_frame_equal(table, again)
     pd.testing.assert_frame_equal(ranks, ranks_again)
 
@@ -377,4 +377,4 @@ def test_all_that_cannot_be_scored_is_listed_and_the_rest_is_kept(cases: Set, co
     assert str(cases.folder / "values_prediction.nii.gz") in lines[-1]
     count_scored.clear()
     cases.error()
-    assert count_scored == ["near", "shape", "values"]  # right, far and missed are in the ledger
+    assert count_scored == ["near", "shape", "values"]  # right, far and missed are in the cache

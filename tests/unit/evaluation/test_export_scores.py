@@ -54,7 +54,7 @@ class Set:
                 trained_regions=trained,
                 truth_regions=None,
                 convention=CONVENTION,
-                ledger=self.folder / "ledger.jsonl",
+                cache=self.folder / "cache.jsonl",
             ),
             threads=1,
         )

@@ -66,7 +66,7 @@ class Shard:
             "defects": [],
             "shard": 0,
             "shards": 1,
-            "ledger": str(self.folder / "ledger.jsonl"),
+            "cache": str(self.folder / "cache.jsonl"),
         }
         scores.unlink(missing_ok=True)
         job = SimpleNamespace(
@@ -288,7 +288,7 @@ def test_the_number_of_threads_does_not_change_the_table(shard: Shard) -> None:
         shard.add(f"c{number}", block(0, 8 - number), block(0, 2))
     texts = []
     for threads in (1, 2):
-        shard.run(threads=threads, ledger=str(shard.folder / f"ledger_{threads}.jsonl"))
+        shard.run(threads=threads, cache=str(shard.folder / f"cache_{threads}.jsonl"))
         texts.append((shard.folder / "scores.csv").read_text())
     assert texts[0] == texts[1]
 
@@ -398,7 +398,7 @@ def test_another_spacing_under_the_same_voxels_is_scored_anew(shard: Shard) -> N
     assert [before["hausdorff"][0], after["hausdorff"][0]] == [2, 6]
 
 
-def test_the_fold_comes_from_the_table_and_not_from_the_ledger(shard: Shard) -> None:
+def test_the_fold_comes_from_the_table_and_not_from_the_cache(shard: Shard) -> None:
     shard.add("a", block(0, 4), block(0, 2), fold=0, tta=True)
     shard.run()
     shard.predictions[0]["fold"] = 4

@@ -221,7 +221,7 @@ class Study:
             "shard": 0,
             "shards": 1,
             "settings": {},
-            "ledger": str(self.folder / "ledger.jsonl"),
+            "cache": str(self.folder / "cache.jsonl"),
         }
         job = SimpleNamespace(
             input=SimpleNamespace(
@@ -269,7 +269,7 @@ def test_the_prediction_can_be_the_mask(study: Study) -> None:
 
 
 def test_shards_hold_every_case_once(study: Study) -> None:
-    tables = [study.run(shard=shard, shards=3, ledger=str(study.folder / f"{shard}.jsonl"))[1] for shard in range(3)]
+    tables = [study.run(shard=shard, shards=3, cache=str(study.folder / f"{shard}.jsonl"))[1] for shard in range(3)]
     assert [len(table) for table in tables] == [2, 1, 1]
     assert sorted(pd.concat(tables)["case_id"]) == [f"case_{number}" for number in range(4)]
 
@@ -282,8 +282,8 @@ def test_a_shard_without_cases_is_an_empty_table_with_its_columns(study: Study) 
 
 
 def test_processes_change_no_value(study: Study) -> None:
-    study.run(output="one.csv", ledger=str(study.folder / "one.jsonl"))
-    study.run(output="two.csv", ledger=str(study.folder / "two.jsonl"), threads=2)
+    study.run(output="one.csv", cache=str(study.folder / "one.jsonl"))
+    study.run(output="two.csv", cache=str(study.folder / "two.jsonl"), threads=2)
     assert (study.folder / "one.csv").read_bytes() == (study.folder / "two.csv").read_bytes()
 
 

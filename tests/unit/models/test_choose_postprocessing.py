@@ -298,7 +298,7 @@ class Study:
         job = SimpleNamespace(
             input=SimpleNamespace(manifest=self.folder / "manifest.csv", predictions=self.folder / "predictions.csv"),
             output=[self.folder / "postprocessing.json"],
-            params=SimpleNamespace(regions=REGIONS_USED, operations=operations, ledger=self.folder / "ledger.jsonl"),
+            params=SimpleNamespace(regions=REGIONS_USED, operations=operations, cache=self.folder / "cache.jsonl"),
             threads=threads,
         )
         said = script.main(job, Console())

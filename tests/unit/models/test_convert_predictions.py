@@ -91,7 +91,7 @@ class Cohort:
         write_table(self.folder / "split.csv", pd.DataFrame(split))
         settings = {
             "pattern": f"{self.folder}/masks/{{case}}.nii.gz",
-            "ledger": self.folder / "ledger.jsonl",
+            "cache": self.folder / "cache.jsonl",
             "on_missing": "error",
             "regions": ["WT", "TC", "ET"],
             **RULES,
@@ -188,7 +188,7 @@ def test_patterns_without_a_folder_are_looked_for_here(tmp_path, monkeypatch):
 
 def test_a_scheme_that_knows_every_value_and_is_not_theirs_is_doubted_at_every_run(cohort):
     wrong = {"scheme": label_schemes()["canonical"], "scheme_name": "canonical"}
-    for _ in range(2):  # the second takes every case from the ledger
+    for _ in range(2):  # the second takes every case from the cache
         cohort.run(**wrong)
         assert "but read as et_ncr_ed they overlap the truth better" in cohort.said
         assert "is 'canonical' right" in cohort.said

@@ -172,7 +172,7 @@ class Study:
     def run(self, members: str = "xyz", threads: int = 1, set_name: str = "test", **params: Any) -> tuple[str, pd.DataFrame]:
         defaults = {"method": "mean", "merge": {}, "regions": ["WT", "TC", "ET"], "tta": [True]}
         released = {member: f"results/models/{member}/probabilities_released.json" for member in members}
-        named = {**defaults, **params, "members": list(members), "released": released, "ledger": self.folder / "ledger.jsonl"}
+        named = {**defaults, **params, "members": list(members), "released": released, "cache": self.folder / "cache.jsonl"}
         files = {name: self.folder / f"{name}.json" for name in ("dataset", "plans")}
         tables = [self.folder / member / "predictions.csv" for member in members]
         inputs = Inputs(split=self.folder / "split.csv", predictions=tables, **files)

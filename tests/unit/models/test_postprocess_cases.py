@@ -41,7 +41,7 @@ class Study:
                 predictions=self.folder / "raw/predictions.csv", postprocessing=self.folder / "postprocessing.json"
             ),
             output=[out],
-            params=SimpleNamespace(ledger=self.folder / "ledger.jsonl"),
+            params=SimpleNamespace(cache=self.folder / "cache.jsonl"),
             threads=threads,
         )
         return script.main(job, Console()), read_predictions(out)
