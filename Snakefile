@@ -63,7 +63,7 @@ rule all:
     default_target: True
     input:
         "<results>/report/index.html",
-        expand("<results>/models/{model}/probabilities_released.json", model=releasing_models()),
+        expand("<results>/models/{model}/probabilities_released.json", model=MODELS.releasing()),
 
 
 rule cohorts:
@@ -78,27 +78,27 @@ rule models:
 
 rule exports:
     input:
-        expand("<results>/models/{model}/{model}.zip", model=exportable_models()),
+        expand("<results>/models/{model}/{model}.zip", model=MODELS.exportable()),
 
 
 rule predictions:
     input:
-        expand("<results>/predictions/{pair}/predictions.csv", pair=model_sets()),
+        expand("<results>/predictions/{pair}/predictions.csv", pair=model_sets(STUDY)),
 
 
 rule scores:
     input:
-        expand("<results>/scores/{pair}_summary.csv", pair=model_sets()),
-        expand("<results>/scores/{pair}_export/summary.json", pair=model_sets()),
-        expand("<results>/scores/{pair}_convention_ranks.csv", pair=model_sets()),
+        expand("<results>/scores/{pair}_summary.csv", pair=model_sets(STUDY)),
+        expand("<results>/scores/{pair}_export/summary.json", pair=model_sets(STUDY)),
+        expand("<results>/scores/{pair}_convention_ranks.csv", pair=model_sets(STUDY)),
         "<results>/scores/comparison.csv",
 
 
 rule failure:
     input:
-        expand("<results>/failure/{pair}/effects.png", pair=failure_sets()),
-        expand("<results>/failure/{pair}/covariates.csv", pair=failure_sets()),
-        expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets()),
+        expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
+        expand("<results>/failure/{pair}/covariates.csv", pair=failure_sets(STUDY)),
+        expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets(STUDY)),
 
 
 rule report:

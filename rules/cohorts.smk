@@ -1,6 +1,19 @@
 # raw archive → cases → verified manifest → split
 
 
+def cohort_origin(wildcards):
+    """Return what a cohort's cases are made or fetched by, as named inputs; nothing where its files are at hand."""
+    folder = f"<results>/cohorts/{wildcards.cohort}"
+    if COHORTS.is_phantom(wildcards.cohort):
+        return {"truth": f"{folder}/phantom.csv"}
+    return {"fetched": f"{folder}/fetched.json"} if COHORTS.is_fetched(wildcards.cohort) else {}
+
+
+def training_manifests(wildcards):
+    """Return the manifests of the other cohorts on which models are trained that predict this one."""
+    return expand("<results>/cohorts/{other}/manifest.csv", other=COHORTS.training_cohorts(wildcards.cohort))
+
+
 rule make_phantom:
     output:
         truth="<results>/cohorts/{cohort}/phantom.csv",
@@ -20,7 +33,7 @@ rule make_phantom:
         planted=lambda w: dict(STUDY.cohorts[w.cohort].planted),
         shape=lambda w: STUDY.cohorts[w.cohort].shape,
         spacing_mm=lambda w: STUDY.cohorts[w.cohort].spacing_mm,
-        folder=lambda w: phantom_folder(w.cohort),
+        folder=by_cohort(COHORTS.phantom_folder),
         cache=lambda w: case_cache("make_phantom", w.cohort),
         code=code_fingerprint("make_phantom"),
     script:
@@ -43,7 +56,7 @@ rule fetch_dataset:
     params:
         key=lambda w: STUDY.cohorts[w.cohort].dataset,
         entry=lambda w: datasets()[STUDY.cohorts[w.cohort].dataset].model_dump(mode="json"),
-        folder=lambda w: str(case_folder(w.cohort)),
+        folder=lambda w: str(told(COHORTS.folder, w.cohort)),
         code=code_fingerprint("fetch_dataset"),
     script:
         "../scripts/fetch_dataset.py"
@@ -52,7 +65,7 @@ rule fetch_dataset:
 rule convert_cohort:
     input:
         unpack(cohort_origin),
-        files=lambda w: source_files(w.cohort),
+        files=by_cohort(COHORTS.further_files),
     output:
         cases="<results>/cohorts/{cohort}/cases.csv",
         conversion="<results>/cohorts/{cohort}/conversion.csv",
@@ -67,9 +80,9 @@ rule convert_cohort:
         mem_mb=8000,
         runtime=240,
     params:
-        cohort=cohort_block,
-        folder=lambda w: str(case_folder(w.cohort)),
-        source=cohort_stamp,
+        cohort=by_cohort(COHORTS.block),
+        folder=lambda w: str(told(COHORTS.folder, w.cohort)),
+        source=by_cohort(COHORTS.stamp),
         converted=lambda w: under(f"cohorts/{w.cohort}/converted"),
         cache=lambda w: case_cache("convert_cohort", w.cohort),
         code=code_fingerprint("convert_cohort"),
@@ -81,7 +94,7 @@ rule verify_cohort:
     input:
         cases="<results>/cohorts/{cohort}/cases.csv",
         conversion="<results>/cohorts/{cohort}/conversion.csv",
-        files=lambda w: source_files(w.cohort),
+        files=by_cohort(COHORTS.further_files),
     output:
         manifest="<results>/cohorts/{cohort}/manifest.csv",
         verification="<results>/cohorts/{cohort}/verification.csv",
@@ -96,13 +109,13 @@ rule verify_cohort:
         mem_mb=4000,
         runtime=240,
     params:
-        scheme_name=lambda w: cohort_scheme(w.cohort)[0],
-        scheme=lambda w: cohort_scheme(w.cohort)[1],
-        channels=needed_channels,
-        on_geometry_mismatch=lambda w: getattr(STUDY.cohorts[w.cohort], "on_geometry_mismatch", "error"),
-        skull_stripped=is_skull_stripped,
-        demands=cohort_demands,
-        source=cohort_stamp,
+        scheme_name=by_cohort(COHORTS.scheme_name),
+        scheme=by_cohort(COHORTS.scheme),
+        channels=by_cohort(COHORTS.needed_channels),
+        on_geometry_mismatch=by_cohort(COHORTS.on_geometry_mismatch),
+        skull_stripped=by_cohort(COHORTS.is_skull_stripped),
+        requirements=by_cohort(COHORTS.requirements),
+        source=by_cohort(COHORTS.stamp),
         labels=lambda w: under(f"cohorts/{w.cohort}/labels"),
         cache=lambda w: case_cache("verify_cohort", w.cohort),
         code=code_fingerprint("verify_cohort"),
@@ -113,7 +126,7 @@ rule verify_cohort:
 rule compare_cohorts:
     input:
         manifest="<results>/cohorts/{cohort}/manifest.csv",
-        training=lambda w: expand("<results>/cohorts/{other}/manifest.csv", other=training_cohorts(w.cohort)),
+        training=training_manifests,
     output:
         "<results>/cohorts/{cohort}/comparison.csv",
     log:
@@ -126,7 +139,7 @@ rule compare_cohorts:
     params:
         cohort=lambda w: w.cohort,
         dataset=lambda w: STUDY.cohorts[w.cohort].dataset,
-        training=lambda w: {other: STUDY.cohorts[other].dataset for other in training_cohorts(w.cohort)},
+        training=lambda w: {other: STUDY.cohorts[other].dataset for other in COHORTS.training_cohorts(w.cohort)},
         code=code_fingerprint("compare_cohorts"),
     script:
         "../scripts/compare_cohorts.py"
@@ -137,7 +150,7 @@ rule split_cohort:
         manifest="<results>/cohorts/{cohort}/manifest.csv",
         verification="<results>/cohorts/{cohort}/verification.csv",
         comparison="<results>/cohorts/{cohort}/comparison.csv",
-        files=lambda w: source_files(w.cohort),
+        files=by_cohort(COHORTS.further_files),
     output:
         "<results>/cohorts/{cohort}/split.csv",
     log:
@@ -150,7 +163,7 @@ rule split_cohort:
         mem_mb=1000,
         runtime=10,
     params:
-        split=split_block,
+        split=by_cohort(COHORTS.split_block),
         code=code_fingerprint("split_cohort"),
     script:
         "../scripts/split_cohort.py"

@@ -19,17 +19,23 @@ rule score_cases:
         runtime=60,
     params:
         regions=STUDY.evaluation.regions,
-        trained_regions=predicted_regions,
-        truth_regions=labelled_regions,
+        trained_regions=by_model(MODELS.predicted_regions),
+        truth_regions=by_set(MODELS.labelled_regions),
         convention=study_convention(),
         lesionwise=lesion_rules(),
         defects=reproduced_defects(),
         shard=lambda w: int(w.shard),
-        shards=score_shards,
+        shards=set_score_shards,
         cache=lambda w: case_cache("score_cases", w.model, w.set, w.shard),
         code=code_fingerprint("score_cases"),
     script:
         "../scripts/score_cases.py"
+
+
+def score_tables(wildcards):
+    """Return the scores of every shard of a set."""
+    pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_score_shards(wildcards)))
 
 
 rule summarise_scores:
@@ -73,8 +79,8 @@ rule compare_conventions:
         runtime=120,
     params:
         regions=STUDY.evaluation.regions,
-        trained_regions=predicted_regions,
-        truth_regions=labelled_regions,
+        trained_regions=by_model(MODELS.predicted_regions),
+        truth_regions=by_set(MODELS.labelled_regions),
         conventions=[convention.parameters() for convention in conventions().values()],
         convention=STUDY.evaluation.convention,
         extremes=STUDY.failure.extremes,
@@ -86,7 +92,7 @@ rule compare_conventions:
 
 rule compare_models:
     input:
-        scores=expand("<results>/scores/{pair}.csv", pair=compared_sets()),
+        scores=expand("<results>/scores/{pair}.csv", pair=compared_sets(STUDY)),
     output:
         comparison="<results>/scores/comparison.csv",
         ranks="<results>/scores/ranks.csv",
@@ -101,7 +107,7 @@ rule compare_models:
         runtime=30,
     params:
         groups=[asdict(group) for group in comparison_groups(STUDY)],
-        sets=compared_sets(),
+        sets=compared_sets(STUDY),
         code=code_fingerprint("compare_models"),
     script:
         "../scripts/compare_models.py"
@@ -126,8 +132,8 @@ rule export_scores:
         runtime=60,
     params:
         regions=STUDY.evaluation.regions,
-        trained_regions=predicted_regions,
-        truth_regions=labelled_regions,
+        trained_regions=by_model(MODELS.predicted_regions),
+        truth_regions=by_set(MODELS.labelled_regions),
         convention=conventions()["open_brats2020"].parameters(),
         cache=lambda w: case_cache("export_scores", w.model, w.set),
         code=code_fingerprint("export_scores"),

@@ -47,11 +47,17 @@ rule extract_radiomics:
         region=STUDY.failure.region,
         settings={"bin_width": STUDY.failure.bin_width, "normalise": STUDY.failure.normalise},
         shard=lambda w: int(w.shard),
-        shards=radiomics_shards,
+        shards=radiomics_shards(STUDY),
         cache=lambda w: case_cache("extract_radiomics", w.model, w.set, w.shard),
         code=code_fingerprint("extract_radiomics"),
     script:
         "../scripts/extract_radiomics.py"
+
+
+def radiomics_tables(wildcards):
+    """Return the features of every shard of a set."""
+    pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(radiomics_shards(STUDY)))
 
 
 rule compare_extremes:

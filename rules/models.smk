@@ -3,10 +3,20 @@
 # What these rules make at great cost lies undeclared in models/<model>/nnunet, under content keys: Snakemake deletes the
 # declared outputs of a job before it runs again, and a declared output here is no more than a small record.
 
-TRAINED = _one_of(STUDY.trained())
-PREDICTING = _one_of(STUDY.predicting())
-ENSEMBLES = _one_of(STUDY.ensembles)
-IMPORTED = _one_of(set(STUDY.predicting()) - set(STUDY.trained()))
+TRAINED = one_of(STUDY.trained())
+PREDICTING = one_of(STUDY.predicting())
+ENSEMBLES = one_of(STUDY.ensembles)
+IMPORTED = one_of(set(STUDY.predicting()) - set(STUDY.trained()))
+
+
+def trained_labels(wildcards):
+    """Return the canonical labels that a model's cohort can have."""
+    return COHORTS.labels(STUDY.cohort_of(wildcards.model))
+
+
+def external_splits(wildcards):
+    """Return the splits of the cohorts that a model predicts besides its own: they are sound before it trains."""
+    return expand("<results>/cohorts/{cohort}/split.csv", cohort=STUDY.models[wildcards.model].external)
 
 
 rule write_dataset_json:
@@ -29,7 +39,7 @@ rule write_dataset_json:
     params:
         channels=model_key("channels"),
         regions=model_key("regions"),
-        labels=cohort_labels,
+        labels=trained_labels,
         folds=model_key("folds"),
         code=code_fingerprint("write_dataset_json"),
     script:
@@ -55,8 +65,8 @@ rule plan_model:
         mem_mb=16000,
         runtime=240,
     params:
-        model=plan_block,
-        labels=cohort_labels,
+        model=by_model(MODELS.plan_block),
+        labels=trained_labels,
         root=model_root,
         code=code_fingerprint("plan_model"),
     script:
@@ -108,18 +118,18 @@ rule train_fold:
         model=TRAINED,
     conda:
         "../envs/glioflow.yaml"
-    threads: model_threads
+    threads: model_key("threads")
     resources:
         mem_mb=32000,
         runtime=4320,
-        gpu=model_gpus,
+        gpu=by_model(MODELS.gpus),
     params:
         configuration=model_key("configuration"),
         channels=model_key("channels"),
         device=model_key("device"),
-        trainer=fact("trainer"),
-        probabilities=kept_probabilities,
-        released=released_record,
+        trainer=by_model(MODELS.fact, "trainer"),
+        probabilities=by_model(MODELS.kept_probabilities),
+        released=by_model(released_record),
         root=model_root,
     script:
         "../scripts/train_fold.py"
@@ -128,7 +138,7 @@ rule train_fold:
 rule collect_cv:
     input:
         split=cohort_file("split.csv"),
-        folds=lambda w: fold_manifests(w.model),
+        folds=all_folds,
     output:
         "<results>/predictions/{model}/cv/predictions.csv",
     log:
@@ -147,6 +157,11 @@ rule collect_cv:
         "../scripts/collect_cv.py"
 
 
+def predicting_folds(wildcards):
+    """Return the manifests of the folds that predict a model's other sets."""
+    return fold_manifests(wildcards.model, told(MODELS.predicting_folds, wildcards.model))
+
+
 rule predict_cases:
     input:
         manifest=set_file("manifest.csv"),
@@ -162,22 +177,22 @@ rule predict_cases:
         "<benchmarks>/predict_cases/{model}_{set}.tsv"
     wildcard_constraints:
         model=PREDICTING,
-        set=_one_of({"test", *STUDY.cohorts}),
+        set=one_of({"test", *STUDY.cohorts}),
     conda:
         "../envs/glioflow.yaml"
     threads: 12
     resources:
         mem_mb=32000,
         runtime=1440,
-        gpu=model_gpus,
+        gpu=by_model(MODELS.gpus),
     params:
-        configuration=fact("configuration"),
-        channels=fact("channels"),
+        configuration=by_model(MODELS.fact, "configuration"),
+        channels=by_model(MODELS.fact, "channels"),
         device=model_key("device"),
-        trainer=fact("trainer"),
+        trainer=by_model(MODELS.fact, "trainer"),
         tta=model_key("tta"),
-        probabilities=kept_probabilities,
-        released=released_record,
+        probabilities=by_model(MODELS.kept_probabilities),
+        released=by_model(released_record),
         root=model_root,
         cache=lambda w: case_cache("predict_cases", w.model, w.set),
     script:
@@ -206,12 +221,34 @@ rule convert_predictions:
         scheme=lambda w: label_schemes()[STUDY.models[w.model].label_scheme],
         on_geometry_mismatch=model_key("on_geometry_mismatch"),
         on_missing=STUDY.evaluation.on_missing,
-        regions=shown_regions,
-        source=given_stamp,
+        regions=by_model(MODELS.shown_regions),
+        source=by_model(MODELS.precomputed_stamp),
         cache=lambda w: case_cache("convert_predictions", w.model),
         code=code_fingerprint("convert_predictions"),
     script:
         "../scripts/convert_predictions.py"
+
+
+def member_file(name):
+    """Return an input function: a file of an ensemble's first member, where the ensemble reads probabilities."""
+
+    def find(wildcards):
+        reads = MODELS.reads_probabilities(wildcards.model)
+        return nnunet_file(name).replace("{model}", STUDY.ensembles[wildcards.model].members[0]) if reads else []
+
+    return find
+
+
+def member_predictions(wildcards):
+    """Return the masks of an ensemble's members."""
+    members = STUDY.ensembles[wildcards.model].members
+    return expand("<results>/predictions/{member}/{set}/predictions.csv", member=members, set=wildcards.set)
+
+
+def member_folds(wildcards):
+    """Return the folds whose validation left the probabilities of an ensemble's ``cv`` set; nothing for other sets."""
+    reads = wildcards.set == "cv" and MODELS.reads_probabilities(wildcards.model)
+    return [fold for member in STUDY.ensembles[wildcards.model].members for fold in fold_manifests(member)] if reads else []
 
 
 rule ensemble_models:
@@ -236,28 +273,34 @@ rule ensemble_models:
         mem_mb=32000,
         runtime=240,
     params:
-        members=lambda w: STUDY.ensembles[w.model].members,
-        method=lambda w: STUDY.ensembles[w.model].method,
+        members=ensemble_key("members"),
+        method=ensemble_key("method"),
         merge=lambda w: dict(STUDY.ensembles[w.model].merge),
-        regions=predicted_regions,
-        tta=member_tta,
-        released=lambda w: {m: under(f"models/{m}/probabilities_released.json") for m in STUDY.ensembles[w.model].members},
+        regions=by_model(MODELS.predicted_regions),
+        tta=by_model(MODELS.member_tta),
+        released=lambda w: {member: released_record(member) for member in STUDY.ensembles[w.model].members},
         cache=lambda w: case_cache("ensemble_models", w.model, w.set),
         code=code_fingerprint("ensemble_models"),
     script:
         "../scripts/ensemble_models.py"
 
 
+def ensemble_tables(wildcards):
+    """Return the masks of every ensemble that reads a model's probabilities."""
+    pairs = [(name, set_name) for name in MODELS.using_ensembles(wildcards.model) for set_name in STUDY.sets_of(name)]
+    return [f"<results>/predictions/{name}/{set_name}/predictions.csv" for name, set_name in pairs]
+
+
 rule release_probabilities:
     input:
         ensembles=ensemble_tables,
-        folds=lambda w: fold_manifests(w.model),
+        folds=all_folds,
     output:
         "<results>/models/{model}/probabilities_released.json",
     log:
         "<logs>/release_probabilities/{model}.log",
     wildcard_constraints:
-        model=_one_of(releasing_models()),
+        model=one_of(MODELS.releasing()),
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -280,7 +323,7 @@ rule choose_postprocessing:
     benchmark:
         "<benchmarks>/choose_postprocessing/{model}.tsv"
     wildcard_constraints:
-        model=_one_of({*STUDY.trained(), *STUDY.ensembles}),
+        model=one_of({*STUDY.trained(), *STUDY.ensembles}),
     conda:
         "../envs/glioflow.yaml"
     threads: 8
@@ -288,7 +331,7 @@ rule choose_postprocessing:
         mem_mb=8000,
         runtime=120,
     params:
-        regions=predicted_regions,
+        regions=by_model(MODELS.predicted_regions),
         operations=lambda w: (STUDY.ensembles.get(w.model) or STUDY.models[w.model]).postprocessing.model_dump(),
         cache=lambda w: case_cache("choose_postprocessing", w.model),
         code=code_fingerprint("choose_postprocessing"),
@@ -319,12 +362,18 @@ rule postprocess_cases:
         "../scripts/postprocess_cases.py"
 
 
+def kept_postprocessing(wildcards):
+    """Return the steps that clean up a model's masks, as a named input; nothing where the masks stay as predicted."""
+    file = f"<results>/models/{wildcards.model}/postprocessing.json"
+    return {"postprocessing": file} if told(MODELS.is_postprocessed, wildcards.model) else {}
+
+
 rule export_model:
     input:
         unpack(kept_postprocessing),
         dataset=nnunet_file("raw/dataset.json"),
         plans=nnunet_file("preprocessed/glioflowPlans.json"),
-        folds=lambda w: fold_manifests(w.model),
+        folds=all_folds,
     output:
         "<results>/models/{model}/{model}.zip",
     log:

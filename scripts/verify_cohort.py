@@ -2,7 +2,7 @@
 
 Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: what finding and converting the cases came upon). Params:
 ``scheme`` (raw value to canonical), ``scheme_name``, ``channels`` (those that the study needs), ``on_geometry_mismatch``,
-``skull_stripped``, ``labels`` (folder for canonical label maps), ``cache``, ``demands`` (what the study asks of the cohort:
+``skull_stripped``, ``labels`` (folder for canonical label maps), ``cache``, ``requirements`` (what the study asks of the cohort:
 split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a readable case: paths, SHA-256 of every file, fingerprints
 of the voxels, geometry, volumes, covariates) and ``verification.csv`` (one row a problem). The pass never stops at a problem:
 the table lists them all, and ``split_cohort`` refuses a cohort with an error.
@@ -93,7 +93,7 @@ def main(snakemake: Any, console: Console) -> str:
     problems += [problem for value in checked for problem in value["problems"]]
     problems += check_identity(cases, rows)
     problems += [] if manifest.empty else check_patients(manifest)
-    problems += check_demands(manifest, params.demands)
+    problems += check_demands(manifest, params.requirements)
     table = pd.DataFrame(problems, columns=PROBLEM_COLUMNS).drop_duplicates()
     write_table(snakemake.output.manifest, manifest)
     write_table(snakemake.output.verification, table)

@@ -345,7 +345,7 @@ def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules,
     table.to_csv(tmp_path / "cases.csv", index=False)
     row = problem_row("BraTS2021_00000", "x", "two_files", "two", "one")
     pd.DataFrame([row, row]).to_csv(tmp_path / "conversion.csv", index=False)
-    params = {**vars(rules), "demands": {**DEMANDS, "extremes": 1}, "cache": str(tmp_path / "cache.jsonl")}
+    params = {**vars(rules), "requirements": {**DEMANDS, "extremes": 1}, "cache": str(tmp_path / "cache.jsonl")}
     names = ("cases", "conversion", "manifest", "verification")
     paths = SimpleNamespace(**{name: str(tmp_path / f"{name}.csv") for name in names})
     said = main(SimpleNamespace(input=paths, output=paths, params=SimpleNamespace(**params), threads=1), Console())

@@ -1,0 +1,157 @@
+"""What the rules ask of a study's cohorts: where their files are, how many cases they show, what is needed of them."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from glioflow.cohorts.layouts import FoundCase, cohort_folder, list_cohort, source_stamp
+from glioflow.console import UserError
+from glioflow.models.model_archive import read_description
+from glioflow.study.configuration import (
+    ImportedModel,
+    PhantomCohort,
+    Study,
+    cohort_dataset,
+    expand_path,
+)
+from glioflow.study.registry import CHANNELS, label_schemes
+from glioflow.workflow.sets import failure_sets
+
+
+class CohortLookups:
+    """Look-ups by a cohort's name; what they read from disk is read once."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def is_phantom(self, cohort: str) -> bool:
+        """Tell whether the cohort is made by the workflow."""
+        return isinstance(self.study.cohorts[cohort], PhantomCohort)
+
+    def is_fetched(self, cohort: str) -> bool:
+        """Tell whether the cohort's data set is fetched by the workflow."""
+        spec = self.study.cohorts[cohort]
+        return not isinstance(spec, PhantomCohort) and getattr(spec, "path", "") is None
+
+    def phantom_folder(self, cohort: str) -> str:
+        """Return the folder that a cohort's phantoms are written to."""
+        return f"{self.study.results}/cohorts/{cohort}/phantoms"
+
+    def folder(self, cohort: str) -> Path:
+        """Return the folder of a cohort's files (the table itself, for a table)."""
+        return cohort_folder(self.study.cohorts[cohort], Path(self.phantom_folder(cohort)), self.study.data)
+
+    def source(self, cohort: str) -> str:
+        """Return where a cohort comes from, in words for a message."""
+        return "the phantom generator" if self.is_phantom(cohort) else str(self.folder(cohort))
+
+    def block(self, cohort: str) -> dict[str, Any]:
+        """Return all that the study says of a cohort."""
+        return self.study.cohorts[cohort].model_dump(mode="json")
+
+    def cases(self, cohort: str) -> list[FoundCase]:
+        """Return the cases that a cohort's source shows; none before they are fetched or made.
+
+        Raises
+        ------
+        UserError
+            Where the source cannot be read; the message names the cohort.
+        """
+        if cohort not in self._cases:
+            try:
+                self._cases[cohort] = list_cohort(self.study.cohorts[cohort], self.folder(cohort)).cases
+            except UserError as error:
+                raise UserError(f"cohorts.{cohort}: {error}") from None
+        return self._cases[cohort]
+
+    @cached_property
+    def _cases(self) -> dict[str, list[FoundCase]]:
+        return {}
+
+    def further_files(self, cohort: str) -> list[str]:
+        """Return the files, besides the images, that a cohort's table of cases depends on: covariates, a split."""
+        spec = self.study.cohorts[cohort]
+        return [expand_path(path) for path in (getattr(spec, "covariates", None), spec.split) if path]
+
+    def stamp(self, cohort: str) -> str:
+        """Return a fingerprint of the cohort's source files.
+
+        What is made or fetched is followed by that step's output, and has the data set's name for a fingerprint.
+        """
+        by_hand = not self.is_fetched(cohort) or not (self.folder(cohort) / "fetched.json").exists()
+        if self.is_phantom(cohort) or not (by_hand and self.folder(cohort).exists()):
+            return self.study.cohorts[cohort].dataset
+        return source_stamp(self.cases(cohort))
+
+    def size(self, cohort: str) -> int:
+        """Return how many cases a cohort's source shows, or the registry tells while they are not fetched yet."""
+        spec = self.study.cohorts[cohort]
+        if isinstance(spec, PhantomCohort):
+            return spec.cases
+        return len(self.cases(cohort)) or ((cohort_dataset(spec).cases or 0) if self.is_fetched(cohort) else 0)
+
+    def scheme_name(self, cohort: str) -> str:
+        """Return the name of the cohort's label scheme."""
+        name = cohort_dataset(self.study.cohorts[cohort]).label_scheme
+        assert name is not None  # checking the study has seen to it
+        return name
+
+    def scheme(self, cohort: str) -> dict[int, int]:
+        """Return the cohort's label scheme: raw value to canonical label."""
+        return label_schemes()[self.scheme_name(cohort)]
+
+    def labels(self, cohort: str) -> list[int]:
+        """Return the canonical labels that a cohort can have, without the background."""
+        return sorted(set(self.scheme(cohort).values()) - {0})
+
+    def is_skull_stripped(self, cohort: str) -> bool:
+        """Tell whether the cohort is said to show the brain alone."""
+        return cohort_dataset(self.study.cohorts[cohort]).skull_stripped
+
+    def on_geometry_mismatch(self, cohort: str) -> str:
+        """Return what is done where a label's header disagrees with its image."""
+        return getattr(self.study.cohorts[cohort], "on_geometry_mismatch", "error")
+
+    def training_cohorts(self, cohort: str) -> list[str]:
+        """Return the other cohorts on which models are trained that predict this one."""
+        models = self.study.trained().values()
+        return sorted({model.cohort for model in models if cohort in model.external} - {cohort})
+
+    def folds(self, cohort: str) -> list[int]:
+        """Return each number of folds that a model of the cohort uses."""
+        return sorted({model.folds for model in self.study.trained().values() if model.cohort == cohort})
+
+    def split_block(self, cohort: str) -> dict[str, Any]:
+        """Return how a cohort is divided: the fields of ``glioflow.cohorts.splits.SplitPlan``."""
+        spec = self.study.cohorts[cohort]
+        keys = ("test_fraction", "test_cases", "stratify_by", "external", "seed")
+        file = expand_path(spec.split) if spec.split else None
+        return {**{key: getattr(spec, key) for key in keys}, "file": file, "folds": self.folds(cohort)}
+
+    def needed_channels(self, cohort: str) -> list[str]:
+        """Return the channels that the study reads from a cohort, in canonical order."""
+        used: set[str] = set()
+        for model in self.study.predicting().values():
+            if cohort in (model.cohort, *model.external):
+                if isinstance(model, ImportedModel):
+                    used |= set(read_description(Path(expand_path(model.archive)))["channels"])
+                else:
+                    used |= set(model.channels)
+        if self._failure_sets(cohort):
+            used.add(self.study.failure.image)
+        return [channel for channel in CHANNELS if channel in used]
+
+    def _failure_sets(self, cohort: str) -> list[str]:
+        """Return the names of the sets of a cohort's cases whose failures are analysed."""
+        pairs = (pair.split("/") for pair in failure_sets(self.study))
+        return sorted({name for model, name in pairs if self.study.cohort_of_set(model, name) == cohort})
+
+    def requirements(self, cohort: str) -> dict[str, Any]:
+        """Return what the study asks of a cohort that its cases may not be able to give."""
+        return {
+            "source": self.source(cohort),
+            "split": self.split_block(cohort),
+            "trained": any(cohort in (model.cohort, *model.external) for model in self.study.predicting().values()),
+            "failure_sets": self._failure_sets(cohort),
+            "extremes": self.study.failure.extremes,
+        }

@@ -1,0 +1,47 @@
+"""Which prediction sets a study has, which of them are analysed and compared, and how many jobs work on one."""
+
+from math import ceil
+from typing import Any
+
+from glioflow.evaluation.comparison_groups import comparison_groups
+from glioflow.study.configuration import Study
+
+# Cases per job: a case takes about 0.1 s to score and 1 s to extract features from, a job some seconds to start.
+SCORES_PER_SHARD = 50
+RADIOMICS_PER_SHARD = 20
+
+
+def model_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every prediction set of the study."""
+    return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.sets_of(model)]
+
+
+def failure_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every set whose failures are analysed."""
+    return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.failure_sets_of(model)]
+
+
+def compared_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every set that is compared with another model's."""
+    groups = comparison_groups(study)
+    return list(dict.fromkeys(f"{model}/{name}" for group in groups for model, name in group.models.items()))
+
+
+def report_pairs(study: Study) -> list[dict[str, Any]]:
+    """Return what the report shows: every prediction set, its cohort, and whether its failures are analysed."""
+    analysed = failure_sets(study)
+    pairs = [pair.split("/") for pair in model_sets(study)]
+    return [
+        {"model": model, "set": name, "cohort": study.cohort_of_set(model, name), "failure": f"{model}/{name}" in analysed}
+        for model, name in pairs
+    ]
+
+
+def score_shards(cases: int) -> int:
+    """Return how many jobs score a set of so many cases."""
+    return max(1, ceil(cases / SCORES_PER_SHARD))
+
+
+def radiomics_shards(study: Study) -> int:
+    """Return how many jobs extract the features of a set's extreme cases."""
+    return max(1, ceil(2 * study.failure.extremes / RADIOMICS_PER_SHARD))
