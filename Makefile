@@ -43,13 +43,14 @@ lint: setup-dev  ## check style, formatting, types and the workflow's own rules
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m snakefmt --check Snakefile rules
+	cd scripts && ../.venv/bin/lint-imports ../pyproject.toml --no-cache
+	$(PYTHON) -m snakefmt --check Snakefile rules workflow/Snakefile
 	$(PYTHON) -m snakemake --lint
 
 format: setup-dev  ## rewrite the code in the agreed format
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
-	$(PYTHON) -m snakefmt Snakefile rules
+	$(PYTHON) -m snakefmt Snakefile rules workflow/Snakefile
 
 docs: setup  ## rewrite config/schema.json, and the tables of config/README.md and docs/conventions.md
 	@cd scripts && ../$(PYTHON) -m glioflow.workflow.docs
@@ -67,6 +68,8 @@ lock: | $(PYTHON)  ## compile envs/*.in into the locks and the conda form (UPGRA
 clean:  ## remove the environments and tools' caches; results stay
 	rm -rf .venv .venv-bench .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# Byte code is compiled at once: where PYTHONDONTWRITEBYTECODE is set, as in many container images, or the environment is
+# read-only, every command would compile it anew, and nnU-Net's trainers take half a minute of that.
 # Two passes, because pyradiomics' build needs numpy, setuptools and wheel in place; the lock gives both their hashes.
 define install_lock
 	@$(@D)/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != ($(subst .,$(comma),$(PYTHON_VERSION))))' || { \
@@ -74,7 +77,8 @@ define install_lock
 	@echo "installing $< into $(@D)"
 	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes -c $< \
 	  $$(grep -oE '^(numpy|setuptools|wheel)==[^ ]+' $<)
-	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes --no-build-isolation-package pyradiomics -r $<
+	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes --compile-bytecode --no-build-isolation-package pyradiomics -r $<
+	@$(@D)/bin/python -m compileall -q scripts
 	@touch $@
 endef
 comma := ,

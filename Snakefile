@@ -9,18 +9,35 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
-from glioflow.workflow.checks import load_study
+def checkout(source):
+    """Return the folder of this workflow. One that is named by a git address is unpacked first: its scripts share a package."""
+    if hasattr(source, "abspath"):
+        return Path(source.get_path_or_uri(secret_free=True))
+    import git
+
+    repo = source.hosted_repo.repo if hasattr(source, "hosted_repo") else git.Repo(source.repo_path)
+    folder = Path(".snakemake/glioflow", repo.commit(source.ref).hexsha).absolute()
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        repo.git.execute(["sh", "-c", f"git archive {source.ref} | tar -x -C '{folder}'"])
+    return folder
+
+
+BASE = checkout(workflow.current_basedir)
+sys.path.insert(0, str(BASE / "scripts"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BASE / "scripts"), os.environ.get("PYTHONPATH")]))
+
 from glioflow.console import UserError
 from glioflow.study.duplicate_keys import duplicate_keys
+from glioflow.workflow.checks import load_study
 
-if not workflow.overwrite_configfiles:
+if not (config if not workflow.modifier.is_main_snakefile() else workflow.overwrite_configfiles):
 
-    configfile: str(Path(workflow.basedir, "config/config.yaml"))
+    configfile: str(BASE / "config/config.yaml")
 
 
-CONFIG_FILE = os.path.relpath(workflow.configfiles[0])
+CONFIG_FILE = os.path.relpath(workflow.configfiles[0]) if workflow.configfiles else "the configuration"
 
 if twice := [f"{file}: {said}" for file in workflow.configfiles for said in duplicate_keys(Path(file))]:
     sys.exit("\n".join(twice))
@@ -37,26 +54,16 @@ pathvars:
     benchmarks=f"{STUDY.results}/benchmarks",
 
 
+# A module's `prefix` is put before every file of a rule; what is no file of a rule (params) follows.
+STUDY = STUDY.model_copy(update={"results": str(workflow.modifier.modify_path(STUDY.results))})
+
+
 include: "rules/common.smk"
 include: "rules/cohorts.smk"
 include: "rules/models.smk"
 include: "rules/evaluation.smk"
 include: "rules/failure.smk"
 include: "rules/report.smk"
-
-
-localrules:
-    fetch_dataset,  # a cluster's compute nodes often have no network
-    import_fold,
-    release_probabilities,
-    all,
-    cohorts,
-    models,
-    exports,
-    predictions,
-    scores,
-    failure,
-    report,
 
 
 rule all:

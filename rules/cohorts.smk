@@ -9,6 +9,11 @@ def cohort_origin(wildcards):
     return {"fetched": f"{folder}/fetched.json"} if COHORTS.is_fetched(wildcards.cohort) else {}
 
 
+def further_files(wildcards):
+    """Return the user's files, besides the images, that a cohort's table of cases depends on."""
+    return [local(path) for path in told(COHORTS.further_files, wildcards.cohort)]
+
+
 def training_manifests(wildcards):
     """Return the manifests of the other cohorts on which models are trained that predict this one."""
     return expand("<results>/cohorts/{other}/manifest.csv", other=COHORTS.training_cohorts(wildcards.cohort))
@@ -48,6 +53,7 @@ rule fetch_dataset:
     benchmark:
         "<benchmarks>/fetch_dataset/{cohort}.tsv"
     retries: 3
+    localrule: True  # a cluster's compute nodes often have no network
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -65,7 +71,7 @@ rule fetch_dataset:
 rule convert_cohort:
     input:
         unpack(cohort_origin),
-        files=by_cohort(COHORTS.further_files),
+        files=further_files,
     output:
         cases="<results>/cohorts/{cohort}/cases.csv",
         conversion="<results>/cohorts/{cohort}/conversion.csv",
@@ -94,7 +100,7 @@ rule verify_cohort:
     input:
         cases="<results>/cohorts/{cohort}/cases.csv",
         conversion="<results>/cohorts/{cohort}/conversion.csv",
-        files=by_cohort(COHORTS.further_files),
+        files=further_files,
     output:
         manifest="<results>/cohorts/{cohort}/manifest.csv",
         verification="<results>/cohorts/{cohort}/verification.csv",
@@ -131,6 +137,7 @@ rule compare_cohorts:
         "<results>/cohorts/{cohort}/comparison.csv",
     log:
         "<logs>/compare_cohorts/{cohort}.log",
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -150,13 +157,14 @@ rule split_cohort:
         manifest="<results>/cohorts/{cohort}/manifest.csv",
         verification="<results>/cohorts/{cohort}/verification.csv",
         comparison="<results>/cohorts/{cohort}/comparison.csv",
-        files=by_cohort(COHORTS.further_files),
+        files=further_files,
     output:
         "<results>/cohorts/{cohort}/split.csv",
     log:
         "<logs>/split_cohort/{cohort}.log",
     benchmark:
         "<benchmarks>/split_cohort/{cohort}.tsv"
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:

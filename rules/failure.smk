@@ -8,6 +8,7 @@ rule select_extremes:
         extremes="<results>/failure/{model}/{set}/extremes.csv",
     log:
         "<logs>/select_extremes/{model}_{set}.log",
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -69,6 +70,7 @@ rule compare_extremes:
         effects="<results>/failure/{model}/{set}/effects.csv",
     log:
         "<logs>/compare_extremes/{model}_{set}.log",
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -89,6 +91,7 @@ rule compare_covariates:
         covariates="<results>/failure/{model}/{set}/covariates.csv",
     log:
         "<logs>/compare_covariates/{model}_{set}.log",
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -109,6 +112,7 @@ rule draw_effects:
         figure="<results>/failure/{model}/{set}/effects.png",
     log:
         "<logs>/draw_effects/{model}_{set}.log",
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:

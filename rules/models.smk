@@ -31,6 +31,7 @@ rule write_dataset_json:
         "<logs>/write_dataset_json/{model}.log",
     wildcard_constraints:
         model=TRAINED,
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -145,6 +146,7 @@ rule collect_cv:
         "<logs>/collect_cv/{model}.log",
     wildcard_constraints:
         model=TRAINED,
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -301,6 +303,7 @@ rule release_probabilities:
         "<logs>/release_probabilities/{model}.log",
     wildcard_constraints:
         model=one_of(MODELS.releasing()),
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -393,7 +396,7 @@ rule export_model:
 
 rule import_model:
     input:
-        archive=lambda w: expand_path(STUDY.models[w.model].archive),
+        archive=lambda w: local(expand_path(STUDY.models[w.model].archive)),
     output:
         dataset=nnunet_file("raw/dataset.json"),
         plans=nnunet_file("preprocessed/glioflowPlans.json"),
@@ -424,6 +427,7 @@ rule import_fold:
         "<logs>/import_fold/{model}_{fold}.log",
     wildcard_constraints:
         model=IMPORTED,
+    localrule: True
     conda:
         "../envs/glioflow.yaml"
     resources:

@@ -1,15 +1,21 @@
 """Fingerprints of code, so that a cheap step reruns when its code changed, and only then.
 
 A script's fingerprint covers the script and every module of this folder that it imports, directly or not. Comments, blank
-lines and docstrings do not count.
+lines and docstrings do not count. What was parsed once is kept in the folder that Snakemake works in (``.snakemake``), since
+planning asks for the fingerprint of every rule.
 """
 
 import ast
+import atexit
 import hashlib
+import json
+import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 SCRIPTS = Path(__file__).resolve().parents[1]
+KEPT = Path(".snakemake/glioflow/parsed_code.json")  # below the folder that Snakemake works in
 
 
 def _module_path(name: str) -> Path | None:
@@ -20,9 +26,8 @@ def _module_path(name: str) -> Path | None:
     return None
 
 
-@cache
 def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Return the code of a file without docstrings, as text, and the files of this folder it imports."""
+    """Return the SHA-256 of a file's code without comments and docstrings, and the files of this folder that it imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported: set[Path] = set()
     for node in ast.walk(tree):
@@ -35,7 +40,40 @@ def _parse(path: Path) -> tuple[str, tuple[Path, ...]]:
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
             del body[0]
-    return ast.dump(tree), tuple(sorted(imported))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(sorted(imported))
+
+
+@cache
+def _kept() -> dict[str, Any]:
+    """Return what was parsed in earlier processes: path -> stamp of the file, hash, imported files. Written at the end."""
+    try:
+        kept = dict(json.loads(KEPT.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        kept = {}
+    before = dict(kept)
+
+    def write() -> None:
+        if kept != before and KEPT.parents[1].is_dir():
+            KEPT.parent.mkdir(exist_ok=True)
+            part = KEPT.with_suffix(f".{os.getpid()}")
+            part.write_text(json.dumps(kept), encoding="utf-8")
+            os.replace(part, KEPT)
+
+    atexit.register(write)
+    return kept
+
+
+@cache
+def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """Return ``_parse(path)``, kept as long as size, times and inode of the file are what they were."""
+    stat = path.stat()
+    stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    known = _kept().get(str(path))
+    if known and known[0] == stamp:
+        return known[1], tuple(Path(name) for name in known[2])
+    digest, imported = _parse(path)
+    _kept()[str(path)] = [stamp, digest, [str(name) for name in imported]]
+    return digest, imported
 
 
 @cache
@@ -48,7 +86,7 @@ def code_fingerprint(script: str, templates: str | None = None) -> str:
     while waiting:
         path = waiting.pop()
         if path not in seen:
-            seen[path], imported = _parse(path)
+            seen[path], imported = _parsed(path)
             waiting.extend(imported)
     digest = hashlib.sha256()
     for path in sorted(seen):

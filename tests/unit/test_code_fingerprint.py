@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from glioflow import code_fingerprint as codeprint
+from glioflow import code_fingerprint as module
 
 
 @pytest.fixture
@@ -16,14 +18,16 @@ def scripts(tmp_path, monkeypatch):
     (tmp_path / "unrelated.py").write_text("x = 1\n")
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages/page.html").write_text("<p>")
-    monkeypatch.setattr(codeprint, "SCRIPTS", tmp_path)
+    monkeypatch.setattr(module, "SCRIPTS", tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def fingerprint(**templates: str) -> str:
-    codeprint._parse.cache_clear()
-    codeprint.code_fingerprint.cache_clear()
-    return codeprint.code_fingerprint("step", **templates)
+    for kept in (module._parsed, module._kept, module.code_fingerprint):
+        kept.cache_clear()
+    return module.code_fingerprint("step", **templates)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +63,26 @@ def test_templates_count_where_they_are_named(scripts):
     (scripts / "pages/page.html").write_text("<b>")
     assert fingerprint() == plain
     assert fingerprint(templates="pages") != with_pages
+
+
+def test_what_was_parsed_is_kept_for_the_next_process_and_not_trusted_where_the_file_changed(scripts, monkeypatch):
+    written = []
+    monkeypatch.setattr(module.atexit, "register", written.append)
+    before = fingerprint()
+    written[-1]()
+    monkeypatch.setattr(module, "_parse", lambda path: pytest.fail(f"{path} is parsed again"))
+    assert fingerprint() == before
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "SCRIPTS", scripts)
+    monkeypatch.chdir(scripts)
+    stat = (scripts / "other.py").stat()
+    (scripts / "other.py").write_text("def h():\n    return 2\n")
+    os.utime(scripts / "other.py", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert fingerprint() != before
+
+
+def test_a_damaged_record_of_what_was_parsed_is_made_anew(scripts):
+    before = fingerprint()
+    (scripts / ".snakemake/glioflow").mkdir()
+    (scripts / ".snakemake/glioflow/parsed_code.json").write_text('{"torn')
+    assert fingerprint() == before

@@ -46,7 +46,10 @@ class ModelLookups:
         spec = self.study.trained()[model]
         block = spec.model_dump(mode="json", exclude=NOT_PLANNED)
         if spec.trainer:  # what the study does not say is then that trainer's
-            block |= {"said": sorted(spec.model_fields_set), "trainer_fingerprint": trainer_fingerprint(expand_path(spec.trainer))}
+            block |= {
+                "said": sorted(spec.model_fields_set),
+                "trainer_fingerprint": trainer_fingerprint(expand_path(spec.trainer)),
+            }
         return block
 
     def predicting_folds(self, model: str) -> Sequence[int]:
