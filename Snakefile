@@ -29,6 +29,7 @@ sys.path.insert(0, str(BASE / "scripts"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BASE / "scripts"), os.environ.get("PYTHONPATH")]))
 
 from glioflow.console import UserError
+from glioflow.job_records import restore_notes
 from glioflow.study.duplicate_keys import duplicate_keys
 from glioflow.workflow.checks import load_study
 
@@ -64,6 +65,10 @@ include: "rules/models.smk"
 include: "rules/evaluation.smk"
 include: "rules/failure.smk"
 include: "rules/report.smk"
+
+
+if workflow.is_main_process:
+    restore_notes(STUDY.results, [str(path) for rule in workflow.rules for path in rule.output])
 
 
 rule all:

@@ -3,9 +3,9 @@
 Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: what finding and converting the cases came upon). Params:
 ``scheme`` (raw value to canonical), ``scheme_name``, ``channels`` (those that the study needs), ``on_geometry_mismatch``,
 ``skull_stripped``, ``labels`` (folder for canonical label maps), ``cache``, ``requirements`` (of the study to the
-cohort: split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a readable case: paths, SHA-256 of every file, fingerprints
-of the voxels, geometry, volumes, covariates) and ``verification.csv`` (one row a problem). The pass never stops at a problem:
-the table lists them all, and ``split_cohort`` refuses a cohort with an error.
+cohort: split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a readable case: paths, SHA-256 of every file,
+fingerprints of the voxels, geometry, volumes, covariates) and ``verification.csv`` (one row a problem). The pass never stops
+at a problem: the table lists them all, and ``split_cohort`` refuses a cohort with an error.
 """
 
 from collections import Counter

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from glioflow.job_records import remove_records, write_records
+
 
 class UserError(Exception):
     """Something the user can mend. The message names case, file, what was found and what would be right."""
@@ -71,8 +73,10 @@ def run_script(main: Callable[[Any, Console], str], snakemake: Any) -> None:
     name = " ".join([snakemake.rule, *dict(snakemake.wildcards).values()])
     console = Console(snakemake.log[0] if snakemake.log else None, name)
     start = time.monotonic()
+    remove_records(snakemake.output)
     try:
         done = main(snakemake, console)
+        write_records(snakemake)
     except UserError as error:
         console.say(f"stopped: {error}")
         sys.exit(1)

@@ -1,0 +1,91 @@
+"""What an output was made from, kept next to it, so that the results folder alone tells whether it still holds.
+
+Snakemake compares params and inputs with what it noted in the folder that it works in (``.snakemake``). A clone, a copy or a
+moved results folder has no such notes, and then a changed study would change nothing. So each job leaves, beside every output,
+a record of its params (settings, fingerprint of its code) and of the content of its inputs: ``.<output>.made.json``. Before
+anything is planned, these records take the place of Snakemake's notes: from then on Snakemake decides, and a dry-run tells what
+a run does. An output without a record counts as made from something else.
+
+A record is removed before its job starts, and written when the job has ended well.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from glioflow.files import read_json, sha256_file, write_json
+
+UNKNOWN: dict[str, Any] = {"params": ["unknown"], "inputs": {}}
+WILDCARD = re.compile(r"\{[^{}]*(\{[^{}]*\}[^{}]*)*\}")  # with a constraint such as {fold,\d{1,2}}
+
+
+def record_path(output: str | Path) -> Path:
+    """Return where the record of an output is."""
+    path = Path(output)
+    return path.with_name(f".{path.name}.made.json")
+
+
+def remove_records(outputs: Iterable[str]) -> None:
+    """Remove the records of outputs that are about to be made anew."""
+    for output in outputs:
+        record_path(output).unlink(missing_ok=True)
+
+
+def write_records(snakemake: Any) -> None:
+    """Record what a finished job's outputs were made from, beside each of them."""
+    inputs = {str(path): f"sha256:{sha256_file(path)}" for path in snakemake.input if Path(path).is_file()}
+    params = sorted(repr(value) for value in snakemake.params)
+    for output in map(str, snakemake.output):
+        write_json(record_path(output), {"output": output, "params": params, "inputs": inputs})
+
+
+def restore_notes(results: str, patterns: Iterable[str], notes: Path = Path(".snakemake")) -> None:
+    """Let the records of a results folder take the place of Snakemake's notes.
+
+    Parameters
+    ----------
+    results
+        The results folder, as the study names it.
+    patterns
+        Paths of outputs with wildcards, such as ``results/scores/{model}/{set}.csv``; those elsewhere are left alone.
+    notes
+        Snakemake's folder.
+    """
+    from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
+    from snakemake.persistence.file import FilePersistence
+
+    below = f"{results}/"
+    globs = {WILDCARD.sub("*", pattern.removeprefix(below)) for pattern in patterns if pattern.startswith(below)}
+    existing = {f"{below}{path.relative_to(results)}" for name in globs for path in Path(results).glob(name) if path.is_file()}
+    if not existing:
+        return
+    persistence = FilePersistence(path=notes)
+    for output in sorted(existing):
+        record = _read_record(output, results)
+        wanted = {"params": record["params"], "input": sorted(record["inputs"]), "input_checksums": record["inputs"]}
+        noted = persistence._read_record(output)
+        if noted is None or any(getattr(noted, key) != value for key, value in wanted.items()):
+            made = MetadataRecord(record_format_version=RECORD_FORMAT_VERSION, endtime=0.0, **wanted)
+            persistence._write_record(output, made)
+
+
+def _read_record(output: str, results: str) -> dict[str, Any]:
+    """Return the record of an output, with paths below the results folder as they are now; ``UNKNOWN`` where there is none."""
+    try:
+        record = dict(read_json(record_path(output)))
+        place = output.removeprefix(results)
+        if not record["output"].endswith(place):
+            return UNKNOWN
+        former = record["output"].removesuffix(place)
+        if former == results:
+            return record
+        text = json.dumps([record["params"], record["inputs"]])
+        for quote in ('"', "'"):
+            for end in ("/", quote):
+                text = text.replace(f"{quote}{former}{end}", f"{quote}{results}{end}")
+        params, inputs = json.loads(text)
+        return {"params": sorted(params), "inputs": inputs}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return UNKNOWN

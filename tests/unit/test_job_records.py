@@ -1,0 +1,79 @@
+"""The records beside outputs, and what Snakemake knows from them."""
+
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from snakemake.persistence.file import FilePersistence
+
+from glioflow.job_records import UNKNOWN, record_path, remove_records, restore_notes, write_records
+
+PATTERNS = ["results/scores/{model,a|b}/{set}.csv", "elsewhere/{x}.csv"]
+OUTPUT = "results/scores/a/cv.csv"
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A finished job: an output, its input below the results folder and one outside, params of which one is a path there."""
+    monkeypatch.chdir(tmp_path)
+    for name in (OUTPUT, "results/cohorts/c/manifest.csv", "mine.csv", "elsewhere/x.csv"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(name)
+    inputs = ["results/cohorts/c/manifest.csv", "mine.csv"]
+    job = SimpleNamespace(input=inputs, output=[OUTPUT], params=["results/models/a", {"it's": ["results", 1.5, None]}])
+    write_records(job)
+    return job
+
+
+def notes(output: str = OUTPUT) -> object:
+    return FilePersistence(path=Path(".snakemake"))._read_record(output)
+
+
+def test_notes_say_what_the_record_says(made):
+    restore_notes("results", PATTERNS)
+    found = notes()
+    assert found.params == sorted(map(repr, made.params))
+    assert found.input == ["mine.csv", "results/cohorts/c/manifest.csv"]
+    assert found.input_checksums["mine.csv"] == "sha256:" + hashlib.sha256(b"mine.csv").hexdigest()
+    assert notes("elsewhere/x.csv") is None
+
+
+def test_a_moved_folder_is_known_under_its_new_name(made):
+    Path("results").rename("moved")
+    restore_notes("moved", [pattern.replace("results", "moved") for pattern in PATTERNS])
+    found = notes("moved/scores/a/cv.csv")
+    assert sorted(found.params) == sorted([repr("moved/models/a"), repr({"it's": ["moved", 1.5, None]})])
+    assert found.input == ["mine.csv", "moved/cohorts/c/manifest.csv"]
+    assert set(found.input_checksums) == set(found.input)
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "of another output"])
+def test_an_output_without_its_own_record_counts_as_made_from_something_else(made, damage):
+    path = record_path(OUTPUT)
+    if damage == "missing":
+        remove_records(made.output)
+        assert not path.exists()
+    elif damage == "torn":
+        path.write_text(path.read_text()[:40])
+    else:
+        path.write_text(path.read_text().replace("scores/a/cv.csv", "scores/a/test.csv"))
+    restore_notes("results", PATTERNS)
+    assert notes().params == UNKNOWN["params"]
+
+
+def test_former_notes_are_replaced_where_they_differ_and_kept_where_they_do_not(made):
+    restore_notes("results", PATTERNS)
+    (note,) = [path for path in Path(".snakemake/metadata").rglob("*") if path.is_file()]
+    before = note.stat()
+    restore_notes("results", PATTERNS)
+    assert note.stat().st_mtime_ns == before.st_mtime_ns
+    write_records(SimpleNamespace(input=[], output=[OUTPUT], params=["other"]))
+    restore_notes("results", PATTERNS)
+    assert notes().params == ["'other'"]
+
+
+def test_without_results_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    restore_notes("results", PATTERNS)
+    assert list(tmp_path.iterdir()) == []
