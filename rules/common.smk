@@ -14,7 +14,7 @@ from glioflow.files import key_of
 from glioflow.imaging.labels import scheme_regions, visible_regions
 from glioflow.cohorts.layouts import cohort_folder, file_stamps, list_cohort, source_stamp
 from glioflow.models.model_archive import read_description
-from glioflow.models.nnunet.own_trainers import trainer_class, trainer_fingerprint
+from glioflow.models.nnunet.custom_trainers import trainer_class, trainer_fingerprint
 from glioflow.study.registry import datasets, label_schemes
 
 # Cases per job: a case takes about 0.1 s to score and 1 s to extract features from, a job some seconds to start.
