@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from glioflow.archives import building, is_archive, unpack
-from glioflow.cohorts.access import FASPEX, SYNAPSE, can_fetch, fetch_synapse, how_to_get, receive_faspex
+from glioflow.cohorts.access import SYNAPSE, can_fetch, fetch_synapse, how_to_get
 from glioflow.cohorts.downloads import checksums, download
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.disk import disk_full_told
@@ -45,7 +45,7 @@ def fetch_dataset(key: str, entry: Dataset, folder: Path, console: Console) -> R
         advice = f" {how_to_get(key, entry, folder)}"
         fetched = [fetch_archive(archive, work, console, advice) for archive in entry.archives]
         with building(folder) as new:
-            for archive in sorted(entry.archives, key=lambda archive: archive.url.startswith(FASPEX)):  # moved, so last
+            for archive in entry.archives:
                 place(archive, work / archive.name, new, console)
             record = make_record(key, entry, folder, fetched, count_files(new), datetime.now(UTC))
             write_json(new / RECORD, record)
@@ -95,15 +95,8 @@ def present_record(key: str, entry: Dataset, folder: Path) -> Record | None:
 
 
 def fetch_archive(archive: Archive, work: Path, console: Console, advice: str) -> Record:
-    """Fetch one archive into the folder ``work`` and return what is known of it: name, url, SHA-256, MD5, bytes.
-
-    A Faspex package is a folder of files, not an archive, and has no checksums here: Aspera checks what it transfers.
-    """
+    """Fetch one archive into the folder ``work`` and return what is known of it: name, url, SHA-256, MD5, bytes."""
     target = work / archive.name
-    if archive.url.startswith(FASPEX):
-        receive_faspex(archive.url, target, console, advice)
-        size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-        return {"name": archive.name, "url": archive.url, "sha256": None, "md5": None, "bytes": size}
     work.mkdir(parents=True, exist_ok=True)
     if not archive.url.startswith(SYNAPSE):
         download(archive.url, target, console, archive.checksum, archive.bytes, advice)
@@ -123,10 +116,8 @@ def fetch_archive(archive: Archive, work: Path, console: Console, advice: str) -
 
 
 def place(archive: Archive, fetched: Path, folder: Path, console: Console) -> None:
-    """Put what was fetched into ``folder``: an archive unpacked, a package's files moved, any other file as it is."""
-    if fetched.is_dir():
-        os.replace(fetched, folder / fetched.name)
-    elif is_archive(archive.name):
+    """Put what was fetched into ``folder``: an archive unpacked, any other file as it is."""
+    if is_archive(archive.name):
         unpack(fetched, folder, archive.unpacked_bytes, console)
     else:
         with disk_full_told(folder, archive.name):
@@ -150,7 +141,7 @@ def make_record(key: str, entry: Dataset, folder: Path, archives: list[Record], 
 
 def spelt(archive: Record) -> list[str]:
     """Return an archive's checksums as the registry writes them."""
-    return [f"{name}:{archive[name]}" for name in ("sha256", "md5") if archive[name]]
+    return [f"{name}:{archive[name]}" for name in ("sha256", "md5")]
 
 
 def count_files(folder: Path) -> int:

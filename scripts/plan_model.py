@@ -13,20 +13,19 @@ from typing import Any
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, read_table, write_json
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
+from glioflow.models.nnunet.custom_trainers import try_trainer, write_trainer
 from glioflow.models.nnunet.keys import case_hashes, describe
-from glioflow.models.nnunet.own_trainers import overruled_methods, try_trainer, write_trainer
 from glioflow.models.nnunet.plans import PLANNERS, customise
 
 
 def bring_trainer(folders: ModelFolders, spec: str, console: Console) -> None:
-    """Write the model's own trainer where nnU-Net finds it, and see that it does; tell what of it has no effect.
+    """Write the model's custom trainer where nnU-Net finds it, and see that it does; tell what of it has no effect.
 
-    Raises UserError where the trainer cannot be imported.
+    Raises UserError where the trainer cannot be imported or is none of nnU-Net's kind.
     """
-    own = write_trainer(folders.root / "trainer", spec)
-    try_trainer(folders.trainers, own)
-    if lost := overruled_methods(spec):
-        console.say(f"{own}: glioflow has its own {', '.join(lost)}; the trainer's have no effect")
+    trainer = write_trainer(folders.root / "trainer", spec)
+    if lost := try_trainer(folders.trainers, trainer):
+        console.say(f"{trainer}: glioflow has its own {', '.join(lost)}; the trainer's have no effect")
 
 
 def plan_words(plans: Mapping[str, Any], model: Mapping[str, Any]) -> str:

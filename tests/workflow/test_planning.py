@@ -96,7 +96,7 @@ def test_each_stage_is_a_target(checkout, target, last):
     assert not set(order[order.index(last) + 1 :]) & set(jobs)
 
 
-def test_a_model_of_ones_own_trainer_is_not_exported(checkout, tmp_path):
+def test_a_model_of_a_custom_trainer_is_not_exported(checkout, tmp_path):
     models = {"a": {"cohort": "c", "postprocessing": {}}, "b": {"cohort": "c", "trainer": "nnUNetTrainerDA5"}}
     study = {"cohorts": {"c": {"dataset": "phantom"}}, "models": models}
     run = plan(checkout, study, tmp_path, "--", "exports")

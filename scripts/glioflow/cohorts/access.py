@@ -1,25 +1,19 @@
-"""Data sets that are not open to everyone: what a user must do, and the official clients that fetch them then.
+"""Data sets that are not open to everyone: what a user must do, and the official client that fetches them then.
 
-An archive's address is a web address, or
-
-- ``synapse:syn123``: a file on Synapse (https://www.synapse.org), for those who accepted the data set's terms there and put a
-  personal access token into ``$SYNAPSE_AUTH_TOKEN``;
-- ``faspex:<public link>`` or ``faspex:$VARIABLE``: a package on the Aspera Faspex server of The Cancer Imaging Archive (TCIA),
-  by the link behind the Download button of the collection's page. It is received by IBM's ``ascli``, which TCIA documents for
-  this (https://github.com/kirbyju/TCIA_Notebooks, TCIA_Aspera_CLI_Downloads.ipynb). The links change with a package's
-  version, so the registry may name a variable of the environment that holds the link of the day.
+An archive's address is a web address, or ``synapse:syn123``: a file on Synapse (https://www.synapse.org), for those who
+accepted the data set's terms there and put a personal access token into ``$SYNAPSE_AUTH_TOKEN``. A data set without archives is
+downloaded by hand.
 """
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from glioflow.console import Console, UserError
+from glioflow.console import UserError
 from glioflow.study.registry import Dataset
 
 TOKEN_VARIABLE = "SYNAPSE_AUTH_TOKEN"
-SYNAPSE, FASPEX = "synapse:", "faspex:"
+SYNAPSE = "synapse:"
 
 
 def can_fetch(dataset: Dataset) -> bool:
@@ -50,21 +44,7 @@ def _missing(url: str) -> str:
             f"make a personal access token with the permissions View and Download in your account settings at "
             f"https://www.synapse.org and put it into ${TOKEN_VARIABLE}"
         )
-    if url.startswith(FASPEX):
-        if not faspex_link(url):
-            return (
-                f"copy the link of the collection page's Download button into {url.removeprefix(FASPEX)} "
-                "(the page is named above)"
-            )
-        if shutil.which("ascli") is None:
-            return "install IBM's Aspera client (gem install aspera-cli, then ascli conf ascp install)"
     return ""
-
-
-def faspex_link(url: str) -> str:
-    """Return the public link of a ``faspex:`` address; empty where its variable is not set."""
-    link = url.removeprefix(FASPEX)
-    return os.environ.get(link[1:], "") if link.startswith("$") else link
 
 
 def fetch_synapse(url: str, target: Path, advice: str) -> None:
@@ -72,7 +52,7 @@ def fetch_synapse(url: str, target: Path, advice: str) -> None:
 
     Raises UserError where the token is refused, the terms were not accepted, the file does not exist or Synapse cannot be
     reached. The client fetches in parts and starts over when it is interrupted. It was tried against a small imitation of
-    Synapse's services (tests/unit/test_fetch_dataset.py), never against Synapse itself, which needs an account.
+    Synapse's services (tests/unit/cohorts/test_fetch_dataset.py), never against Synapse itself, which needs an account.
     """
     import httpx
     import requests
@@ -100,23 +80,6 @@ def fetch_synapse(url: str, target: Path, advice: str) -> None:
         raise UserError(f"{url}: Synapse did not give it out ({_line(error)}). {advice}") from None
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
-
-
-def receive_faspex(url: str, folder: Path, console: Console, advice: str) -> None:
-    """Receive the package of a ``faspex:`` address into ``folder`` with IBM's ``ascli``.
-
-    Aspera checks what it transfers, and says so itself; what ``ascli`` prints goes to the log. Raises UserError with its last
-    lines where it fails. The command is the one that TCIA documents; it was tried against a program that takes the same
-    arguments (tests/unit/test_fetch_dataset.py), never with ``ascli`` itself or against TCIA.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["ascli", "faspex5", "packages", "receive", f"--url={faspex_link(url)}", f"--to-folder={folder}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
-    said = done.stdout.decode(errors="replace").strip()
-    console.note(said)
-    if done.returncode != 0:
-        last = " / ".join(said.splitlines()[-3:])
-        raise UserError(f"{url}: ascli ended with status {done.returncode} ({last}). {advice}")
 
 
 def _line(error: Exception) -> str:

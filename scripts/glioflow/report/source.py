@@ -281,5 +281,5 @@ class Source:
 
 
 def trainer_name(model: Mapping[str, Any]) -> str:
-    """Return the name of the class that a model of its own trainer is trained with."""
+    """Return the name of the class that a model with a custom trainer is trained with."""
     return str(model["trainer"]).rpartition(":")[2]

@@ -224,7 +224,7 @@ class TrainedModel(Block):
     swa: Swa | None = Field(None, description="Stochastic weight averaging after the epochs. Default: none.")
     trainer: str | None = Field(
         None,
-        description="A trainer of your own, as `path/to/file.py:Class`, or one of nnU-Net's by name. What the model does not "
+        description="A custom trainer, as `path/to/file.py:Class`, or one of nnU-Net's by name. What the model does not "
         "say (`epochs`, `loss`, `optimiser`, `initial_lr` …) is then that trainer's.",
     )
     folds: int = Field(5, ge=2, description="Folds of the cross-validation; each is trained.")

@@ -31,9 +31,9 @@ class Entry(BaseModel):
 
 
 class Archive(Entry):
-    """An archive that can be fetched: a web address, or the id of an entity of the data set's client."""
+    """An archive that can be fetched: by its web address, or by its id on Synapse."""
 
-    url: str = Field(description="Web address, `synapse:<id>`, or `faspex:<public link or $VARIABLE>`.")
+    url: str = Field(description="Web address, or `synapse:<id>`.")
     name: str = Field(description="Name of the file.")
     checksum: ChecksumText | None = Field(None, description="`sha256:…` or `md5:…`; none where its publisher gives none.")
     bytes: int | None = Field(None, description="Size of the archive, for the progress bar and the check of free space.")

@@ -15,7 +15,7 @@ from glioflow.evaluation.conventions import DISTANCES, conventions, lesion_conve
 from glioflow.imaging.labels import REGIONS, visible_regions
 from glioflow.models.model_archive import read_description
 from glioflow.models.nnunet.architectures import DEEP_STAGES, divisor
-from glioflow.models.nnunet.own_trainers import find_trainer
+from glioflow.models.nnunet.custom_trainers import find_trainer
 from glioflow.study.configuration import (
     OWN_LAYOUTS,
     RESERVED_SETS,
@@ -255,7 +255,7 @@ def _check_trained(key: str, model: TrainedModel, study: Study) -> Iterator[str]
 
 
 def _supervises_deeply(model: TrainedModel) -> bool:
-    """Tell whether a model trains with deep supervision, as far as the study says: else its own trainer decides."""
+    """Tell whether a model trains with deep supervision, as far as the study says: else its custom trainer decides."""
     return model.deep_supervision and (model.trainer is None or "deep_supervision" in model.model_fields_set)
 
 

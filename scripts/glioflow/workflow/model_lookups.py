@@ -9,7 +9,7 @@ from glioflow.files import key_of
 from glioflow.imaging.labels import scheme_regions, visible_regions
 from glioflow.models.ensembles import needs_probabilities
 from glioflow.models.model_archive import read_description
-from glioflow.models.nnunet.own_trainers import trainer_class, trainer_fingerprint
+from glioflow.models.nnunet.custom_trainers import trainer_class, trainer_fingerprint
 from glioflow.study.configuration import GivenModel, ImportedModel, Study, TrainedModel, expand_path
 from glioflow.study.registry import label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups

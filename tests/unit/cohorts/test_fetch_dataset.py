@@ -266,58 +266,6 @@ def test_every_data_set_of_the_registry_can_be_got_somehow(tmp_path: Path) -> No
         assert entry.source in how_to_get(key, entry, tmp_path)
 
 
-def faspex(link: str = "faspex:$GLIOMA_LINK") -> Dataset:
-    return dataset({"url": link, "name": "PKG", "unpacked_bytes": 1}, access="tcia")
-
-
-def fake_ascli(folder: Path, body: str) -> None:
-    """Put a program on the PATH that takes the arguments TCIA documents for ``ascli``, for want of the real one."""
-    folder.mkdir(exist_ok=True)
-    (folder / "ascli").write_text(f"#!/bin/sh\n{body}\n")
-    (folder / "ascli").chmod(0o755)
-
-
-def test_a_package_needs_its_link_and_its_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("GLIOMA_LINK", raising=False)
-    assert not can_fetch(faspex())
-    assert "Download button into $GLIOMA_LINK" in how_to_get("gliomas", faspex(), tmp_path)
-    monkeypatch.setenv("GLIOMA_LINK", "https://faspex.example.org/package?context=x")
-    assert not can_fetch(faspex())
-    assert "gem install aspera-cli" in how_to_get("gliomas", faspex(), tmp_path)
-    fake_ascli(tmp_path, "exit 0")
-    assert can_fetch(faspex())
-    assert can_fetch(faspex("faspex:https://faspex.example.org/package?context=x"))
-
-
-def test_a_package_is_received_into_the_folder(
-    tmp_path: Path, folder: Path, console: Console, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake_ascli(
-        tmp_path / "bin",
-        'test "$1 $2 $3" = "faspex5 packages receive" || exit 9\n'
-        'test "$4" = "--url=https://faspex.example.org/package?context=x" || exit 8\n'
-        'mkdir "${5#--to-folder=}/case" && echo data > "${5#--to-folder=}/case/t1.nii"',
-    )
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("GLIOMA_LINK", "https://faspex.example.org/package?context=x")
-    record = fetch_dataset("gliomas", faspex(), folder, console)
-    assert held(folder) == {"PKG/case/t1.nii": b"data\n"}
-    assert record["archives"] == [{"name": "PKG", "url": "faspex:$GLIOMA_LINK", "sha256": None, "md5": None, "bytes": 5}]
-    assert fetch_dataset("gliomas", faspex(), folder, console) == record
-
-
-def test_a_package_that_cannot_be_received_says_what_its_client_said(
-    tmp_path: Path, folder: Path, console: Console, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake_ascli(tmp_path / "bin", "echo 'ERROR: package has expired' >&2; exit 1")
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("GLIOMA_LINK", "https://faspex.example.org/package?context=x")
-    with pytest.raises(UserError, match=r"ascli ended with status 1 .ERROR: package has expired"):
-        fetch_dataset("gliomas", faspex(), folder, console)
-    assert not folder.exists()
-
-
 def imitate_synapse(site: Site) -> None:
     """Answer as Synapse's services do for the files syn123 (given out), syn456 (terms not accepted) and the folder syn789."""
     handle = {

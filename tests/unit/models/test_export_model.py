@@ -272,7 +272,7 @@ def test_a_checkpoint_that_changed_after_training_is_not_exported(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_model_of_ones_own_trainer_is_not_exported(tmp_path):
+def test_a_model_of_a_custom_trainer_is_not_exported(tmp_path):
     with pytest.raises(UserError, match="trained by MyTrainer; an archive holds weights and no code"):
         main(train_tiny(tmp_path, trainer="MyTrainer"), Console())
 

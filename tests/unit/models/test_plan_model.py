@@ -131,24 +131,24 @@ def test_intensity_statistics_count_where_normalisation_reads_them():
     assert with_mean(3.0) != with_mean(4.0)
 
 
-def own_trainer(said: list[str], fingerprint: str = "f" * 64) -> dict:
+def custom_trainer(said: list[str], fingerprint: str = "f" * 64) -> dict:
     model = {**MODEL, "trainer": "code/mine.py:Mine", "trainer_fingerprint": fingerprint, "said": said}
     return training_settings(model, [1, 2, 3])
 
 
-def test_what_a_study_does_not_say_stays_its_own_trainers():
-    assert own_trainer([]) == {"seed": 0, "save_every": 4, "tta": False, "regions": ["WT"], "trainer": "f" * 64}
-    assert own_trainer(["epochs", "channels"]) == {**own_trainer([]), "epochs": 8}
+def test_what_a_study_does_not_say_stays_its_custom_trainers():
+    assert custom_trainer([]) == {"seed": 0, "save_every": 4, "tta": False, "regions": ["WT"], "trainer": "f" * 64}
+    assert custom_trainer(["epochs", "channels"]) == {**custom_trainer([]), "epochs": 8}
 
 
 def test_the_plan_is_told_in_a_line():
     assert plan_words(ours(batch_size=3), MODEL) == "plain 3d_fullres, patch 96x96x96, batch 3, 8 epochs"
-    own = {**MODEL, "network": "equiunet", "trainer": "mine.py:Mine", "trainer_fingerprint": "f" * 64, "said": []}
-    told = plan_words(customise(planned(), own, "glioflowPlans", [1, 2, 3]), own)
+    custom = {**MODEL, "network": "equiunet", "trainer": "mine.py:Mine", "trainer_fingerprint": "f" * 64, "said": []}
+    told = plan_words(customise(planned(), custom, "glioflowPlans", [1, 2, 3]), custom)
     assert told == "equiunet 3d_fullres, patch 96x96x96, batch 2, the trainer's own epochs"
 
 
-def test_an_own_trainer_is_brought_to_nnunet_and_told_what_of_it_has_no_effect(tmp_path, capsys):
+def test_a_custom_trainer_is_brought_to_nnunet_and_told_what_of_it_has_no_effect(tmp_path, capsys):
     (tmp_path / "mine.py").write_text(
         "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n\n\n"
         "class Mine(nnUNetTrainer):\n    def run_training(self):\n        pass\n"
@@ -159,7 +159,7 @@ def test_an_own_trainer_is_brought_to_nnunet_and_told_what_of_it_has_no_effect(t
     assert "GlioflowTrainer_Mine: glioflow has its own run_training; the trainer's have no effect" in capsys.readouterr().err
 
 
-def test_an_own_trainer_that_cannot_be_imported_stops_the_planning(tmp_path):
+def test_a_custom_trainer_that_cannot_be_imported_stops_the_planning(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import a_package_that_nobody_has\nfrom nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n\n\n"
         "class Mine(nnUNetTrainer):\n    pass\n"
@@ -168,7 +168,7 @@ def test_an_own_trainer_that_cannot_be_imported_stops_the_planning(tmp_path):
         bring_trainer(ModelFolders("m", tmp_path / "nnunet"), f"{tmp_path}/mine.py:Mine", Console())
 
 
-def test_the_code_of_an_own_trainer_is_in_the_key_of_a_fold():
+def test_the_code_of_a_custom_trainer_is_in_the_key_of_a_fold():
     def key(fingerprint: str) -> dict:
         plans = with_model(trainer="mine.py:Mine", trainer_fingerprint=fingerprint, said=[])
         return training_part(plans, "3d_fullres")

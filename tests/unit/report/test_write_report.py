@@ -927,7 +927,7 @@ def test_every_setting_of_a_model_is_told(tmp_path: Path) -> None:
     assert facts_of(workspace)["Post-processing"] == "none: no step that was tried helped on cv"
 
 
-def test_what_its_own_trainer_decides_is_not_told_as_the_studys(tmp_path: Path) -> None:
+def test_what_a_custom_trainer_decides_is_not_told_as_the_studys(tmp_path: Path) -> None:
     model = {**CONFIG["models"]["net"], "trainer": "nnUNetTrainerDA5", "initial_lr": 0.02}
     workspace = Workspace(tmp_path, {**CONFIG, "models": {"net": model}})
     for fold in range(2):

@@ -71,12 +71,12 @@ WEIGHTLESS = ("save_every", "tta")
 def training_settings(model: Mapping[str, Any], labels: Sequence[int]) -> dict[str, Any]:
     """Return the plans' ``glioflow`` block: what the trainer needs of a model's configuration.
 
-    With a trainer of the user's own, what the study does not say stays that trainer's (``model["said"]`` names what it says).
+    With a custom trainer, what the study does not say stays that trainer's (``model["said"]`` names what it says).
     """
     keys = [key for key in SETTINGS if not model["trainer"] or key in model["said"]]
-    own = {"trainer": model["trainer_fingerprint"]} if model["trainer"] else {}
+    custom = {"trainer": model["trainer_fingerprint"]} if model["trainer"] else {}
     regions = output_order(model["regions"], labels)
-    return {**{key: model[key] for key in ("seed", *WEIGHTLESS, *keys)}, "regions": regions, **own}
+    return {**{key: model[key] for key in ("seed", *WEIGHTLESS, *keys)}, "regions": regions, **custom}
 
 
 def customise(plans: Mapping[str, Any], model: Mapping[str, Any], identifier: str, labels: Sequence[int]) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class Glioflow(_Trainer):  # type: ignore[misc]
         return built
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser and the schedule of the study; those of the own trainer where it says nothing."""
+        """Return the optimiser and the schedule of the study; those of the custom trainer where it says nothing."""
         if "optimiser" not in self.settings:
             return super().configure_optimizers()
         parameters = self.network.parameters()
