@@ -50,8 +50,7 @@ from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
 from glioflow.evaluation.conventions import Convention
-from glioflow.evaluation.lesions import LESION_COUNTS
-from glioflow.evaluation.score_tables import is_unseen
+from glioflow.evaluation.score_tables import is_unseen, with_whole_numbers
 from glioflow.evaluation.scoring import Plan, plain, score_plans
 from glioflow.files import key_of, read_table, write_table
 from glioflow.models.predictions import augmented_first
@@ -110,8 +109,8 @@ def convention_table(scores: Mapping[Case, Scores], plans: Mapping[str, Plan]) -
         ]
         rows += [row for of_region in zip(*by_convention, strict=True) for row in of_region]
     table = pd.DataFrame(rows, columns=[name for name in table_columns(plans.values()) if name not in RANKS.values()])
-    table = table.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in table})
-    return rank_table(table, {name: plan.convention for name, plan in plans.items()})[table_columns(plans.values())]
+    by_name = {name: plan.convention for name, plan in plans.items()}
+    return rank_table(with_whole_numbers(table), by_name)[table_columns(plans.values())]
 
 
 def headline(convention: Convention, kind: str) -> str | None:

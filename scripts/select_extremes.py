@@ -17,22 +17,20 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.evaluation.conventions import DISTANCES
 from glioflow.evaluation.score_tables import read_scores
 from glioflow.files import PathLike, write_table
 from glioflow.study.configuration import largest_extremes
+from glioflow.study.metric_registry import RANKING_METRICS, find_metric
 
-WORST_WHEN_HIGH = DISTANCES
-WORST_WHEN_LOW = ("dice", "iou", "sens", "spec", "precision")
 COLUMNS = ["group", "rank", "case_id", "patient_id", "label", "metric", "value", "note"]
 
 
 def rank_cases(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the rows of ``scores`` (case_id, dice, ``metric``) with a defined metric, from the worst to the best."""
-    if metric not in WORST_WHEN_HIGH + WORST_WHEN_LOW:
-        raise UserError(f"rank_by: {metric} is not one of {', '.join(WORST_WHEN_HIGH + WORST_WHEN_LOW)}")
+    if metric not in RANKING_METRICS:
+        raise UserError(f"rank_by: {metric} is not one of {', '.join(RANKING_METRICS)}")
     ranked = scores[scores[metric].notna()]
-    quality = -ranked[metric] if metric in WORST_WHEN_HIGH else ranked[metric]
+    quality = find_metric(metric).better * ranked[metric]
     ranked = ranked.assign(quality=quality).sort_values(["quality", "dice", "case_id"])
     return pd.DataFrame(ranked.drop(columns="quality"))
 

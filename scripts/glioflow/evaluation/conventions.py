@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from glioflow.console import UserError
 from glioflow.imaging.labels import REGIONS
+from glioflow.study.metric_registry import DISTANCES, METRICS, OVERLAPS
 from glioflow.study.registry import CONFIG_DIR
 
 CONVENTIONS_DIR = CONFIG_DIR / "conventions"
 DEFAULT_CONVENTION = "glioflow"
-DISTANCES = ("hausdorff", "hd95_mm", "assd_mm", "masd_mm")  # columns that a convention defines or does not
 
 Region = Annotated[str, Field(pattern=f"^({'|'.join(REGIONS)})$")]
 Neighbours = Literal[6, 18, 26]
@@ -146,7 +146,7 @@ class Convention(Part):
     @model_validator(mode="after")
     def _whole(self) -> "Convention":
         """Raise ValueError where parts of a convention do not go together."""
-        scored = ["dice", "iou", "sens", "spec", "precision", *DISTANCES, *self.nsd_columns]
+        scored = [*OVERLAPS, *DISTANCES, *self.nsd_columns]
         lesions = ["lesion_dice", "lesion_hd95_mm"] if self.lesions else []
         for name in filter(None, (self.headline.overlap, self.headline.distance)):
             if name not in [*scored, *lesions] or (name in DISTANCES and getattr(self, name) is None):
@@ -168,7 +168,8 @@ class Convention(Part):
         """What columns named after millimetres are called where the convention measures in voxels."""
         if self.units == "mm":
             return {}
-        return {name: name.replace("_mm", "_voxels") for name in (*DISTANCES, "lesion_hd95_mm") if name.endswith("_mm")}
+        named = [metric.column for metric in METRICS if metric.unit == "mm" and metric.column.endswith("_mm")]
+        return {column: column.replace("_mm", "_voxels") for column in named}
 
 
 @cache

@@ -9,16 +9,22 @@ import numpy as np
 import pandas as pd
 
 from glioflow.evaluation.conventions import Convention, Lesions
-from glioflow.evaluation.lesions import LESION_COUNTS, LESIONS_VERSION, lesion_columns, score_lesions
-from glioflow.evaluation.metrics import METRICS_VERSION, NOT_APPLICABLE, Pair, metric_columns, unlabelled_score, unseen_score
-from glioflow.evaluation.score_tables import PREDICTION_MISSING
+from glioflow.evaluation.lesions import LESIONS_VERSION, lesion_columns, score_lesions
+from glioflow.evaluation.metrics import (
+    FIRST_METRICS,
+    METRICS_VERSION,
+    NOT_APPLICABLE,
+    Pair,
+    metric_columns,
+    unlabelled_score,
+    unseen_score,
+)
+from glioflow.evaluation.score_tables import PREDICTION_MISSING, with_whole_numbers
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, visible_regions
 from glioflow.imaging.volumes import Volume, affine_distance_mm, orientation, same_geometry
 
-# Behind these stand the metrics' columns. With the four that follow ``tta``, they are those of the tables that open_brats2020's
-# users have, so that what reads those reads these.
+# With the first metrics behind them, the first columns of open_brats2020's tables.
 FIRST_COLUMNS = ("patient_id", "label", "tta")
-FIRST_METRICS = 4
 # What a convention says that no value depends on, or that ``Plan`` holds apart.
 VALUELESS = frozenset({"name", "about", "sources", "headline", "lesions", "defects"})
 
@@ -52,7 +58,7 @@ class Plan:
     def columns(self) -> list[str]:
         """The columns of the score table, the note last."""
         metrics = metric_columns(self.convention)
-        first = [*FIRST_COLUMNS, *metrics[:FIRST_METRICS], "case_id", "fold", *metrics[FIRST_METRICS:]]
+        first = [*FIRST_COLUMNS, *FIRST_METRICS, "case_id", "fold", *metrics[len(FIRST_METRICS) :]]
         return [*first, *(lesion_columns(self.convention, self.defects) if self.lesions else ()), "note"]
 
     def key_parts(self) -> dict[str, Any]:
@@ -147,5 +153,4 @@ def with_missing_note(score: Mapping[str, Any]) -> dict[str, Any]:
 
 def score_table(rows: Iterable[Mapping[str, Any]], plan: Plan) -> pd.DataFrame:
     """Return scores as a table of the plan's columns, in the order given."""
-    table = pd.DataFrame([dict(row) for row in rows], columns=plan.columns)
-    return table.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in table})
+    return with_whole_numbers(pd.DataFrame([dict(row) for row in rows], columns=plan.columns))

@@ -13,7 +13,8 @@ import select_extremes
 from glioflow.console import Console, UserError
 from glioflow.evaluation.score_tables import read_scores
 from glioflow.files import read_table, write_table
-from select_extremes import WORST_WHEN_HIGH, WORST_WHEN_LOW, largest_extremes, rank_cases
+from glioflow.study.metric_registry import DISTANCES, OVERLAPS
+from select_extremes import largest_extremes, rank_cases
 
 WORST_20 = [
     *("079", "361", "086", "268", "325", "315", "207", "005", "298", "134"),
@@ -54,12 +55,12 @@ def test_worst_come_first_and_the_very_best_is_the_last_row(tmp_path: Path) -> N
     assert said == "2 worst and 2 best of 6 cases by WT hausdorff (mine, cv)"
 
 
-@pytest.mark.parametrize("metric", WORST_WHEN_HIGH)
+@pytest.mark.parametrize("metric", DISTANCES)
 def test_a_high_distance_is_worst(metric: str) -> None:
     assert list(rank_cases(scores([1.0, 3.0, 2.0], metric), metric)["case_id"]) == ["case_b", "case_c", "case_a"]
 
 
-@pytest.mark.parametrize("metric", WORST_WHEN_LOW)
+@pytest.mark.parametrize("metric", OVERLAPS)
 def test_a_low_overlap_is_worst(metric: str) -> None:
     assert list(rank_cases(scores([0.1, 0.3, 0.2], metric), metric)["case_id"]) == ["case_a", "case_c", "case_b"]
 
