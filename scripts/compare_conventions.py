@@ -6,12 +6,12 @@ masks shares the work between them. A prediction whose truth, regions and conven
 cache and not read again.
 
 Each convention names the overlap and the distance that its users rank by (``headline``): every region is ranked by both, from
-1, the worst. Low overlaps and high distances are worst; cases that tie are ordered by Dice (lower is worse), then by case id,
-as in ``select_extremes``. An undefined value is not ranked; an infinite distance is a value, and the worst. Of a case with and
-without test-time augmentation the augmented prediction is ranked. Every ranking is held against that of the study's convention:
+1, the worst, as in ``select_extremes`` (``glioflow.evaluation.rankings.rank_cases``). An undefined value is not ranked. Of a
+case with and without test-time augmentation the augmented prediction is ranked. Every ranking is held against that of the
+study's convention:
 
-- tau_b: Kendall's tau-b (Kendall 1945, doi:10.1093/biomet/33.3.239) of the two values of the ``n_both`` cases that both rank.
-  1 is the same order, -1 the opposite one; ties count as ties. Undefined below two cases, or where all have one value.
+- tau_b: Kendall's tau-b of the two values of the ``n_both`` cases that both rank. 1 is the same order, -1 the opposite one;
+  ties count as ties. Undefined below two cases, or where all have one value.
 - worst: N, how many of the worst cases are compared: ``extremes``, or half of the cases that both conventions rank if that is
   less, so that no case can be among the worst and among the best.
 - shared, entering, leaving: how many of the study's worst N are among this convention's, the cases that are only here, and
@@ -44,12 +44,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
 
 from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
 from glioflow.evaluation.conventions import Convention
+from glioflow.evaluation.rankings import kendall_tau, rank_cases
 from glioflow.evaluation.score_tables import is_unseen, with_whole_numbers
 from glioflow.evaluation.scoring import Plan, plain, score_plans
 from glioflow.files import key_of, read_table, write_table
@@ -118,14 +118,6 @@ def headline(convention: Convention, kind: str) -> str | None:
     return convention.headline.overlap if kind == "overlap" else convention.headline.distance
 
 
-def rank_cases(rows: pd.DataFrame, metric: str, kind: str) -> pd.Series:
-    """Return the rank of each row of ``rows`` (case_id, dice, ``metric``), 1 the worst, by its index; none where undefined."""
-    ranked = rows[rows[metric].notna()]
-    ranked = ranked.assign(quality=ranked[metric] if kind == "overlap" else -ranked[metric])
-    order = ranked.sort_values(["quality", "dice", "case_id"]).index
-    return pd.Series(range(1, len(order) + 1), index=order, dtype="Int64").reindex(rows.index)
-
-
 def rank_table(table: pd.DataFrame, conventions: Mapping[str, Convention]) -> pd.DataFrame:
     """Return a table of scores with the columns ``rank_overlap`` and ``rank_distance``, empty where a row is not ranked."""
     ranks = pd.DataFrame(pd.NA, index=table.index, columns=list(RANKS.values()), dtype="Int64")
@@ -133,7 +125,8 @@ def rank_table(table: pd.DataFrame, conventions: Mapping[str, Convention]) -> pd
     for (_, name), rows in main.groupby(["label", "convention"], sort=False):
         for kind, column in RANKS.items():
             if metric := headline(conventions[name], kind):
-                ranks.loc[rows.index, column] = rank_cases(rows, metric, kind)
+                order = rank_cases(rows, metric).index
+                ranks.loc[order, column] = range(1, len(order) + 1)
     return table.assign(**ranks)
 
 
@@ -200,18 +193,13 @@ def compare_rankings(ranking: Ranking, study: Ranking | None, extremes: int) -> 
     here, there = ranking.worst(worst), study.worst(worst)
     leaving = [case for case in there if case not in here]
     row |= {
-        "tau_b": rank_correlation(ranking.values[both], study.values[both]),
+        "tau_b": kendall_tau(ranking.values[both], study.values[both]),
         "shared": worst - len(leaving),
         "entering": " ".join(case for case in here if case not in there),
         "leaving": " ".join(leaving),
         "leaving_unranked": " ".join(case for case in leaving if case not in ranking.defined),
     }
     return row if np.isfinite(row["tau_b"]) else {**row, "note": "all cases have one value in one of the two"}
-
-
-def rank_correlation(values: pd.Series, others: pd.Series) -> float:
-    """Return Kendall's tau-b of two values of the same cases; NaN where all cases have one value."""
-    return float(kendalltau(values.to_numpy(float), others.to_numpy(float), variant="b").statistic)
 
 
 def main(snakemake: Any, console: Console) -> str:

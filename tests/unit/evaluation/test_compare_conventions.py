@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import compare_conventions
-from compare_conventions import RANK_COLUMNS, compare_ranks, rank_correlation, rank_table
+from compare_conventions import RANK_COLUMNS, compare_ranks, rank_table
 from glioflow.console import Console, UserError
 from glioflow.evaluation.conventions import Convention, Headline, conventions
 from glioflow.evaluation.metrics import NOT_APPLICABLE
@@ -102,14 +102,6 @@ def test_a_convention_ranks_by_its_own_headline() -> None:
     assert table["rank_overlap"].tolist() == [2, 1]
     assert table["rank_distance"].isna().all()
     assert compare_ranks(table, {"by_iou": by_iou}, "by_iou", 1)["metric"].tolist() == ["iou"]
-
-
-def test_tau_b_makes_up_for_ties() -> None:
-    # Of six pairs four are concordant, one is a tie of the first and one of the second: 4 / sqrt((6 - 1) (6 - 1)).
-    assert rank_correlation(pd.Series([1, 1, 2, 3]), pd.Series([1, 2, 2, 4])) == pytest.approx(4 / 5)
-    assert rank_correlation(pd.Series([1.0, 2, 3]), pd.Series([1, 2, inf])) == 1
-    assert math.isnan(rank_correlation(pd.Series([1.0, 2]), pd.Series([3.0, 3])))
-    assert math.isnan(rank_correlation(pd.Series([3.0, 3]), pd.Series([1.0, 2])))
 
 
 def test_ties_are_ordered_by_dice_then_by_case_id() -> None:
