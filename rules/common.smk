@@ -8,7 +8,7 @@ from math import ceil
 from glioflow.code_fingerprint import code_fingerprint
 from glioflow.evaluation.comparison_groups import comparison_groups
 from glioflow.study.configuration import GivenModel, ImportedModel, PhantomCohort, TrainedModel, cohort_dataset, expand_path
-from glioflow.evaluation.conventions import conventions
+from glioflow.evaluation.conventions import conventions, parameters_hash
 from glioflow.models.ensembles import needs_probabilities
 from glioflow.files import key_of
 from glioflow.imaging.labels import scheme_regions, visible_regions
@@ -388,23 +388,6 @@ def shown_regions(wildcards):
     """Return the regions to score that a model's masks can show."""
     trained = predicted_regions(wildcards)
     return STUDY.evaluation.regions if trained is None else visible_regions(trained, STUDY.evaluation.regions)
-
-
-def study_convention():
-    """Return the convention that the study scores under, with all its parameters."""
-    return conventions()[STUDY.evaluation.convention].parameters()
-
-
-def lesion_rules():
-    """Return the rules for lesions that the study scores by, None where it does not score lesions."""
-    lesions = STUDY.evaluation.lesionwise and conventions()[STUDY.evaluation.lesionwise].lesions
-    return lesions.model_dump(mode="json") if lesions else None
-
-
-def reproduced_defects():
-    """Return the names of the known defects that the study computes as well."""
-    convention = conventions()[STUDY.evaluation.lesionwise or STUDY.evaluation.convention]
-    return [defect.name for defect in convention.defects] if STUDY.evaluation.reproduce_defects else []
 
 
 def score_shards(wildcards):

@@ -30,8 +30,8 @@ ranks : CSV, a row per region, kind of headline and convention (``RANK_COLUMNS``
 Params
 ------
 regions, trained_regions, truth_regions : as of score_cases
-conventions : every convention with all its parameters, in the order of the rows
 convention : the name of the study's
+conventions : content hash of all, so that the rule runs again where a value may change
 extremes : how many worst cases to compare
 cache : path of the cache
 """
@@ -48,10 +48,10 @@ import pandas as pd
 from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
-from glioflow.evaluation.conventions import Convention
+from glioflow.evaluation.conventions import Convention, conventions
 from glioflow.evaluation.rankings import kendall_tau, rank_cases
 from glioflow.evaluation.score_tables import is_unseen, with_whole_numbers
-from glioflow.evaluation.scoring import Plan, plain, score_plans
+from glioflow.evaluation.scoring import Plan, plan_of, score_plans
 from glioflow.files import key_of, read_table, write_table
 from glioflow.models.predictions import augmented_first
 from glioflow.parallel import map_unordered
@@ -70,11 +70,8 @@ Scores = dict[str, list[dict[str, Any]]]
 
 
 def plans_of(params: Any) -> dict[str, Plan]:
-    """Return what is scored under each convention that a rule's params tell, by its name."""
-    conventions = [Convention.model_validate(plain(given)) for given in params.conventions]
-    trained = params.trained_regions and list(params.trained_regions)
-    truth = params.truth_regions and list(params.truth_regions)
-    return {each.name: Plan(list(params.regions), each, trained, each.lesions, truth_regions=truth) for each in conventions}
+    """Return what is scored of the params' regions under each convention, by its name."""
+    return {name: plan_of(params, name, name if each.lesions else None) for name, each in conventions().items()}
 
 
 def scores_key(case: Case, plans: Mapping[str, Plan]) -> str:

@@ -26,7 +26,7 @@ import pandas as pd
 
 from glioflow.console import Console, UserError, clock, count
 from glioflow.evaluation.conventions import DEFAULT_CONVENTION, conventions, lesion_conventions
-from glioflow.evaluation.score_tables import TEXT_COLUMNS
+from glioflow.evaluation.score_tables import ROW_COLUMNS
 from glioflow.evaluation.scoring import Plan, geometry_problems, score_pair, score_table, with_missing_note
 from glioflow.files import write_table
 from glioflow.formatting import number
@@ -253,7 +253,7 @@ def plan_of_command(command: argparse.Namespace, regions: Sequence[str]) -> Plan
 
 def metrics_of(plan: Plan) -> list[str]:
     """Return the columns of a plan that hold numbers."""
-    return [name for name in plan.columns if name not in TEXT_COLUMNS]
+    return [name for name in plan.columns if name not in ROW_COLUMNS]
 
 
 def score_all(

@@ -28,7 +28,7 @@ import pandas as pd
 from glioflow.cohorts.covariate_values import numbers_of, read_covariates
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.bootstrap import intervals
-from glioflow.evaluation.score_tables import TEXT_COLUMNS, is_missing, is_penalised, is_unseen, with_whole_numbers
+from glioflow.evaluation.score_tables import ROW_COLUMNS, is_missing, is_penalised, is_unseen, with_whole_numbers
 from glioflow.files import read_table, write_table
 from glioflow.models.predictions import read_tta, tta_kinds
 
@@ -58,7 +58,7 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     missing and was counted as an empty one.
     """
     rows, tta = [], read_tta(scores)
-    metrics = [column for column in scores.columns if column not in TEXT_COLUMNS]
+    metrics = [column for column in scores.columns if column not in ROW_COLUMNS]
     for label in dict.fromkeys(scores["label"]):
         for kind in tta_kinds(scores):
             region = scores[(scores["label"] == label) & (tta.isna() if kind is None else tta == kind)]

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from glioflow.console import UserError
+from glioflow.files import key_of
 from glioflow.imaging.labels import REGIONS
 from glioflow.study.metric_registry import DISTANCES, METRICS, OVERLAPS
 from glioflow.study.registry import CONFIG_DIR
@@ -140,8 +141,9 @@ class Convention(Part):
 
     def parameters(self) -> dict[str, Any]:
         """Return all that decides a value, as plain dicts and lists: without what is only said about it."""
-        defects = [{"name": defect.name, "about": ""} for defect in self.defects]
-        return {**self.model_dump(mode="json"), "about": "", "sources": [], "defects": defects}
+        return self.model_dump(
+            mode="json", exclude={"name": True, "about": True, "sources": True, "defects": {"__all__": {"about"}}}
+        )
 
     @model_validator(mode="after")
     def _whole(self) -> "Convention":
@@ -186,6 +188,11 @@ def conventions() -> Mapping[str, Convention]:
         except (yaml.YAMLError, TypeError) as error:
             raise UserError(f"{path} is no convention: it cannot be read as YAML ({str(error).splitlines()[0]})") from None
     return {DEFAULT_CONVENTION: found[DEFAULT_CONVENTION], **found}
+
+
+def parameters_hash(*names: str | None) -> str:
+    """Return the content hash of all that decides a value in the conventions named; None is no convention."""
+    return key_of({name: conventions()[name].parameters() for name in names if name})
 
 
 def lesion_conventions() -> list[str]:

@@ -11,8 +11,8 @@ from glioflow.files import PathLike, read_table
 from glioflow.models.predictions import augmented_first, read_tta
 from glioflow.study.metric_registry import LESION_COUNTS
 
-# What is no metric in the tables that ``score_cases`` writes.
-TEXT_COLUMNS = ("patient_id", "label", "tta", "case_id", "fold", "note")
+# What tells the rows of the tables that ``score_cases`` writes, and their note: the other columns are metrics.
+ROW_COLUMNS = ("patient_id", "label", "tta", "case_id", "fold", "note")
 
 # How the note of a score begins whose prediction is missing; what it says of an empty mask stands behind, after a semicolon.
 PREDICTION_MISSING = "prediction missing: counted as empty"

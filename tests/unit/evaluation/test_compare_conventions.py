@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf, nan
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,11 +24,19 @@ from glioflow.imaging.volumes import Volume, write_volume
 
 EDGE = 12
 DIAGONAL = math.hypot(EDGE, EDGE, EDGE)
-COMPARED = ("glioflow", "open_brats2020", "nnunet", "surface_distance", "brats2023_gli")
+# In the order of the tables: the default first.
+COMPARED = ("glioflow", "brats2023_gli", "nnunet", "open_brats2020", "surface_distance")
+
+
+KNOWN = conventions()
+
+
+def some(*names: str) -> list[Convention]:
+    return [KNOWN[name] for name in names]
 
 
 def convention(name: str, **changes: Any) -> Convention:
-    return conventions()["glioflow"].model_copy(update={"name": name, **changes})
+    return KNOWN["glioflow"].model_copy(update={"name": name, **changes})
 
 
 # One convention ranks by the largest distance, another by the 95th percentile, a third by no distance at all.
@@ -176,8 +184,9 @@ def test_a_region_that_the_model_cannot_show_says_so() -> None:
 class Set:
     """A set of predictions in a folder, and the job that scores it under every convention."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, put_conventions: Callable[..., None]) -> None:
         self.folder = folder
+        self.put_conventions = put_conventions
         self.truths: list[dict[str, Any]] = []
         self.predictions: list[dict[str, Any]] = []
 
@@ -191,7 +200,9 @@ class Set:
         told = {"fold": None, "prediction": str(paths[1]), "sha256": sha256_file(paths[1])}
         self.predictions.append({**patient, **told, **more})
 
-    def run(self, threads: int = 1, names: Sequence[str] = COMPARED, **params: Any) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    def run(
+        self, threads: int = 1, compared: Sequence[Convention] = (), **params: Any
+    ) -> tuple[str, pd.DataFrame, pd.DataFrame]:
         tables = {name: str(self.folder / f"{name}.csv") for name in ("manifest", "predictions", "conventions", "ranks")}
         write_table(tables["manifest"], pd.DataFrame(self.truths))
         write_table(tables["predictions"], pd.DataFrame(self.predictions))
@@ -199,11 +210,11 @@ class Set:
             "regions": ["WT"],
             "trained_regions": None,
             "truth_regions": None,
-            "conventions": [conventions()[name].model_dump(mode="json") for name in names],
             "convention": "glioflow",
             "extremes": 20,
             "cache": str(self.folder / "cache.jsonl"),
         }
+        self.put_conventions(*(compared or some(*COMPARED)))
         for name in ("conventions", "ranks"):
             Path(tables[name]).unlink(missing_ok=True)
         job = SimpleNamespace(
@@ -231,9 +242,9 @@ def cube(start: int, edge: int = 4) -> NDArray[np.uint8]:
 
 
 @pytest.fixture
-def cases(tmp_path: Path) -> Set:
+def cases(tmp_path: Path, put_conventions: Callable[..., None]) -> Set:
     """Four cases: one with an empty prediction, others one and two voxels off, and one that is right."""
-    found = Set(tmp_path)
+    found = Set(tmp_path, put_conventions)
     found.add("missed", cube(2), cube(0, 0))
     found.add("near", cube(2), cube(3))
     found.add("far", cube(2), cube(4))
@@ -303,14 +314,14 @@ def test_the_table_has_a_row_per_case_and_convention_and_the_columns_of_them_all
 
 
 def test_regions_stand_in_their_order_each_under_all_conventions(cases: Set) -> None:
-    _, table, ranks = cases.run(regions=["WT", "ED"], names=["glioflow", "nnunet"])
+    _, table, ranks = cases.run(regions=["WT", "ED"], compared=some("glioflow", "nnunet"))
     assert table["label"].tolist() == ["WT", "WT", "ED", "ED"] * 4
     assert list(dict.fromkeys(ranks["label"])) == ["WT", "ED"]
     assert table["dice"].notna().all()
 
 
 def test_a_region_of_a_coarser_model_is_not_applicable_under_any_convention(cases: Set) -> None:
-    _, table, ranks = cases.run(regions=["WT", "ET"], trained_regions=["WT"], names=["glioflow", "brats2023_gli"])
+    _, table, ranks = cases.run(regions=["WT", "ET"], trained_regions=["WT"], compared=some("glioflow", "brats2023_gli"))
     enhancing = table[table["label"] == "ET"]
     assert enhancing["note"].tolist() == [f"{NOT_APPLICABLE}: the model predicts WT only"] * 8
     assert enhancing[["dice", "lesion_dice", "rank_overlap"]].isna().all(axis=None)
@@ -337,21 +348,21 @@ def test_nothing_unchanged_is_scored_again(cases: Set, count_scored: list[str]) 
 
 
 def test_a_conventions_parameters_count_its_words_do_not(cases: Set, count_scored: list[str]) -> None:
-    ours = conventions()["glioflow"]
-    others = [conventions()["nnunet"]]
-    cases.run(conventions=[each.model_dump(mode="json") for each in (*others, ours)])
+    (ours,) = some("glioflow")
+    others = some("nnunet")
+    cases.run(compared=[*others, ours])
     said_otherwise = ours.model_copy(update={"about": "Other words.", "headline": Headline(overlap="iou")})
-    _, table, _ = cases.run(conventions=[each.model_dump(mode="json") for each in (*others, said_otherwise)])
+    _, table, _ = cases.run(compared=[*others, said_otherwise])
     assert len(count_scored) == 4
     assert table["rank_distance"].isna().all()
     changed = ours.model_copy(update={"nsd_tolerances_mm": [3]})
-    cases.run(conventions=[each.model_dump(mode="json") for each in (*others, changed)])
+    cases.run(compared=[*others, changed])
     assert len(count_scored) == 8
 
 
 def test_predictions_with_and_without_augmentation_are_scored_and_one_is_ranked(cases: Set) -> None:
     cases.predictions = [{**row, "tta": tta} for row in cases.predictions for tta in (False, True)]
-    _, table, ranks = cases.run(names=["glioflow", "nnunet"])
+    _, table, ranks = cases.run(compared=some("glioflow", "nnunet"))
     assert len(table) == 16
     assert table.loc[table["rank_overlap"].notna(), "tta"].tolist() == [True] * 8
     assert set(ranks["n"]) == {4}
