@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from glioflow.code_fingerprint import code_fingerprint
 from glioflow.evaluation.comparison_groups import comparison_groups
-from glioflow.evaluation.conventions import conventions
+from glioflow.evaluation.conventions import conventions, parameters_hash
 from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
@@ -118,20 +118,3 @@ def final_predictions(wildcards):
 def set_score_shards(wildcards):
     """Return how many jobs score a set."""
     return score_shards(told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
-
-
-def study_convention():
-    """Return the convention that the study scores under, with all its parameters."""
-    return conventions()[STUDY.evaluation.convention].parameters()
-
-
-def lesion_rules():
-    """Return the rules for lesions that the study scores by, None where it does not score lesions."""
-    lesions = STUDY.evaluation.lesionwise and conventions()[STUDY.evaluation.lesionwise].lesions
-    return lesions.model_dump(mode="json") if lesions else None
-
-
-def reproduced_defects():
-    """Return the names of the known defects that the study computes as well."""
-    convention = conventions()[STUDY.evaluation.lesionwise or STUDY.evaluation.convention]
-    return [defect.name for defect in convention.defects] if STUDY.evaluation.reproduce_defects else []

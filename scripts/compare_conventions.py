@@ -6,12 +6,12 @@ masks shares the work between them. A prediction whose truth, regions and conven
 cache and not read again.
 
 Each convention names the overlap and the distance that its users rank by (``headline``): every region is ranked by both, from
-1, the worst. Low overlaps and high distances are worst; cases that tie are ordered by Dice (lower is worse), then by case id,
-as in ``select_extremes``. An undefined value is not ranked; an infinite distance is a value, and the worst. Of a case with and
-without test-time augmentation the augmented prediction is ranked. Every ranking is held against that of the study's convention:
+1, the worst, as in ``select_extremes`` (``glioflow.evaluation.rankings.rank_cases``). An undefined value is not ranked. Of a
+case with and without test-time augmentation the augmented prediction is ranked. Every ranking is held against that of the
+study's convention:
 
-- tau_b: Kendall's tau-b (Kendall 1945, doi:10.1093/biomet/33.3.239) of the two values of the ``n_both`` cases that both rank.
-  1 is the same order, -1 the opposite one; ties count as ties. Undefined below two cases, or where all have one value.
+- tau_b: Kendall's tau-b of the two values of the ``n_both`` cases that both rank. 1 is the same order, -1 the opposite one;
+  ties count as ties. Undefined below two cases, or where all have one value.
 - worst: N, how many of the worst cases are compared: ``extremes``, or half of the cases that both conventions rank if that is
   less, so that no case can be among the worst and among the best.
 - shared, entering, leaving: how many of the study's worst N are among this convention's, the cases that are only here, and
@@ -30,8 +30,8 @@ ranks : CSV, a row per region, kind of headline and convention (``RANK_COLUMNS``
 Params
 ------
 regions, trained_regions, truth_regions : as of score_cases
-conventions : every convention with all its parameters, in the order of the rows
 convention : the name of the study's
+conventions : content hash of all, so that the rule runs again where a value may change
 extremes : how many worst cases to compare
 cache : path of the cache
 """
@@ -44,15 +44,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
 
 from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
-from glioflow.evaluation.conventions import Convention
-from glioflow.evaluation.lesions import LESION_COUNTS
-from glioflow.evaluation.score_tables import is_unseen
-from glioflow.evaluation.scoring import Plan, plain, score_plans
+from glioflow.evaluation.conventions import Convention, conventions
+from glioflow.evaluation.rankings import kendall_tau, rank_cases
+from glioflow.evaluation.score_tables import is_unseen, with_whole_numbers
+from glioflow.evaluation.scoring import Plan, plan_of, score_plans
 from glioflow.files import key_of, read_table, write_table
 from glioflow.models.predictions import augmented_first
 from glioflow.parallel import map_unordered
@@ -71,11 +70,8 @@ Scores = dict[str, list[dict[str, Any]]]
 
 
 def plans_of(params: Any) -> dict[str, Plan]:
-    """Return what is scored under each convention that a rule's params tell, by its name."""
-    conventions = [Convention.model_validate(plain(given)) for given in params.conventions]
-    trained = params.trained_regions and list(params.trained_regions)
-    truth = params.truth_regions and list(params.truth_regions)
-    return {each.name: Plan(list(params.regions), each, trained, each.lesions, truth_regions=truth) for each in conventions}
+    """Return what is scored of the params' regions under each convention, by its name."""
+    return {name: plan_of(params, name, name if each.lesions else None) for name, each in conventions().items()}
 
 
 def scores_key(case: Case, plans: Mapping[str, Plan]) -> str:
@@ -110,21 +106,13 @@ def convention_table(scores: Mapping[Case, Scores], plans: Mapping[str, Plan]) -
         ]
         rows += [row for of_region in zip(*by_convention, strict=True) for row in of_region]
     table = pd.DataFrame(rows, columns=[name for name in table_columns(plans.values()) if name not in RANKS.values()])
-    table = table.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in table})
-    return rank_table(table, {name: plan.convention for name, plan in plans.items()})[table_columns(plans.values())]
+    by_name = {name: plan.convention for name, plan in plans.items()}
+    return rank_table(with_whole_numbers(table), by_name)[table_columns(plans.values())]
 
 
 def headline(convention: Convention, kind: str) -> str | None:
     """Return the column that a convention's users rank by, of a kind of ``RANKS``; None where it has none."""
     return convention.headline.overlap if kind == "overlap" else convention.headline.distance
-
-
-def rank_cases(rows: pd.DataFrame, metric: str, kind: str) -> pd.Series:
-    """Return the rank of each row of ``rows`` (case_id, dice, ``metric``), 1 the worst, by its index; none where undefined."""
-    ranked = rows[rows[metric].notna()]
-    ranked = ranked.assign(quality=ranked[metric] if kind == "overlap" else -ranked[metric])
-    order = ranked.sort_values(["quality", "dice", "case_id"]).index
-    return pd.Series(range(1, len(order) + 1), index=order, dtype="Int64").reindex(rows.index)
 
 
 def rank_table(table: pd.DataFrame, conventions: Mapping[str, Convention]) -> pd.DataFrame:
@@ -134,7 +122,8 @@ def rank_table(table: pd.DataFrame, conventions: Mapping[str, Convention]) -> pd
     for (_, name), rows in main.groupby(["label", "convention"], sort=False):
         for kind, column in RANKS.items():
             if metric := headline(conventions[name], kind):
-                ranks.loc[rows.index, column] = rank_cases(rows, metric, kind)
+                order = rank_cases(rows, metric).index
+                ranks.loc[order, column] = range(1, len(order) + 1)
     return table.assign(**ranks)
 
 
@@ -201,18 +190,13 @@ def compare_rankings(ranking: Ranking, study: Ranking | None, extremes: int) -> 
     here, there = ranking.worst(worst), study.worst(worst)
     leaving = [case for case in there if case not in here]
     row |= {
-        "tau_b": rank_correlation(ranking.values[both], study.values[both]),
+        "tau_b": kendall_tau(ranking.values[both], study.values[both]),
         "shared": worst - len(leaving),
         "entering": " ".join(case for case in here if case not in there),
         "leaving": " ".join(leaving),
         "leaving_unranked": " ".join(case for case in leaving if case not in ranking.defined),
     }
     return row if np.isfinite(row["tau_b"]) else {**row, "note": "all cases have one value in one of the two"}
-
-
-def rank_correlation(values: pd.Series, others: pd.Series) -> float:
-    """Return Kendall's tau-b of two values of the same cases; NaN where all cases have one value."""
-    return float(kendalltau(values.to_numpy(float), others.to_numpy(float), variant="b").statistic)
 
 
 def main(snakemake: Any, console: Console) -> str:

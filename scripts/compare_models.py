@@ -33,7 +33,7 @@ sets : ``model/set`` of each score table
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,13 +42,12 @@ from numpy.typing import NDArray
 from glioflow.console import Console, count, run_script
 from glioflow.evaluation.bootstrap import defined_alike, intervals, weighted_medians
 from glioflow.evaluation.comparison_groups import Group
-from glioflow.evaluation.conventions import DISTANCES
-from glioflow.evaluation.metrics import OVERLAPS
 from glioflow.evaluation.paired_tests import holm, signed_rank_test
 from glioflow.evaluation.rankings import RANKINGS, Stability, rank_stability
 from glioflow.evaluation.score_tables import is_unseen
 from glioflow.files import read_table, write_table
 from glioflow.models.predictions import augmented_first
+from glioflow.study.metric_registry import find_metric
 
 GROUP_COLUMNS = ("cohort", "set", "folds", "label", "metric")
 COLUMNS = (
@@ -59,27 +58,16 @@ RANK_COLUMNS = (
     *(*GROUP_COLUMNS, "ranking", "model", "n", "patients", "undefined", "value", "rank", "rank_median", "rank_ci_low"),
     *("rank_ci_high", "tau", "tau_ci_low", "tau_ci_high"),
 )
-LARGER_IS_BETTER = {*OVERLAPS, "lesion_dice", "lesion_sens", "lesion_precision", "lesion_f1", "lesions_found"}
-SMALLER_IS_BETTER = {*DISTANCES, "lesion_hd95_mm", "lesions_false"}
-ERRORS = ("volume_error_ml", "volume_error_relative")
-SURFACE_OVERLAPS = ("nsd_", "lesion_nsd_")
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
-
-
-def better_direction(metric: str) -> Literal[-1, 0, 1]:
-    """Return 1 where a larger value of a metric is better, -1 where a smaller one is, 0 where neither is."""
-    if metric in LARGER_IS_BETTER or metric.startswith(SURFACE_OVERLAPS):
-        return 1
-    return -1 if metric in SMALLER_IS_BETTER or metric in ERRORS else 0
 
 
 def compared_metrics(tables: Iterable[pd.DataFrame]) -> list[str]:
     """Return the metrics to compare that all score tables have, in their order; covariates stand behind the note."""
     metrics = [list(table.columns[: table.columns.get_loc("note")]) for table in tables]
     first = metrics[0] if metrics else []
-    return [name for name in first if better_direction(name) and all(name in names for names in metrics)]
+    return [name for name in first if find_metric(name).better and all(name in names for names in metrics)]
 
 
 def case_scores(table: pd.DataFrame, region: str, metrics: Sequence[str]) -> pd.DataFrame | None:
@@ -88,7 +76,7 @@ def case_scores(table: pd.DataFrame, region: str, metrics: Sequence[str]) -> pd.
     if rows.empty or is_unseen(rows).any():
         return None
     values = rows[list(metrics)].astype(float)
-    errors = {metric: values[metric].abs() for metric in ERRORS if metric in values}
+    errors = {metric: values[metric].abs() for metric in metrics if find_metric(metric).signed}
     return values.assign(**errors, patient_id=rows["patient_id"]).set_axis(rows["case_id"])
 
 
@@ -110,7 +98,7 @@ def compare_pair(first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[st
             by_patient = pd.Series(values).groupby(patients[defined]).mean()
         # What is infinitely better in one case of a patient and infinitely worse in another balances.
         test = signed_rank_test(by_patient.fillna(0.0))
-        ahead = better_direction(metric) * np.sign(values)
+        ahead = find_metric(metric).better * np.sign(values)
         yield {
             "metric": metric,
             "n": len(values),
@@ -126,7 +114,7 @@ def compare_pair(first: pd.DataFrame, second: pd.DataFrame, metrics: Sequence[st
             "tied": int((ahead == 0).sum()),
             "rank_biserial": test.rank_biserial,
             "p": test.p,
-            "ahead": better_direction(metric) * test.rank_biserial,
+            "ahead": find_metric(metric).better * test.rank_biserial,
         }
 
 
@@ -185,7 +173,7 @@ def rank_region(scores: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> I
     shared = first.index[[all(case in other.index for other in others) for case in first.index]]
     patients = first.loc[shared, "patient_id"].to_numpy(object)
     values = np.stack([table.loc[shared, list(metrics)].to_numpy(float) for table in scores.values()], axis=2)
-    larger = np.array([better_direction(metric) > 0 for metric in metrics])
+    larger = np.array([find_metric(metric).better > 0 for metric in metrics])
     for cases, columns in defined_alike(~np.isnan(values).any(axis=2)):
         counts = {"n": int(cases.sum()), "patients": len(set(patients[cases])), "undefined": int((~cases).sum())}
         by_ranking = {

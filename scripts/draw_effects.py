@@ -17,11 +17,11 @@ from glioflow.report.plotting import (
     CHANNEL_NAMES,
     FEATURE_GROUP_COLOURS,
     FEATURE_GROUP_NAMES,
-    METRIC_NAMES,
     feature_title,
     new_figure,
     save_figure,
 )
+from glioflow.study.metric_registry import find_metric
 
 SHOWN = 20
 TITLE = "What sets the worst cases apart"
@@ -32,7 +32,7 @@ def heading(effects: pd.DataFrame, rank_by: str, region: str, image: str, mask: 
     """Return the line that says which cases and which voxels the effect sizes compare."""
     worst, best = int(effects["n_worst"].max()), int(effects["n_best"].max())
     return (
-        f"{worst} worst and {count(best, 'best case')} by {region} {METRIC_NAMES.get(rank_by, rank_by)}; "
+        f"{worst} worst and {count(best, 'best case')} by {region} {find_metric(rank_by).name}; "
         f"features of {region} ({mask} mask) in {CHANNEL_NAMES.get(image, image)}"
     )
 

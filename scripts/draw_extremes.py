@@ -31,7 +31,6 @@ from glioflow.imaging.volumes import read_labels, read_volume
 from glioflow.parallel import map_unordered
 from glioflow.report.plotting import (
     CHANNEL_NAMES,
-    METRIC_SYMBOLS,
     PREDICTION_COLOUR,
     TRUTH_COLOUR,
     AxialLayout,
@@ -41,6 +40,7 @@ from glioflow.report.plotting import (
     new_figure,
     save_figure,
 )
+from glioflow.study.metric_registry import find_metric
 
 WIDTH_PX, HEIGHT_PX, DPI = 420, 480, 120
 # Picture elements kept around the brain.
@@ -149,7 +149,7 @@ def captions(extremes: pd.DataFrame, scores: pd.DataFrame, region: str, rank_by:
     for group, rank, case_id in zip(extremes["group"], extremes["rank"], extremes["case_id"], strict=True):
         metrics = dict.fromkeys([rank_by, "hausdorff", "dice"])
         shown = [metric_text(metric, float(values[case_id][metric])) for metric in metrics]
-        lines.append(" · ".join([f"{group} {rank} by {region} {METRIC_SYMBOLS.get(rank_by, rank_by)}", *shown]))
+        lines.append(" · ".join([f"{group} {rank} by {region} {find_metric(rank_by).symbol}", *shown]))
     return lines
 
 

@@ -20,7 +20,8 @@ summary : JSON, of each case with and without test-time augmentation the augment
 Params
 ------
 regions, trained_regions, truth_regions : as of score_cases
-convention : the convention ``open_brats2020``, with all its parameters
+convention : ``open_brats2020``
+conventions : its content hash, so that the rule runs again where a value may change
 cache : path of the cache
 """
 
@@ -34,9 +35,8 @@ import pandas as pd
 from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, pair_cases, read_maps
-from glioflow.evaluation.conventions import Convention
 from glioflow.evaluation.metrics import Pair, ratio
-from glioflow.evaluation.scoring import Plan, plain
+from glioflow.evaluation.scoring import Plan, plan_of
 from glioflow.files import key_of, read_table, write_json, write_table
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS
 from glioflow.parallel import map_unordered
@@ -115,9 +115,7 @@ def main(snakemake: Any, console: Console) -> str:
     Raises ``UserError``, with a line for each, once every other prediction is read, where some cannot be.
     """
     params, tables = snakemake.params, snakemake.input
-    trained = params.trained_regions and list(params.trained_regions)
-    truth = params.truth_regions and list(params.truth_regions)
-    plan = Plan(list(params.regions), Convention.model_validate(plain(params.convention)), trained, truth_regions=truth)
+    plan = plan_of(params, params.convention)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), 0, 1)
     cache = CaseCache(params.cache)
     keys = {case: key_of({"version": EXPORT_VERSION, "scores": case_key(case, plan)}) for case in cases}

@@ -23,9 +23,10 @@ regions : names of regions, as in ``glioflow.imaging.labels.REGIONS``
 trained_regions : names of the regions that the model predicts, None where nobody knows; regions that cannot be told apart by
     them are not applicable (``glioflow.imaging.labels.visible_regions``)
 truth_regions : names of the regions that the cohort's labels can show, None where nobody knows; others are not applicable
-convention : a convention of config/conventions, with all its parameters
-lesionwise : the rules for lesions of such a convention, or None
-defects : names of the known defects of that convention's tool to compute as well
+convention : name of a convention of config/conventions
+lesionwise : name of the one whose rules for lesions count, or None
+reproduce_defects : whether the known defects of that convention's tool are computed as well
+conventions : content hash of both, so that the rule runs again where a value may change
 shard, shards : this shard's number, from 0, and how many there are
 cache : path of this shard's cache
 """
@@ -52,7 +53,7 @@ def main(snakemake: Any, console: Console) -> str:
     Raises ``UserError``, with a line for each, once every other one is scored, where some cannot be.
     """
     params, tables = snakemake.params, snakemake.input
-    plan = plan_of(params)
+    plan = plan_of(params, params.convention, params.lesionwise, params.reproduce_defects)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), params.shard, params.shards)
     cache = CaseCache(params.cache)
     scores: dict[Case, list[dict[str, Any]]] = {}

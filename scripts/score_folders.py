@@ -26,6 +26,7 @@ import pandas as pd
 
 from glioflow.console import Console, UserError, clock, count
 from glioflow.evaluation.conventions import DEFAULT_CONVENTION, conventions, lesion_conventions
+from glioflow.evaluation.score_tables import ROW_COLUMNS
 from glioflow.evaluation.scoring import Plan, geometry_problems, score_pair, score_table, with_missing_note
 from glioflow.files import write_table
 from glioflow.formatting import number
@@ -33,7 +34,7 @@ from glioflow.imaging.labels import REGIONS, Labels, scheme_regions
 from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_volume
 from glioflow.models.precomputed import Counts, count_labels, find_masks, labels_as, scheme_doubts
 from glioflow.parallel import map_unordered
-from glioflow.report.tables import metric_decimals
+from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import label_schemes
 
 BY_INDEX = "; if the voxels correspond by index, add --on-geometry-mismatch use_truth_header"
@@ -169,7 +170,7 @@ def readable_table(table: pd.DataFrame, metrics: Sequence[str], names: Mapping[s
     """
 
     def cells(values: Mapping[str, Any]) -> list[str]:
-        return ["∞" if values[name] == np.inf else number(values[name], metric_decimals(name)) for name in metrics]
+        return ["∞" if values[name] == np.inf else number(values[name], find_metric(name).decimals) for name in metrics]
 
     notes = table["note"].astype("string").fillna("")
     lines = [["case", "region", *(names.get(name, name) for name in metrics), "note"]]
@@ -252,7 +253,7 @@ def plan_of_command(command: argparse.Namespace, regions: Sequence[str]) -> Plan
 
 def metrics_of(plan: Plan) -> list[str]:
     """Return the columns of a plan that hold numbers."""
-    return [name for name in plan.columns if name not in ("patient_id", "label", "tta", "case_id", "fold", "note")]
+    return [name for name in plan.columns if name not in ROW_COLUMNS]
 
 
 def score_all(

@@ -1,9 +1,8 @@
 """Select the worst and the best cases of a prediction set by one metric of one region.
 
-Distances are worst where they are high, an infinite one most of all, overlaps where they are low. Cases that tie are ordered
-by Dice (lower is worse), then by case id. A case whose metric is undefined is not ranked. A table may hold a case twice, with
-and without test-time augmentation (column ``tta``), as open_brats2020's can: the augmented row counts, and the other is put
-aside.
+Cases are ordered by ``glioflow.evaluation.rankings.rank_cases``; one whose metric is undefined is not ranked. A table may hold
+a case twice, with and without test-time augmentation (column ``tta``), as open_brats2020's can: the augmented row counts, and
+the other is put aside.
 
 Inputs:  ``scores``, a table that begins patient_id,label,tta,hausdorff,dice,sens,spec; cases are told apart by case_id, or
          by patient_id where there is no such column.
@@ -17,24 +16,13 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.evaluation.conventions import DISTANCES
+from glioflow.evaluation.rankings import rank_cases
 from glioflow.evaluation.score_tables import read_scores
 from glioflow.files import PathLike, write_table
 from glioflow.study.configuration import largest_extremes
+from glioflow.study.metric_registry import RANKING_METRICS
 
-WORST_WHEN_HIGH = DISTANCES
-WORST_WHEN_LOW = ("dice", "iou", "sens", "spec", "precision")
 COLUMNS = ["group", "rank", "case_id", "patient_id", "label", "metric", "value", "note"]
-
-
-def rank_cases(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return the rows of ``scores`` (case_id, dice, ``metric``) with a defined metric, from the worst to the best."""
-    if metric not in WORST_WHEN_HIGH + WORST_WHEN_LOW:
-        raise UserError(f"rank_by: {metric} is not one of {', '.join(WORST_WHEN_HIGH + WORST_WHEN_LOW)}")
-    ranked = scores[scores[metric].notna()]
-    quality = -ranked[metric] if metric in WORST_WHEN_HIGH else ranked[metric]
-    ranked = ranked.assign(quality=quality).sort_values(["quality", "dice", "case_id"])
-    return pd.DataFrame(ranked.drop(columns="quality"))
 
 
 def select_extremes(ranked: pd.DataFrame, metric: str, region: str, extremes: int, source: PathLike) -> pd.DataFrame:
@@ -56,6 +44,8 @@ def select_extremes(ranked: pd.DataFrame, metric: str, region: str, extremes: in
 def main(snakemake: Any, console: Console) -> str:
     """Write ``extremes.csv``."""
     source, metric, region = snakemake.input.scores, snakemake.params.rank_by, snakemake.params.region
+    if metric not in RANKING_METRICS:
+        raise UserError(f"rank_by: {metric} is not one of {', '.join(RANKING_METRICS)}")
     scores = read_scores(source, region, tuple(dict.fromkeys([metric, "dice"])))
     ranked = rank_cases(scores, metric)
     chosen = select_extremes(ranked, metric, region, snakemake.params.extremes, source)

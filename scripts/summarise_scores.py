@@ -28,13 +28,10 @@ import pandas as pd
 from glioflow.cohorts.covariate_values import numbers_of, read_covariates
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.bootstrap import intervals
-from glioflow.evaluation.lesions import LESION_COUNTS
-from glioflow.evaluation.score_tables import is_missing, is_penalised, is_unseen
+from glioflow.evaluation.score_tables import ROW_COLUMNS, is_missing, is_penalised, is_unseen, with_whole_numbers
 from glioflow.files import read_table, write_table
 from glioflow.models.predictions import read_tta, tta_kinds
 
-# What is no metric in the shards' tables.
-TEXT_COLUMNS = ("patient_id", "label", "tta", "case_id", "fold", "note")
 SUMMARY_COLUMNS = (
     *("label", "tta", "metric", "n", "mean", "sd", "median", "q25", "q75", "min", "max"),
     *("mean_ci_low", "mean_ci_high", "median_ci_low", "median_ci_high"),
@@ -47,8 +44,7 @@ MOST_GROUPS = 20
 
 def join_shards(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return all rows, sorted by case id, the rows of a case in the order they came in."""
-    joined = pd.concat(shards, ignore_index=True).sort_values("case_id", kind="stable", ignore_index=True)
-    return joined.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in joined})
+    return with_whole_numbers(pd.concat(shards, ignore_index=True).sort_values("case_id", kind="stable", ignore_index=True))
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
@@ -62,7 +58,7 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     missing and was counted as an empty one.
     """
     rows, tta = [], read_tta(scores)
-    metrics = [column for column in scores.columns if column not in TEXT_COLUMNS]
+    metrics = [column for column in scores.columns if column not in ROW_COLUMNS]
     for label in dict.fromkeys(scores["label"]):
         for kind in tta_kinds(scores):
             region = scores[(scores["label"] == label) & (tta.isna() if kind is None else tta == kind)]

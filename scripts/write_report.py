@@ -25,13 +25,14 @@ from glioflow.report.cohorts import cohort_section
 from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
 from glioflow.report.failure import failure_section
-from glioflow.report.plotting import CHANNEL_NAMES, METRIC_NAMES
+from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
 from glioflow.report.scores import comparison_table, score_section
 from glioflow.report.source import Source
 from glioflow.report.summary import summary_section
 from glioflow.report.tables import row_groups
 from glioflow.report.training import training_section
+from glioflow.study.metric_registry import find_metric
 
 TEMPLATES = SCRIPTS / "glioflow" / "report" / "templates"
 
@@ -54,7 +55,7 @@ def report_context(source: Source) -> dict[str, Any]:
         "lesionwise": study["evaluation"].get("lesionwise"),
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
         "conventions": [convention_section(source, pair) for pair in source.pairs],
-        "failure": {**study["failure"], "rank_name": METRIC_NAMES[study["failure"]["rank_by"]]},
+        "failure": {**study["failure"], "rank_name": find_metric(study["failure"]["rank_by"]).name},
         "channel_names": CHANNEL_NAMES,
         "regions": {name: REGION_NAMES[name] for name in source.regions},
         "provenance": provenance_section(source),

@@ -1,11 +1,17 @@
 """Fixtures shared by all tests: real data where it is to be had, and tiny cohorts on disk."""
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
+
+from glioflow.evaluation import conventions as conventions_module
+from glioflow.evaluation.conventions import Convention
 
 REPO = Path(__file__).resolve().parents[1]
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -52,3 +58,22 @@ def brats_folder(tmp_path: Path) -> Path:
     for number in range(6):
         write_case(folder, f"BraTS2021_{number:05d}", tumour=4 + number % 4)
     return folder
+
+
+@pytest.fixture
+def put_conventions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """A function that lets the folder of conventions hold those given and no others; ``glioflow`` must be one."""
+    folder = tmp_path / "conventions"
+
+    def put(*conventions: Convention) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for convention in conventions:
+            text = yaml.safe_dump(convention.model_dump(mode="json", exclude={"name"}), sort_keys=False)
+            (folder / f"{convention.name}.yaml").write_text(text, encoding="utf-8")
+        monkeypatch.setattr(conventions_module, "CONVENTIONS_DIR", folder)
+        conventions_module.conventions.cache_clear()
+
+    yield put
+    monkeypatch.undo()
+    conventions_module.conventions.cache_clear()

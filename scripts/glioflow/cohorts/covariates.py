@@ -18,41 +18,16 @@ from glioflow.cohorts.layouts.listing import FoundCase
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import count
 from glioflow.study.configuration import AnyCohort, PhantomCohort, cohort_dataset, expand_path
+from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import CHANNELS, CovariateTable
 
 # What tables write where nothing is known; in a manifest such a cell is empty.
 UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "null", "not available", "not applicable", "unknown", "-"})
 IDENTIFIERS = ("case_id", "patient_id", "participant_id")
 
-_SCORE_COLUMNS = (
-    *("tta", "hausdorff", "dice", "sens", "spec", "fold", "iou", "precision", "hd95_mm", "assd_mm"),
-    *(
-        "volume_truth_ml",
-        "volume_prediction_ml",
-        "volume_error_ml",
-        "volume_error_relative",
-        "masd_mm",
-        "sens_of_instance_maps",
-        "spec_of_instance_maps",
-        "note",
-        "region",
-        "metric",
-        "value",
-        "group",
-        "rank",
-        "set",
-        "stratum",
-        "model",
-        "covariate",
-        "lesion_dice",
-        "lesion_hd95_mm",
-        "lesion_sens",
-        "lesion_precision",
-        "lesion_f1",
-        "lesions_truth",
-        "lesions_found",
-        "lesions_false",
-    ),
+# Columns of score tables and of the tables made of them, besides the metrics.
+_TABLE_COLUMNS = frozenset(
+    {"tta", "fold", "note", "region", "metric", "value", "group", "rank", "set", "stratum", "model", "covariate"}
 )
 MANIFEST_COLUMNS = re.compile(
     rf"case_id|patient_id|label|shape|spacing_mm|orientation|({'|'.join(CHANNELS)})|({'|'.join((*CHANNELS, 'label'))})_sha256|"
@@ -72,8 +47,8 @@ def other_names(manifest: pd.DataFrame) -> list[str]:
 
 def is_reserved(name: str) -> bool:
     """Tell whether a covariate may not have a name, because the workflow's own tables have such a column."""
-    pattern = MANIFEST_COLUMNS.fullmatch(name) or re.fullmatch(r"(lesion_)?nsd_[\d.]+mm", name)
-    return bool(pattern) or name in _SCORE_COLUMNS or name.startswith("original_")
+    known = MANIFEST_COLUMNS.fullmatch(name) or name in _TABLE_COLUMNS or name.startswith("original_")
+    return bool(known) or find_metric(name).kind != "other"
 
 
 def column_name(text: str) -> str:

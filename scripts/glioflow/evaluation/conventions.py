@@ -12,12 +12,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from glioflow.console import UserError
+from glioflow.files import key_of
 from glioflow.imaging.labels import REGIONS
+from glioflow.study.metric_registry import DISTANCES, METRICS, OVERLAPS
 from glioflow.study.registry import CONFIG_DIR
 
 CONVENTIONS_DIR = CONFIG_DIR / "conventions"
 DEFAULT_CONVENTION = "glioflow"
-DISTANCES = ("hausdorff", "hd95_mm", "assd_mm", "masd_mm")  # columns that a convention defines or does not
 
 Region = Annotated[str, Field(pattern=f"^({'|'.join(REGIONS)})$")]
 Neighbours = Literal[6, 18, 26]
@@ -140,13 +141,14 @@ class Convention(Part):
 
     def parameters(self) -> dict[str, Any]:
         """Return all that decides a value, as plain dicts and lists: without what is only said about it."""
-        defects = [{"name": defect.name, "about": ""} for defect in self.defects]
-        return {**self.model_dump(mode="json"), "about": "", "sources": [], "defects": defects}
+        return self.model_dump(
+            mode="json", exclude={"name": True, "about": True, "sources": True, "defects": {"__all__": {"about"}}}
+        )
 
     @model_validator(mode="after")
     def _whole(self) -> "Convention":
         """Raise ValueError where parts of a convention do not go together."""
-        scored = ["dice", "iou", "sens", "spec", "precision", *DISTANCES, *self.nsd_columns]
+        scored = [*OVERLAPS, *DISTANCES, *self.nsd_columns]
         lesions = ["lesion_dice", "lesion_hd95_mm"] if self.lesions else []
         for name in filter(None, (self.headline.overlap, self.headline.distance)):
             if name not in [*scored, *lesions] or (name in DISTANCES and getattr(self, name) is None):
@@ -168,7 +170,8 @@ class Convention(Part):
         """What columns named after millimetres are called where the convention measures in voxels."""
         if self.units == "mm":
             return {}
-        return {name: name.replace("_mm", "_voxels") for name in (*DISTANCES, "lesion_hd95_mm") if name.endswith("_mm")}
+        named = [metric.column for metric in METRICS if metric.unit == "mm" and metric.column.endswith("_mm")]
+        return {column: column.replace("_mm", "_voxels") for column in named}
 
 
 @cache
@@ -185,6 +188,11 @@ def conventions() -> Mapping[str, Convention]:
         except (yaml.YAMLError, TypeError) as error:
             raise UserError(f"{path} is no convention: it cannot be read as YAML ({str(error).splitlines()[0]})") from None
     return {DEFAULT_CONVENTION: found[DEFAULT_CONVENTION], **found}
+
+
+def parameters_hash(*names: str | None) -> str:
+    """Return the content hash of all that decides a value in the conventions named; None is no convention."""
+    return key_of({name: conventions()[name].parameters() for name in names if name})
 
 
 def lesion_conventions() -> list[str]:

@@ -41,13 +41,13 @@ from glioflow.evaluation.conventions import Convention, Lesions, Neighbours
 from glioflow.evaluation.metrics import PREDICTION, TRUTH, Pair, foreground_box, percentile_of, ratio, surface_overlap
 from glioflow.evaluation.surfaces import ROUNDING, Distances, Mask, Places, Spacing, Surface, measure
 from glioflow.imaging.labels import REGIONS
+from glioflow.study.metric_registry import LESION_COUNTS
 
 # Part of every stored lesion-wise score's key: raise it whenever a value changes.
 LESIONS_VERSION = 2
 # Steps to the voxels that share a face or an edge.
 NEIGHBOURS_18 = [step for step in product((-1, 0, 1), repeat=3) if 0 < sum(map(abs, step)) < 3]
 DEFECTS = {"sensitivity_of_instance_maps": ("sens_of_instance_maps", "spec_of_instance_maps")}
-LESION_COUNTS = ("lesions_truth", "lesions_found", "lesions_false")
 
 Numbers = NDArray[np.int32]
 LesionScore = dict[str, float | int]

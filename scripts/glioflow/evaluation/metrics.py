@@ -22,7 +22,7 @@ from math import inf, nan, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from glioflow.evaluation.conventions import DISTANCES, Average, Convention, EmptyRule, Percentile
+from glioflow.evaluation.conventions import Average, Convention, EmptyRule, Percentile
 from glioflow.evaluation.surfaces import (
     Distances,
     Mask,
@@ -38,6 +38,7 @@ from glioflow.evaluation.surfaces import (
     within,
 )
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, region_mask
+from glioflow.study.metric_registry import DISTANCES, OVERLAPS, VOLUMES
 
 # Part of every stored score's key: raise it whenever a value of any metric changes.
 METRICS_VERSION = 2
@@ -48,8 +49,8 @@ NOTE_TRUTH_EMPTY = f"{PENALTY}: absent in truth"
 NOTE_PREDICTION_EMPTY = f"{PENALTY}: absent in prediction"
 NOT_APPLICABLE = "not applicable"
 
-OVERLAPS = ("dice", "sens", "spec", "iou", "precision")
-VOLUMES = ("volume_truth_ml", "volume_prediction_ml", "volume_error_ml", "volume_error_relative")
+# The first of a score table are those of the tables that open_brats2020's users have, so that what reads those reads these.
+FIRST_METRICS = ("hausdorff", "dice", "sens", "spec")
 
 Score = dict[str, float | str]
 Directed = Callable[[int], Distances]  # from the truth (0) or the prediction (1)
@@ -58,7 +59,8 @@ TRUTH, PREDICTION = 0, 1
 
 def metric_columns(convention: Convention) -> list[str]:
     """Return the metrics' columns under a convention, in the order of the score table."""
-    return ["hausdorff", "dice", "sens", "spec", "iou", "precision", *DISTANCES[1:], *convention.nsd_columns, *VOLUMES]
+    others = [column for column in (*OVERLAPS, *DISTANCES) if column not in FIRST_METRICS]
+    return [*FIRST_METRICS, *others, *convention.nsd_columns, *VOLUMES]
 
 
 class Pair:

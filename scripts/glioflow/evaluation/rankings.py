@@ -1,21 +1,26 @@
-"""Ranks of models that were scored on the same cases, and whether other patients would rank them alike.
+"""Ranks of cases by one metric, ranks of models that were scored on the same cases, and how far two orders agree.
 
-As in challenges (Maier-Hein et al. 2018, doi:10.1038/s41467-018-07619-7; Wiesenfarth et al. 2021,
-doi:10.1038/s41598-021-82017-6, and their package challengeR) there are two ways to rank: by the mean over the cases (``mean``),
-or by the mean of the ranks within each case (``rank_then_mean``). 1 is the best; models that tie share the best of their ranks.
+Models are ranked as in challenges (Maier-Hein et al. 2018, doi:10.1038/s41467-018-07619-7; Wiesenfarth et al. 2021,
+doi:10.1038/s41598-021-82017-6, and their package challengeR), in two ways: by the mean over the cases (``mean``), or by the
+mean of the ranks within each case (``rank_then_mean``). 1 is the best; models that tie share the best of their ranks.
 
 The models are ranked anew in each bootstrap sample of the patients (``glioflow.evaluation.bootstrap``): what share of the
-samples puts a model at each rank, and how far a sample's order agrees with that of all cases, by Kendall's tau-b (Kendall 1945,
-doi:10.1093/biomet/33.3.239; 1: alike, -1: reversed; undefined where all models tie).
+samples puts a model at each rank, and how far a sample's order agrees with that of all cases.
+
+Two orders agree by Kendall's tau-b (Kendall 1945, doi:10.1093/biomet/33.3.239; 1: alike, -1: reversed; undefined where all tie
+in one of them).
 """
 
 from dataclasses import dataclass
 from math import nan
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kendalltau
 
 from glioflow.evaluation.bootstrap import CONFIDENCE, patient_numbers, percentiles, resampled_means
+from glioflow.study.metric_registry import find_metric
 
 RANKINGS = ("mean", "rank_then_mean")
 # Models that differ by less than this part of a value tie: that is rounding.
@@ -45,6 +50,21 @@ class Stability:
     tau_high: float
 
 
+def rank_cases(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the rows of ``scores`` (case_id, dice, ``metric``) with a defined metric, from the worst case to the best.
+
+    Cases that tie are ordered by Dice (lower is worse), then by case id. An infinite distance is a value, and the worst.
+    """
+    ranked = scores[scores[metric].notna()]
+    ranked = ranked.assign(quality=find_metric(metric).better * ranked[metric])
+    return pd.DataFrame(ranked.sort_values(["quality", "dice", "case_id"]).drop(columns="quality"))
+
+
+def kendall_tau(values: ArrayLike, others: ArrayLike) -> float:
+    """Return Kendall's tau-b of two values of the same cases; NaN where all cases tie in one."""
+    return float(kendalltau(np.asarray(values, float), np.asarray(others, float), variant="b").statistic)
+
+
 def rank_models(values: Floats) -> Ranks:
     """Return the rank of each model along the last axis of ``values``, 1 the largest; those that tie share the best rank."""
     size = np.abs(np.where(np.isfinite(values), values, 0.0))
@@ -53,8 +73,8 @@ def rank_models(values: Floats) -> Ranks:
     return np.asarray(1 + (values[..., None, :] > values[..., :, None] + margin).sum(axis=-1), np.int64)
 
 
-def rank_correlation(ranks: Ranks, reference: Ranks) -> Floats:
-    """Return Kendall's tau-b of each row of ``ranks`` (samples, models) and ``reference`` (models,); NaN where all tie."""
+def sampled_kendall_tau(ranks: Ranks, reference: Ranks) -> Floats:
+    """Return ``kendall_tau`` of each of thousands of rows of ``ranks`` (samples, models) with ``reference`` (models,)."""
     first, second = np.triu_indices(len(reference), 1)
     order, expected = np.sign(ranks[:, first] - ranks[:, second]), np.sign(reference[first] - reference[second])
     untied = np.sqrt((order != 0).sum(axis=1) * (expected != 0).sum())
@@ -89,7 +109,7 @@ def _stability(values: Floats, ranks: Ranks, samples: Ranks | None) -> Stability
     tail = (1 - CONFIDENCE) / 2
     shares = (samples[:, :, None] == np.arange(1, models + 1)).mean(axis=0)
     median, (low, high) = np.median(samples, axis=0), percentiles(samples.astype(float), tail)
-    tau = rank_correlation(samples, ranks)
+    tau = sampled_kendall_tau(samples, ranks)
     tau = tau[~np.isnan(tau)]
     mean, tau_low, tau_high = (tau.mean(), *percentiles(tau, tail)) if len(tau) else (nan, nan, nan)
     return Stability(values, ranks, shares, median, low, high, float(mean), float(tau_low), float(tau_high))

@@ -9,9 +9,18 @@ from glioflow.console import UserError
 from glioflow.evaluation.metrics import NOT_APPLICABLE, PENALTY
 from glioflow.files import PathLike, read_table
 from glioflow.models.predictions import augmented_first, read_tta
+from glioflow.study.metric_registry import LESION_COUNTS
+
+# What tells the rows of the tables that ``score_cases`` writes, and their note: the other columns are metrics.
+ROW_COLUMNS = ("patient_id", "label", "tta", "case_id", "fold", "note")
 
 # How the note of a score begins whose prediction is missing; what it says of an empty mask stands behind, after a semicolon.
 PREDICTION_MISSING = "prediction missing: counted as empty"
+
+
+def with_whole_numbers(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return a score table whose columns of whole numbers are written as such, also where a cell is empty."""
+    return scores.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in scores})
 
 
 def is_unseen(table: pd.DataFrame) -> pd.Series:

@@ -1,6 +1,5 @@
 """Scoring a pair of label maps, for every script that does: what is scored, by which key scores are known, in which columns."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,19 +7,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.evaluation.conventions import Convention, Lesions
-from glioflow.evaluation.lesions import LESION_COUNTS, LESIONS_VERSION, lesion_columns, score_lesions
-from glioflow.evaluation.metrics import METRICS_VERSION, NOT_APPLICABLE, Pair, metric_columns, unlabelled_score, unseen_score
-from glioflow.evaluation.score_tables import PREDICTION_MISSING
+from glioflow.evaluation.conventions import Convention, Lesions, conventions
+from glioflow.evaluation.lesions import LESIONS_VERSION, lesion_columns, score_lesions
+from glioflow.evaluation.metrics import (
+    FIRST_METRICS,
+    METRICS_VERSION,
+    NOT_APPLICABLE,
+    Pair,
+    metric_columns,
+    unlabelled_score,
+    unseen_score,
+)
+from glioflow.evaluation.score_tables import PREDICTION_MISSING, with_whole_numbers
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, visible_regions
 from glioflow.imaging.volumes import Volume, affine_distance_mm, orientation, same_geometry
 
-# Behind these stand the metrics' columns. With the four that follow ``tta``, they are those of the tables that open_brats2020's
-# users have, so that what reads those reads these.
+# With the first metrics behind them, the first columns of open_brats2020's tables.
 FIRST_COLUMNS = ("patient_id", "label", "tta")
-FIRST_METRICS = 4
-# What a convention says that no value depends on, or that ``Plan`` holds apart.
-VALUELESS = frozenset({"name", "about", "sources", "headline", "lesions", "defects"})
+# Parameters of a convention that no value of a case depends on, or that ``Plan`` holds apart.
+HELD_APART = ("headline", "lesions", "defects")
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Plan:
     def columns(self) -> list[str]:
         """The columns of the score table, the note last."""
         metrics = metric_columns(self.convention)
-        first = [*FIRST_COLUMNS, *metrics[:FIRST_METRICS], "case_id", "fold", *metrics[FIRST_METRICS:]]
+        first = [*FIRST_COLUMNS, *FIRST_METRICS, "case_id", "fold", *metrics[len(FIRST_METRICS) :]]
         return [*first, *(lesion_columns(self.convention, self.defects) if self.lesions else ()), "note"]
 
     def key_parts(self) -> dict[str, Any]:
@@ -60,7 +65,7 @@ class Plan:
         parts: dict[str, Any] = {
             "metrics": METRICS_VERSION,
             "regions": list(self.regions),
-            "convention": self.convention.model_dump(mode="json", exclude=set(VALUELESS)),
+            "convention": {k: v for k, v in self.convention.parameters().items() if k not in HELD_APART},
         }
         if self.visible != list(self.regions):
             parts["trained_regions"] = list(self.trained_regions or ())
@@ -71,21 +76,20 @@ class Plan:
         return parts
 
 
-def plan_of(params: Any) -> Plan:
-    """Return the plan that a rule's params tell: regions, trained_regions, truth_regions, convention, lesionwise, defects."""
+def plan_of(params: Any, convention: str, lesionwise: str | None = None, reproduce_defects: bool = False) -> Plan:
+    """Return what a rule scores: its params' regions, trained_regions and truth_regions, under conventions told by name.
+
+    ``lesionwise``: the convention whose rules for lesions, and if ``reproduce_defects`` whose tool's known defects, count.
+    """
+    rules = conventions()[lesionwise] if lesionwise else None
     return Plan(
         regions=list(params.regions),
-        convention=Convention.model_validate(plain(params.convention)),
+        convention=conventions()[convention],
         trained_regions=params.trained_regions and list(params.trained_regions),
-        lesions=Lesions.model_validate(plain(params.lesionwise)) if params.lesionwise else None,
-        defects=list(params.defects),
+        lesions=rules.lesions if rules else None,
+        defects=[defect.name for defect in rules.defects] if rules and reproduce_defects else [],
         truth_regions=params.truth_regions and list(params.truth_regions),
     )
-
-
-def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as plain dicts and lists, without the types of Snakemake."""
-    return dict(json.loads(json.dumps(settings)))
 
 
 def score_pair(truth: Labels, prediction: Labels, spacing: Sequence[float], plan: Plan) -> list[dict[str, Any]]:
@@ -147,5 +151,4 @@ def with_missing_note(score: Mapping[str, Any]) -> dict[str, Any]:
 
 def score_table(rows: Iterable[Mapping[str, Any]], plan: Plan) -> pd.DataFrame:
     """Return scores as a table of the plan's columns, in the order given."""
-    table = pd.DataFrame([dict(row) for row in rows], columns=plan.columns)
-    return table.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in table})
+    return with_whole_numbers(pd.DataFrame([dict(row) for row in rows], columns=plan.columns))

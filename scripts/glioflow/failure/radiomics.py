@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glioflow.console import UserError
-from glioflow.imaging.marching_cubes import fast_shape_class
+from glioflow.failure.fast_shape import fast_shape_class
 from glioflow.imaging.volumes import Volume
 
 FEATURE_GROUPS = ("shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")

@@ -16,13 +16,12 @@ from glioflow.report.tables import (
     Table,
     count_cell,
     join_words,
-    metric_decimals,
     number_cell,
-    short_name,
     slug,
     together,
     without_empty,
 )
+from glioflow.study.metric_registry import find_metric
 
 SET_WORDS = {"all": "all cases"}
 # The way to rank that the picture shows; ranks.csv has both.
@@ -105,11 +104,11 @@ def pair_table(name: str, rows: pd.DataFrame) -> Table:
     """Return the difference of each pair of models, a row a region, metric and pair, the better model first."""
     lines = []
     for row in map(better_first, records(rows)):
-        decimals = metric_decimals(row["metric"])
+        decimals = find_metric(row["metric"]).decimals
         lines.append(
             [
                 Cell(row["label"]),
-                Cell(short_name(row["metric"])),
+                Cell(find_metric(row["metric"]).heading),
                 Cell(f"{row['model_a']} − {row['model_b']}"),
                 Cell(better_words(row)),
                 Cell(f"{number(row['median_difference'], decimals)} {interval_text(row['ci_low'], row['ci_high'], decimals)}"),
@@ -140,9 +139,9 @@ def rank_table(name: str, rows: pd.DataFrame) -> Table:
         lines.append(
             [
                 Cell(row["label"]),
-                Cell(short_name(row["metric"])),
+                Cell(find_metric(row["metric"]).heading),
                 Cell(row["model"]),
-                number_cell(row["value"], metric_decimals(row["metric"])),
+                number_cell(row["value"], find_metric(row["metric"]).decimals),
                 count_cell(row["rank"]),
                 number_cell(row["rank_median"], 0),
                 Cell(interval_text(row["rank_ci_low"], row["rank_ci_high"], 0)),
@@ -171,11 +170,11 @@ def rank_picture(name: str, rows: pd.DataFrame, metrics: Sequence[str]) -> Pictu
             if found.empty:
                 continue
             panel = found.reindex(models)
-            panels[short_name(metric).removesuffix(" (mm)"), region] = RankPanel(
+            panels[find_metric(metric).short, region] = RankPanel(
                 *(panel[columns].to_numpy(float) for columns in (shares, "rank_median", "rank_ci_low", "rank_ci_high"))
             )
             first = found["share_rank_1"].idxmax()
-            said.append(f"{short_name(metric)} {region}: {first} in {percent(found['share_rank_1'][first])}")
+            said.append(f"{find_metric(metric).heading} {region}: {first} in {percent(found['share_rank_1'][first])}")
     alt = f"How often bootstrap samples of the patients put each model at each rank, on {name}. "
     return embed_figure(draw_rank_stability(models, panels), f"{alt}First most often: {'; '.join(said)}.")
 

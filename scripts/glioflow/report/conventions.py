@@ -11,20 +11,18 @@ from glioflow.console import count
 from glioflow.formatting import UNDEFINED, number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.figures import draw_ranks
-from glioflow.report.plotting import METRIC_UNITS
 from glioflow.report.source import Pair, Picture, Source, embed_figure, records
 from glioflow.report.tables import (
-    SHORT_NAMES,
     Cell,
     Table,
     join_words,
-    metric_decimals,
     number_cell,
     slug,
     text_cell,
     together,
     without_empty,
 )
+from glioflow.study.metric_registry import DISTANCES, find_metric
 
 # More lines than this cannot be followed with the eye.
 MOST_DRAWN = 20
@@ -85,7 +83,7 @@ def convention_section(source: Source, pair: Pair) -> dict[str, Any]:
 
 def ranked_kind(source: Source, compared: pd.DataFrame) -> str:
     """Return the kind of metric that the failure analysis ranks by; overlap where the study's convention has no distance."""
-    wanted = "distance" if source.study["failure"]["rank_by"] in METRIC_UNITS else "overlap"
+    wanted = "distance" if source.study["failure"]["rank_by"] in DISTANCES else "overlap"
     known = set(compared.loc[compared["convention"] == compared["study_convention"], "kind"])
     return wanted if wanted in known else "overlap"
 
@@ -257,7 +255,7 @@ def mean_cells(row: Mapping[str, Any] | None) -> list[Cell]:
 
 def metric_name(row: Mapping[str, Any]) -> str:
     """Return the name of a ranked column, without its unit."""
-    return SHORT_NAMES.get(str(row["metric"]), str(row["metric"])).removesuffix(" (mm)")
+    return find_metric(str(row["metric"])).short
 
 
 def convention_name(row: Mapping[str, Any]) -> str:
@@ -268,7 +266,7 @@ def convention_name(row: Mapping[str, Any]) -> str:
 def mean_text(row: Mapping[str, Any]) -> str:
     """Return a mean with its unit, infinite where a value is."""
     value = float(row["mean"])
-    text = INFINITE if isinf(value) else number(value, metric_decimals(row["metric"]))
+    text = INFINITE if isinf(value) else number(value, find_metric(row["metric"]).decimals)
     unit = "" if pd.isna(row["unit"]) or text == UNDEFINED else f" {row['unit']}"
     return text + unit
 

@@ -8,9 +8,9 @@ import pandas as pd
 from glioflow.cohorts.covariate_values import all_different, is_identifier, typed_covariate
 from glioflow.console import count
 from glioflow.formatting import UNDEFINED, number, significant
-from glioflow.report.plotting import METRIC_NAMES
 from glioflow.report.source import Pair, Source, records
 from glioflow.report.tables import Cell, Table, count_cell, join_words, significant_cell, text_cell, together, without_empty
+from glioflow.study.metric_registry import find_metric
 
 SHOWN_LEVELS = 12
 SHOWN_ROWS = 12
@@ -110,7 +110,7 @@ def finding_sentence(source: Source, pair: Pair) -> str:
     spec = source.study["failure"]
     words = join_words(finding_words(row) for row in found[:NAMED])
     more = f", and goes along with {count(len(found) - NAMED, 'further covariate')}" if len(found) > NAMED else ""
-    return f"Over all cases the {METRIC_NAMES[spec['rank_by']]} of {spec['region']} {words}{more}."
+    return f"Over all cases the {find_metric(spec['rank_by']).name} of {spec['region']} {words}{more}."
 
 
 def finding_words(row: Mapping[str, Any]) -> str:
@@ -133,8 +133,9 @@ def covariate_sentence(source: Source, pair: Pair) -> str:
         text = "No covariate could be tested."
     elif not (text := finding_sentence(source, pair)):
         spec = source.study["failure"]
+        metric = find_metric(spec["rank_by"]).name
         which = f"Of {tested} covariates tested none goes" if tested > 1 else "The one covariate tested does not go"
-        text = f"{which} along with the {METRIC_NAMES[spec['rank_by']]} of {spec['region']} more than chance may do (q ≥ 0.05)."
+        text = f"{which} along with the {metric} of {spec['region']} more than chance may do (q ≥ 0.05)."
     return together(text)
 
 

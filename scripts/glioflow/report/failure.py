@@ -10,15 +10,13 @@ from glioflow.formatting import number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cohorts import planted_words
 from glioflow.report.covariates import covariate_effects, finding_sentence
-from glioflow.report.plotting import FEATURE_GROUP_NAMES, METRIC_NAMES, feature_title, metric_text
+from glioflow.report.plotting import FEATURE_GROUP_NAMES, feature_title, metric_text
 from glioflow.report.source import Pair, Source, embed, records
 from glioflow.report.tables import (
-    SHORT_NAMES,
     Cell,
     Table,
     count_cell,
     join_words,
-    metric_decimals,
     number_cell,
     significant_cell,
     slug,
@@ -26,6 +24,7 @@ from glioflow.report.tables import (
     together,
     without_empty,
 )
+from glioflow.study.metric_registry import find_metric
 
 SHOWN_EFFECTS = 20
 NAMED_EFFECTS = 3
@@ -43,7 +42,7 @@ def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
     return {
         "name": pair.name,
         "anchor": slug("failure", pair.model, pair.set),
-        "ranked_by": f"{METRIC_NAMES[spec['rank_by']]} of {spec['region']} ({REGION_NAMES[spec['region']]})",
+        "ranked_by": f"{find_metric(spec['rank_by']).name} of {spec['region']} ({REGION_NAMES[spec['region']]})",
         "groups": [
             {"name": group, "table": extremes_table(source, pair, extremes, group), "pictures": pictures.get(group, [])}
             for group in groups
@@ -116,10 +115,10 @@ def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: st
     for row in records(extremes[extremes["group"] == group].sort_values("rank")):
         values = {**of_region.loc[row["case_id"], metrics], spec["rank_by"]: row["value"]}
         cells = [Cell(str(row["rank"])), Cell(row["case_id"])]
-        cells += [number_cell(values[metric], metric_decimals(metric)) for metric in metrics]
+        cells += [number_cell(values[metric], find_metric(metric).decimals) for metric in metrics]
         cells += [Cell(planted_words(planted.get(row["case_id"], "")) or "nothing")] if planted else []
         rows.append([*cells, text_cell(row["note"])])
-    columns = ["Rank", "Case", *(SHORT_NAMES[metric] for metric in metrics), *(["Planted"] if planted else []), "Note"]
+    columns = ["Rank", "Case", *(find_metric(metric).heading for metric in metrics), *(["Planted"] if planted else []), "Note"]
     caption = f"The {group} cases of {pair.name}, values of {spec['region']}."
     return without_empty(Table(caption, columns, rows, frozenset({0, *range(2, 2 + len(metrics))}), headers=2))
 

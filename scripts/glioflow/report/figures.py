@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from glioflow.evaluation.score_tables import is_penalised
 from glioflow.formatting import number
-from glioflow.report.plotting import METRIC_NAMES, METRIC_UNITS, REGION_COLOURS, new_figure
+from glioflow.report.plotting import REGION_COLOURS, new_figure
+from glioflow.study.metric_registry import DISTANCES, find_metric
 
 WIDTH_IN = 8.6
 # Successive multiples of it, modulo 1, fill an interval evenly however many there are (Weyl sequence).
@@ -203,7 +204,8 @@ def draw_scores(scores: pd.DataFrame, metrics: Sequence[str] = ("dice", "hausdor
     penalty = is_penalised(scores)
     marks = {}
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True):
-        unit, values = METRIC_UNITS.get(metric), scores[metric].astype(float)
+        known, values = find_metric(metric), scores[metric].astype(float)
+        unit = known.unit if metric in DISTANCES else None
         rings = (penalty | np.isinf(values)) & values.notna() if unit else pd.Series(False, index=scores.index)
         top = axis_top(values, rings) if unit else 1.0
         axes.set_ylim(0, top)
@@ -219,7 +221,7 @@ def draw_scores(scores: pd.DataFrame, metrics: Sequence[str] = ("dice", "hausdor
         axes.set_xticks(range(len(regions)), names, fontsize=8.5 if len(regions) < 5 else 6)
         axes.set_xlim(-0.6, len(regions) - 0.4)
         axes.grid(axis="x", visible=False)
-        name = METRIC_NAMES[metric][0].upper() + METRIC_NAMES[metric][1:]
+        name = known.name[0].upper() + known.name[1:]
         axes.set_title(f"{name} ({unit})" if unit else name, pad=9)
     handles = [
         Line2D([], [], color=MEAN_COLOUR, linewidth=2.0, label="median"),

@@ -22,6 +22,7 @@ from PIL import Image
 
 from glioflow.files import PathLike, replacing
 from glioflow.imaging.volumes import Volume
+from glioflow.study.metric_registry import find_metric
 
 matplotlib.style.use(
     [
@@ -90,29 +91,6 @@ SPELT_OUT = {
 TRUTH_COLOUR = "#35D0FF"
 PREDICTION_COLOUR = "#FF9A1F"
 
-METRIC_NAMES = {
-    "hausdorff": "Hausdorff distance",
-    "hd95_mm": "95th percentile Hausdorff distance",
-    "assd_mm": "average symmetric surface distance",
-    "masd_mm": "mean average surface distance",
-    "dice": "Dice",
-    "iou": "IoU",
-    "sens": "sensitivity",
-    "spec": "specificity",
-    "precision": "precision",
-}
-METRIC_SYMBOLS = {
-    "hausdorff": "HD",
-    "hd95_mm": "HD95",
-    "assd_mm": "ASSD",
-    "masd_mm": "MASD",
-    "dice": "Dice",
-    "iou": "IoU",
-    "sens": "sensitivity",
-    "spec": "specificity",
-    "precision": "precision",
-}
-METRIC_UNITS = {"hausdorff": "mm", "hd95_mm": "mm", "assd_mm": "mm", "masd_mm": "mm"}
 CHANNEL_NAMES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
 
 # Part of the brain's intensities left out at either end when a slice is drawn in grey.
@@ -169,11 +147,10 @@ def feature_title(feature: str) -> str:
 
 def metric_text(metric: str, value: float) -> str:
     """Return a metric's short name and value with its unit, such as ``HD 12.4 mm`` or ``Dice undefined``."""
-    name = METRIC_SYMBOLS.get(metric, metric)
+    known = find_metric(metric)
     if not np.isfinite(value):
-        return f"{name} undefined"
-    unit = METRIC_UNITS.get(metric)
-    return f"{name} {value:.1f} {unit}" if unit else f"{name} {value:.3f}"
+        return f"{known.symbol} undefined"
+    return f"{known.symbol} {value:.1f} mm" if known.unit == "mm" else f"{known.symbol} {value:.3f}"
 
 
 @dataclass(frozen=True)

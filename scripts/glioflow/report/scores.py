@@ -7,30 +7,26 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.evaluation.conventions import DISTANCES
 from glioflow.evaluation.metrics import NOT_APPLICABLE
 from glioflow.formatting import UNDEFINED, number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.models.predictions import Tta, read_tta, tta_kinds
 from glioflow.report.figures import draw_scores
-from glioflow.report.plotting import METRIC_NAMES, METRIC_UNITS
 from glioflow.report.source import Pair, Source, Summary, embed_figure, records, summaries_of
 from glioflow.report.tables import (
-    SHORT_NAMES,
     TTA_WORDS,
     UNSEEN,
     Cell,
     Table,
     count_cell,
     join_words,
-    metric_decimals,
     number_cell,
-    short_name,
     slug,
     text_cell,
     unseen_cell,
     without_empty,
 )
+from glioflow.study.metric_registry import DISTANCES, find_metric
 
 SUMMARISED = (
     *("dice", "sens", "hd95_mm", "hausdorff", "assd_mm"),
@@ -78,7 +74,7 @@ def present_metrics(metrics: Sequence[tuple[str, str, bool]], summaries: Iterabl
 
 def compared_columns(regions: Sequence[str], metrics: Sequence[tuple[str, str, bool]]) -> list[str]:
     """Return the headings of ``compared_cells``."""
-    return [f"{SHORT_NAMES[metric]}, {region}" for metric, _, _ in metrics for region in regions]
+    return [f"{find_metric(metric).heading}, {region}" for metric, _, _ in metrics for region in regions]
 
 
 def compared_cells(
@@ -97,8 +93,8 @@ def compared_cells(
             elif line is None or not line["n"]:
                 cells.append(Cell(UNDEFINED))
             else:
-                mean = number_cell(line[statistic], metric_decimals(metric))
-                median = f" ({number(line['median'], metric_decimals(metric))})" if with_median else ""
+                mean = number_cell(line[statistic], find_metric(metric).decimals)
+                median = f" ({number(line['median'], find_metric(metric).decimals)})" if with_median else ""
                 fewer = f", n = {int(line['n'])}" if line["undefined"] else ""
                 cells.append(replace(mean, text=mean.text + median + fewer))
     return cells
@@ -112,7 +108,7 @@ def score_section(source: Source, pair: Pair) -> dict[str, Any]:
     summary = next(iter(summaries.values()), {})
     drawn = drawn_metrics(shown)
     medians, means = (middles_words(summary, list(dict.fromkeys(shown["label"])), drawn, name) for name in ("median", "mean"))
-    names = join_words(METRIC_NAMES[metric] for metric in drawn)
+    names = join_words(find_metric(metric).name for metric in drawn)
     alt = f"{names} of {pair.name} by region, every case a point. Medians: {medians}. Means: {means}."
     words = f"{count(cases, 'case')} of the cohort {pair.cohort}; {source.set_words(pair)}."
     words += BOTH if len(summaries) > 1 else "".join(AUGMENTED[tta] for tta in summaries)
@@ -144,8 +140,7 @@ def middles_words(summary: Summary, regions: Sequence[str], metrics: Sequence[st
 
 def metric_value(metric: str, value: float) -> str:
     """Return a value with its unit, as precise as a figure shows it."""
-    unit = METRIC_UNITS.get(metric)
-    return f"{number(value, 1)} {unit}" if unit else number(value, 3)
+    return f"{number(value, 1)} mm" if metric in DISTANCES else number(value, 3)
 
 
 def by_reason(unseen: Mapping[str, str]) -> dict[str, list[str]]:
@@ -162,9 +157,10 @@ def summary_table(pair: Pair, summaries: Mapping[Tta, Summary], regions: Sequenc
             rows.append([name, Cell("all"), *([Cell("")] if both else []), unseen_cell(unseen[region]), *[Cell("")] * 6])
             continue
         for metric in SUMMARISED:
+            metric_cell = Cell(find_metric(metric).heading)
             for tta, summary in summaries.items():
                 if line := summary.get((region, metric)):
-                    rows.append([name, Cell(SHORT_NAMES[metric]), *([Cell(TTA_WORDS[tta])] if both else []), *line_cells(line)])
+                    rows.append([name, metric_cell, *([Cell(TTA_WORDS[tta])] if both else []), *line_cells(line)])
     named = 3 if both else 2
     columns = ["Region", "Metric", *(["TTA"] if both else [])]
     columns += ["Mean ± SD", "95 % CI of the mean", "Median [quartiles]", "Range", "n", "Undefined", "Penalised"]
@@ -174,13 +170,13 @@ def summary_table(pair: Pair, summaries: Mapping[Tta, Summary], regions: Sequenc
 def line_cells(line: Mapping[str, Any]) -> list[Cell]:
     """Return mean with its interval, median, range and numbers of cases of a row of a summary."""
     metric = line["metric"]
-    shown = {name: number(line[name], metric_decimals(metric)) for name in STATISTICS}
+    shown = {name: number(line[name], find_metric(metric).decimals) for name in STATISTICS}
     cells = [UNDEFINED] * 4
     if line["n"]:
         mean = shown["mean"] + (f" ± {shown['sd']}" if shown["sd"] != UNDEFINED else "")
         between = f"[{shown['mean_ci_low']}, {shown['mean_ci_high']}]" if shown["mean_ci_low"] != UNDEFINED else UNDEFINED
         cells = [mean, between, f"{shown['median']} [{shown['q25']}, {shown['q75']}]", f"{shown['min']} to {shown['max']}"]
-    penalised = count_cell(line["penalised"]) if metric in METRIC_UNITS else Cell("")
+    penalised = count_cell(line["penalised"]) if metric in DISTANCES else Cell("")
     return [*map(Cell, cells), count_cell(line["n"]), count_cell(line["undefined"]), penalised]
 
 
@@ -232,11 +228,11 @@ def case_table(pair: Pair, scores: pd.DataFrame) -> Table:
         names += [Cell(TTA_WORDS[tta])] if both else []
         unseen = str(row["note"]).startswith(NOT_APPLICABLE)
         values = [
-            Cell(UNSEEN) if unseen and pd.isna(row[metric]) else number_cell(row[metric], metric_decimals(metric))
+            Cell(UNSEEN) if unseen and pd.isna(row[metric]) else number_cell(row[metric], find_metric(metric).decimals)
             for metric in metrics
         ]
         rows.append([*names, *values, *([count_cell(row["fold"])] if folds else []), text_cell(row["note"])])
     first = ["Case", *(["Patient"] if patients else []), "Region", *(["TTA"] if both else [])]
-    columns = [*first, *map(short_name, metrics), *(["Fold"] if folds else []), "Note"]
+    columns = [*first, *(find_metric(metric).heading for metric in metrics), *(["Fold"] if folds else []), "Note"]
     numeric = frozenset(range(len(first), len(columns) - 1))
     return without_empty(Table(f"Every case of {pair.name}.", columns, rows, numeric, sortable=True))

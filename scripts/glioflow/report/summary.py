@@ -7,7 +7,8 @@ from glioflow.console import count
 from glioflow.formatting import UNDEFINED, number
 from glioflow.report.failure import failure_sentence
 from glioflow.report.source import Source
-from glioflow.report.tables import TTA_WORDS, Cell, Table, count_cell, join_words, metric_decimals, unseen_cell
+from glioflow.report.tables import TTA_WORDS, Cell, Table, count_cell, join_words, unseen_cell
+from glioflow.study.metric_registry import find_metric
 
 
 def summary_section(source: Source) -> dict[str, Any]:
@@ -71,5 +72,5 @@ def _headline_cell(line: Mapping[str, Any] | None, metric: str, statistic: str, 
     """Return one number, with the number of cases behind it where that is not all of them."""
     if line is None:
         return Cell(UNDEFINED)
-    text = number(line[statistic], metric_decimals(metric))
+    text = number(line[statistic], find_metric(metric).decimals)
     return Cell(text if line["n"] == cases or text == UNDEFINED else f"{text} (n = {int(line['n'])})")

@@ -9,38 +9,10 @@ from typing import Any
 import pandas as pd
 
 from glioflow.formatting import number, significant
-from glioflow.report.plotting import METRIC_UNITS
 
 # A region that the model was not trained to tell from others.
 UNSEEN = "n/a"
 
-
-# As many decimals as the voxels (mm), the overlap of some ten thousand voxels and the volumes (ml) can bear.
-DECIMALS = {"mm": 2, "ratio": 3, "ml": 2}
-FINE_METRICS = {"spec": 4}  # nearly 1 in every case, because most of an image is background
-SHORT_NAMES = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "sens": "Sensitivity",
-    "spec": "Specificity",
-    "precision": "Precision",
-    "hausdorff": "Hausdorff (mm)",
-    "hd95_mm": "HD95 (mm)",
-    "assd_mm": "ASSD (mm)",
-    "masd_mm": "MASD (mm)",
-    "volume_truth_ml": "Truth (ml)",
-    "volume_prediction_ml": "Prediction (ml)",
-    "volume_error_ml": "Volume error (ml)",
-    "volume_error_relative": "Relative volume error",
-    "lesion_dice": "Lesion Dice",
-    "lesion_hd95_mm": "Lesion HD95 (mm)",
-    "lesion_sens": "Lesion sensitivity",
-    "lesion_precision": "Lesion precision",
-    "lesion_f1": "Lesion F1",
-    "lesions_truth": "Lesions",
-    "lesions_found": "Found",
-    "lesions_false": "False",
-}
 TTA_WORDS = {True: "with", False: "without", None: ""}
 
 
@@ -64,22 +36,6 @@ class Table:
     numeric: frozenset[int] = field(default_factory=frozenset)
     headers: int = 1
     sortable: bool = False
-
-
-def metric_decimals(metric: str) -> int:
-    """Return how many decimals a column of the score table is shown with."""
-    if metric.endswith("_ml"):
-        return DECIMALS["ml"]
-    if metric.startswith("lesions_"):
-        return 0
-    return DECIMALS["mm"] if metric.endswith("_mm") or metric in METRIC_UNITS else FINE_METRICS.get(metric, DECIMALS["ratio"])
-
-
-def short_name(metric: str) -> str:
-    """Return the name of a column of the score table for a narrow column: ``NSD 1 mm`` of ``nsd_1mm``."""
-    tolerance = re.fullmatch(r"(lesion_)?nsd_(.+)mm", metric)
-    known = f"{'Lesion ' if tolerance[1] else ''}NSD {tolerance[2]}\u00a0mm" if tolerance else metric
-    return SHORT_NAMES.get(metric, known)
 
 
 def text_cell(value: Any, code: bool = False) -> Cell:

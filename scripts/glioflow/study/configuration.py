@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from glioflow.study.metric_registry import RankingMetric
 from glioflow.study.registry import Channel, Dataset, Patterns, Role, datasets
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders and nnU-Net data set names
@@ -21,7 +22,6 @@ OWN_LAYOUTS = ("folders", "table", "bids")  # data sets of the user's own, which
 DATA_VARIABLE = "GLIOFLOW_DATA"
 
 Region = Literal["WT", "TC", "ET", "ED", "NCR", "RC"]
-Metric = Literal["hausdorff", "hd95_mm", "assd_mm", "masd_mm", "dice", "iou", "sens", "spec", "precision"]
 Network = Literal["plain", "resenc_m", "resenc_l", "attention_resunet", "equiunet"]
 Loss = Literal["dice_ce", "soft_dice", "focal_ce"]
 Optimiser = Literal["sgd", "adam", "adamw", "ranger"]
@@ -340,7 +340,7 @@ class Evaluation(Block):
 class Failure(Block):
     """Which cases fail, and what sets them apart."""
 
-    rank_by: Metric = Field("hausdorff", description="Column of the score table that ranks the cases.")
+    rank_by: RankingMetric = Field("hausdorff", description="Column of the score table that ranks the cases.")
     region: Region = Field("WT", description="Region whose score ranks the cases and whose mask the features come from.")
     extremes: int = Field(20, ge=1, description="How many worst and how many best cases to compare.")
     image: Channel = Field("flair", description="Channel that the features and the pictures show.")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from glioflow.cohorts.access import can_fetch, how_to_get
 from glioflow.console import UserError
-from glioflow.evaluation.conventions import DISTANCES, conventions, lesion_conventions
+from glioflow.evaluation.conventions import conventions, lesion_conventions
 from glioflow.imaging.labels import REGIONS, visible_regions
 from glioflow.models.model_archive import read_description
 from glioflow.models.nnunet.architectures import DEEP_STAGES, divisor
@@ -42,6 +42,7 @@ from glioflow.study.configuration import (
     data_folder,
     expand_path,
 )
+from glioflow.study.metric_registry import DISTANCES
 from glioflow.study.registry import datasets, label_schemes
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from glioflow.evaluation.conventions import (
-    DISTANCES,
     Average,
     Convention,
     EmptyRule,
@@ -20,6 +19,7 @@ from glioflow.evaluation.conventions import (
 )
 from glioflow.files import write_json, write_text
 from glioflow.study import configuration
+from glioflow.study.metric_registry import DISTANCES
 from glioflow.study.registry import CONFIG_DIR, datasets
 
 SECTIONS: dict[str, type[configuration.Block]] = {

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf, nan
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import compare_conventions
-from compare_conventions import RANK_COLUMNS, compare_ranks, rank_correlation, rank_table
+from compare_conventions import RANK_COLUMNS, compare_ranks, rank_table
 from glioflow.console import Console, UserError
 from glioflow.evaluation.conventions import Convention, Headline, conventions
 from glioflow.evaluation.metrics import NOT_APPLICABLE
@@ -24,11 +24,19 @@ from glioflow.imaging.volumes import Volume, write_volume
 
 EDGE = 12
 DIAGONAL = math.hypot(EDGE, EDGE, EDGE)
-COMPARED = ("glioflow", "open_brats2020", "nnunet", "surface_distance", "brats2023_gli")
+# In the order of the tables: the default first.
+COMPARED = ("glioflow", "brats2023_gli", "nnunet", "open_brats2020", "surface_distance")
+
+
+KNOWN = conventions()
+
+
+def some(*names: str) -> list[Convention]:
+    return [KNOWN[name] for name in names]
 
 
 def convention(name: str, **changes: Any) -> Convention:
-    return conventions()["glioflow"].model_copy(update={"name": name, **changes})
+    return KNOWN["glioflow"].model_copy(update={"name": name, **changes})
 
 
 # One convention ranks by the largest distance, another by the 95th percentile, a third by no distance at all.
@@ -104,14 +112,6 @@ def test_a_convention_ranks_by_its_own_headline() -> None:
     assert compare_ranks(table, {"by_iou": by_iou}, "by_iou", 1)["metric"].tolist() == ["iou"]
 
 
-def test_tau_b_makes_up_for_ties() -> None:
-    # Of six pairs four are concordant, one is a tie of the first and one of the second: 4 / sqrt((6 - 1) (6 - 1)).
-    assert rank_correlation(pd.Series([1, 1, 2, 3]), pd.Series([1, 2, 2, 4])) == pytest.approx(4 / 5)
-    assert rank_correlation(pd.Series([1.0, 2, 3]), pd.Series([1, 2, inf])) == 1
-    assert math.isnan(rank_correlation(pd.Series([1.0, 2]), pd.Series([3.0, 3])))
-    assert math.isnan(rank_correlation(pd.Series([3.0, 3]), pd.Series([1.0, 2])))
-
-
 def test_ties_are_ordered_by_dice_then_by_case_id() -> None:
     table = rank_table(scored("far", hausdorff=[5, 5, 5, 9], dice=[0.8, 0.7, 0.8, 0.9]), {"far": FAR})
     assert dict(zip(table["case_id"], table["rank_distance"], strict=True)) == {"d": 1, "b": 2, "a": 3, "c": 4}
@@ -184,8 +184,9 @@ def test_a_region_that_the_model_cannot_show_says_so() -> None:
 class Set:
     """A set of predictions in a folder, and the job that scores it under every convention."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, put_conventions: Callable[..., None]) -> None:
         self.folder = folder
+        self.put_conventions = put_conventions
         self.truths: list[dict[str, Any]] = []
         self.predictions: list[dict[str, Any]] = []
 
@@ -199,7 +200,9 @@ class Set:
         told = {"fold": None, "prediction": str(paths[1]), "sha256": sha256_file(paths[1])}
         self.predictions.append({**patient, **told, **more})
 
-    def run(self, threads: int = 1, names: Sequence[str] = COMPARED, **params: Any) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    def run(
+        self, threads: int = 1, compared: Sequence[Convention] = (), **params: Any
+    ) -> tuple[str, pd.DataFrame, pd.DataFrame]:
         tables = {name: str(self.folder / f"{name}.csv") for name in ("manifest", "predictions", "conventions", "ranks")}
         write_table(tables["manifest"], pd.DataFrame(self.truths))
         write_table(tables["predictions"], pd.DataFrame(self.predictions))
@@ -207,11 +210,11 @@ class Set:
             "regions": ["WT"],
             "trained_regions": None,
             "truth_regions": None,
-            "conventions": [conventions()[name].model_dump(mode="json") for name in names],
             "convention": "glioflow",
             "extremes": 20,
             "cache": str(self.folder / "cache.jsonl"),
         }
+        self.put_conventions(*(compared or some(*COMPARED)))
         for name in ("conventions", "ranks"):
             Path(tables[name]).unlink(missing_ok=True)
         job = SimpleNamespace(
@@ -239,9 +242,9 @@ def cube(start: int, edge: int = 4) -> NDArray[np.uint8]:
 
 
 @pytest.fixture
-def cases(tmp_path: Path) -> Set:
+def cases(tmp_path: Path, put_conventions: Callable[..., None]) -> Set:
     """Four cases: one with an empty prediction, others one and two voxels off, and one that is right."""
-    found = Set(tmp_path)
+    found = Set(tmp_path, put_conventions)
     found.add("missed", cube(2), cube(0, 0))
     found.add("near", cube(2), cube(3))
     found.add("far", cube(2), cube(4))
@@ -311,14 +314,14 @@ def test_the_table_has_a_row_per_case_and_convention_and_the_columns_of_them_all
 
 
 def test_regions_stand_in_their_order_each_under_all_conventions(cases: Set) -> None:
-    _, table, ranks = cases.run(regions=["WT", "ED"], names=["glioflow", "nnunet"])
+    _, table, ranks = cases.run(regions=["WT", "ED"], compared=some("glioflow", "nnunet"))
     assert table["label"].tolist() == ["WT", "WT", "ED", "ED"] * 4
     assert list(dict.fromkeys(ranks["label"])) == ["WT", "ED"]
     assert table["dice"].notna().all()
 
 
 def test_a_region_of_a_coarser_model_is_not_applicable_under_any_convention(cases: Set) -> None:
-    _, table, ranks = cases.run(regions=["WT", "ET"], trained_regions=["WT"], names=["glioflow", "brats2023_gli"])
+    _, table, ranks = cases.run(regions=["WT", "ET"], trained_regions=["WT"], compared=some("glioflow", "brats2023_gli"))
     enhancing = table[table["label"] == "ET"]
     assert enhancing["note"].tolist() == [f"{NOT_APPLICABLE}: the model predicts WT only"] * 8
     assert enhancing[["dice", "lesion_dice", "rank_overlap"]].isna().all(axis=None)
@@ -345,21 +348,21 @@ def test_nothing_unchanged_is_scored_again(cases: Set, count_scored: list[str]) 
 
 
 def test_a_conventions_parameters_count_its_words_do_not(cases: Set, count_scored: list[str]) -> None:
-    ours = conventions()["glioflow"]
-    others = [conventions()["nnunet"]]
-    cases.run(conventions=[each.model_dump(mode="json") for each in (*others, ours)])
+    (ours,) = some("glioflow")
+    others = some("nnunet")
+    cases.run(compared=[*others, ours])
     said_otherwise = ours.model_copy(update={"about": "Other words.", "headline": Headline(overlap="iou")})
-    _, table, _ = cases.run(conventions=[each.model_dump(mode="json") for each in (*others, said_otherwise)])
+    _, table, _ = cases.run(compared=[*others, said_otherwise])
     assert len(count_scored) == 4
     assert table["rank_distance"].isna().all()
     changed = ours.model_copy(update={"nsd_tolerances_mm": [3]})
-    cases.run(conventions=[each.model_dump(mode="json") for each in (*others, changed)])
+    cases.run(compared=[*others, changed])
     assert len(count_scored) == 8
 
 
 def test_predictions_with_and_without_augmentation_are_scored_and_one_is_ranked(cases: Set) -> None:
     cases.predictions = [{**row, "tta": tta} for row in cases.predictions for tta in (False, True)]
-    _, table, ranks = cases.run(names=["glioflow", "nnunet"])
+    _, table, ranks = cases.run(compared=some("glioflow", "nnunet"))
     assert len(table) == 16
     assert table.loc[table["rank_overlap"].notna(), "tta"].tolist() == [True] * 8
     assert set(ranks["n"]) == {4}

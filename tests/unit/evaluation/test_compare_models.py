@@ -13,9 +13,7 @@ import pytest
 import compare_models
 from glioflow.console import Console
 from glioflow.evaluation.comparison_groups import Group
-from glioflow.evaluation.conventions import conventions, lesion_conventions
-from glioflow.evaluation.lesions import lesion_columns
-from glioflow.evaluation.metrics import NOT_APPLICABLE, metric_columns
+from glioflow.evaluation.metrics import NOT_APPLICABLE
 from glioflow.files import read_table, write_table
 
 CASES = ["001", "002", "003", "004", "005"]
@@ -298,19 +296,6 @@ def test_the_same_tables_give_the_same_bytes(tmp_path: Path) -> None:
         run(tmp_path / name, tables)
         texts.append([(tmp_path / name / file).read_text() for file in ("comparison.csv", "ranks.csv")])
     assert texts[0] == texts[1]
-
-
-def test_every_metric_has_a_direction_but_those_that_are_neither_better_nor_worse() -> None:
-    convention = conventions()["glioflow"]
-    columns = [*metric_columns(convention), *lesion_columns(convention)]
-    undirected = [metric for metric in columns if not compare_models.better_direction(metric)]
-    assert undirected == ["volume_truth_ml", "volume_prediction_ml", "lesions_truth"]
-    assert compare_models.better_direction("nsd_1mm") == compare_models.better_direction("lesion_nsd_1mm") == 1
-    assert compare_models.better_direction("age_years") == 0
-    for name in lesion_conventions():
-        for defect in conventions()[name].defects:
-            wrong = set(lesion_columns(conventions()[name], [defect.name])) - set(lesion_columns(conventions()[name]))
-            assert not any(map(compare_models.better_direction, wrong))
 
 
 def test_a_covariate_with_the_name_of_a_metric_is_not_compared(tmp_path: Path) -> None:

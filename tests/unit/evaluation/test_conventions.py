@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from glioflow.console import UserError
 from glioflow.evaluation import conventions as module
-from glioflow.evaluation.conventions import Convention, conventions, lesion_conventions
+from glioflow.evaluation.conventions import Convention, Defect, Headline, conventions, lesion_conventions, parameters_hash
 from glioflow.evaluation.lesions import lesion_columns, score_lesions
 from glioflow.evaluation.metrics import Pair, metric_columns
 from glioflow.imaging.labels import ED, ET, NCR, RC
@@ -135,6 +135,19 @@ def test_a_file_that_is_no_convention_is_named(
 def re_read() -> Mapping[str, Convention]:
     """Return the conventions of the folder as it is now; what all others use is kept."""
     return conventions.__wrapped__()
+
+
+def test_the_hash_of_a_convention_follows_what_decides_a_value_and_nothing_else(put_conventions: Callable[..., None]) -> None:
+    ours, theirs = ALL["glioflow"], ALL["brats2024_gli"]
+    other_words = {"about": "Other words.", "sources": [], "defects": [Defect(name=d.name, about="") for d in theirs.defects]}
+    lesions = theirs.lesions.model_copy(update={"hd95_penalty_mm": 1.0})
+    found = []
+    for changed in ({}, other_words, {"surface": "mask"}, {"lesions": lesions}, {"headline": Headline(overlap="iou")}):
+        put_conventions(ours, theirs.model_copy(update=changed))
+        found.append(parameters_hash("glioflow", "brats2024_gli"))
+        assert parameters_hash("glioflow", None) == parameters_hash("glioflow")
+    assert found[0] == found[1]
+    assert len(set(found[1:])) == 4
 
 
 def test_the_page_on_conventions_shows_these_files(repo: Path) -> None:

@@ -16,11 +16,9 @@ from scipy.spatial.distance import directed_hausdorff
 
 import export_scores
 from glioflow.console import Console, UserError
-from glioflow.evaluation.conventions import conventions
 from glioflow.files import read_json, sha256_file, write_table
 from glioflow.imaging.labels import ED, ET, NCR, REGIONS
 
-CONVENTION = conventions()["open_brats2020"].model_dump(mode="json")
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
 NNUNET = ("Dice", "IoU", "FP", "TP", "FN", "TN", "n_pred", "n_ref")
 
@@ -53,7 +51,7 @@ class Set:
                 regions=list(regions),
                 trained_regions=trained,
                 truth_regions=None,
-                convention=CONVENTION,
+                convention="open_brats2020",
                 cache=self.folder / "cache.jsonl",
             ),
             threads=1,

@@ -1,13 +1,22 @@
-"""Models rank as challenges rank them, and how firm a rank is comes from the patients."""
+"""Cases rank by what is better, models as challenges rank them, and how firm a rank is comes from the patients."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
-from scipy.stats import kendalltau
 
-from glioflow.evaluation.rankings import RANKINGS, Stability, rank_correlation, rank_models, rank_stability
+from glioflow.evaluation.rankings import (
+    RANKINGS,
+    Stability,
+    kendall_tau,
+    rank_cases,
+    rank_models,
+    rank_stability,
+    sampled_kendall_tau,
+)
+from glioflow.study.metric_registry import METRICS, find_metric
 
 
 def only(values: ArrayLike, ranking: str = "mean", larger: bool = True, patients: list[str] | None = None) -> Stability:
@@ -16,6 +25,29 @@ def only(values: ArrayLike, ranking: str = "mean", larger: bool = True, patients
     ids = patients or [f"p{case}" for case in range(len(table))]
     (found,) = rank_stability(table[:, None], ids, [larger], ranking)
     return found
+
+
+def cases(metric: str, values: list[float], **columns: list[float]) -> pd.DataFrame:
+    """Return the scores of cases a, b, c… by one metric, each with a Dice of 0.5 unless ``columns`` says otherwise."""
+    ids = [chr(97 + place) for place in range(len(values))]
+    return pd.DataFrame({"case_id": ids, "dice": 0.5}).assign(**{metric: values, **columns})
+
+
+@pytest.mark.parametrize("metric", [metric.column for metric in METRICS if metric.better and not metric.signed] + ["nsd_1mm"])
+def test_the_worst_case_is_first(metric: str) -> None:
+    worst_first = ["b", "c", "a"] if find_metric(metric).better < 0 else ["a", "c", "b"]
+    assert list(rank_cases(cases(metric, [1.0, 3.0, 2.0]), metric)["case_id"]) == worst_first
+
+
+def test_cases_that_tie_are_ordered_by_dice_then_case_id() -> None:
+    ranked = rank_cases(cases("hausdorff", [5.0, 5.0, 5.0, 9.0], dice=[0.8, 0.7, 0.8, 0.9]), "hausdorff")
+    assert list(ranked["case_id"]) == ["d", "b", "a", "c"]
+
+
+def test_an_infinite_distance_is_ranked_and_an_undefined_one_is_not() -> None:
+    ranked = rank_cases(cases("hd95_mm", [3.0, np.nan, np.inf]), "hd95_mm")
+    assert list(ranked["case_id"]) == ["c", "a"]
+    assert list(ranked.columns) == ["case_id", "dice", "hd95_mm"]
 
 
 def test_the_largest_is_first_and_those_that_tie_share_the_best_rank() -> None:
@@ -48,20 +80,27 @@ def test_of_distances_the_smaller_is_better() -> None:
     assert only([[3.0, 5.0], [4.0, 9.0]], larger=False).values.tolist() == [3.5, 7]
 
 
+def test_tau_b_makes_up_for_ties() -> None:
+    # Of six pairs four are concordant, one is a tie of the first and one of the second: 4 / sqrt((6 - 1) (6 - 1)).
+    assert kendall_tau([1, 1, 2, 3], [1, 2, 2, 4]) == pytest.approx(4 / 5)
+    assert kendall_tau([1.0, 2, 3], [1, 2, np.inf]) == 1
+    assert np.isnan(kendall_tau([1.0, 2], [3.0, 3]))
+    assert np.isnan(kendall_tau([3.0, 3], [1.0, 2]))
+
+
 def test_kendalls_tau_worked_out_by_hand() -> None:
     reference = np.array([1, 2, 3])
     ranks = np.array([[1, 2, 3], [3, 2, 1], [2, 1, 3], [1, 1, 3], [1, 1, 1]])
     # Of three pairs: all alike; none; two of three; two alike and one tied, over sqrt(2 * 3); all tied.
     expected = [1, -1, 1 / 3, 2 / 6**0.5, np.nan]
-    assert rank_correlation(ranks, reference).tolist() == pytest.approx(expected, nan_ok=True)
-    assert np.isnan(rank_correlation(ranks, np.array([1, 1, 1]))).all()
+    assert sampled_kendall_tau(ranks, reference).tolist() == pytest.approx(expected, nan_ok=True)
+    assert np.isnan(sampled_kendall_tau(ranks, np.array([1, 1, 1]))).all()
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=7))
-def test_kendalls_tau_is_scipys(pairs: list[tuple[int, int]]) -> None:
+def test_kendalls_tau_of_a_sample_is_that_of_two_values(pairs: list[tuple[int, int]]) -> None:
     first, second = np.array(pairs).T
-    expected = float(kendalltau(first, second).statistic)
-    assert rank_correlation(first[None], second)[0] == pytest.approx(expected, nan_ok=True)
+    assert sampled_kendall_tau(first[None], second)[0] == pytest.approx(kendall_tau(first, second), nan_ok=True)
 
 
 def test_a_model_that_is_better_everywhere_is_first_in_every_sample() -> None:

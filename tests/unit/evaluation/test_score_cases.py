@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 import score_cases
 from glioflow.console import Console, UserError
 from glioflow.evaluation import scoring
-from glioflow.evaluation.conventions import conventions
+from glioflow.evaluation.conventions import Convention, conventions
 from glioflow.evaluation.lesions import lesion_columns
 from glioflow.evaluation.metrics import NOTE_PREDICTION_EMPTY, NOTE_TRUTH_EMPTY, metric_columns
 from glioflow.files import read_table, sha256_file, write_table
@@ -61,9 +62,9 @@ class Shard:
             "regions": REGIONS,
             "trained_regions": None,
             "truth_regions": None,
-            "convention": CONVENTION.model_dump(mode="json"),
+            "convention": "glioflow",
             "lesionwise": None,
-            "defects": [],
+            "reproduce_defects": False,
             "shard": 0,
             "shards": 1,
             "cache": str(self.folder / "cache.jsonl"),
@@ -232,29 +233,41 @@ def test_other_trained_regions_are_scored_anew_where_they_show_less(shard: Shard
     assert len(count_scored) == 2
 
 
-def test_lesions_are_scored_where_they_are_asked_for(shard: Shard, count_scored: list[str]) -> None:
+def with_lesions(**changed: Any) -> Convention:
+    """Return a convention that scores lesions of ET."""
+    rules = {"dilation": {"ET": 1}, "min_volume_mm3": {"ET": 1}, "hd95_penalty_mm": 99, **changed}
+    flaw = {"name": "sensitivity_of_instance_maps", "about": "As in 2024."}
+    return Convention.model_validate({**CONVENTION.model_dump(), "name": "mine", "lesions": rules, "defects": [flaw]})
+
+
+def test_lesions_are_scored_where_they_are_asked_for(
+    shard: Shard, count_scored: list[str], put_conventions: Callable[..., None]
+) -> None:
+    put_conventions(CONVENTION, with_lesions())
     truth = block(0, 1, ET)
     truth[7, 0, 0] = ET
     shard.add("a", truth, block(0, 1, ET))
     before = shard.run()[1]
-    rules = {"dilation": {"ET": 1}, "min_volume_mm3": {"ET": 1}, "hd95_penalty_mm": 99}
-    _, table = shard.run(lesionwise=rules)
+    _, table = shard.run(lesionwise="mine")
     assert table.columns.tolist() == [*before.columns[:-1], *lesion_columns(CONVENTION), "note"]
     pd.testing.assert_frame_equal(table[before.columns], before)
     lines = (shard.folder / "scores.csv").read_text().splitlines()[1:]
     # WT has no parameters; of the two lesions of ET one was missed.
     found = ["0.5", "49.5", "0.5", "0.5", "0.5", "1.0", str(2 / 3), "2", "1", "0", ""]
     assert [line.split(",")[-11:] for line in lines] == [[""] * 11, found]
-    shard.run(lesionwise={**rules, "hd95_penalty_mm": 100})
+    put_conventions(CONVENTION, with_lesions(hd95_penalty_mm=100))
+    shard.run(lesionwise="mine")
     assert len(count_scored) == 3
 
 
-def test_known_defects_have_columns_of_their_own_where_they_are_asked_for(shard: Shard, count_scored: list[str]) -> None:
+def test_known_defects_have_columns_of_their_own_where_they_are_asked_for(
+    shard: Shard, count_scored: list[str], put_conventions: Callable[..., None]
+) -> None:
+    put_conventions(CONVENTION, with_lesions())
     truth = np.maximum(block(0, 1, ET), block(7, 8, ET))
     shard.add("a", truth, truth)
-    rules = {"dilation": {"ET": 1}, "min_volume_mm3": {"ET": 1}, "hd95_penalty_mm": 99}
-    shard.run(lesionwise=rules)
-    _, table = shard.run(lesionwise=rules, defects=["sensitivity_of_instance_maps"])
+    shard.run(lesionwise="mine")
+    _, table = shard.run(lesionwise="mine", reproduce_defects=True)
     assert len(count_scored) == 2
     assert table.columns.tolist()[-3:] == ["sens_of_instance_maps", "spec_of_instance_maps", "note"]
     # A perfect prediction of two equal lesions.
@@ -331,7 +344,7 @@ def test_other_regions_or_other_metrics_are_scored_anew(
 def test_another_convention_gives_other_values_under_the_same_names(shard: Shard) -> None:
     shard.add("a", block(0, 4), block(0, 2))
     shard.add("missed", block(0, 4), block(0, 0))
-    _, table = shard.run(convention=conventions()["open_brats2020"].model_dump(mode="json"))
+    _, table = shard.run(convention="open_brats2020")
     whole = table[table["label"] == "WT"]
     # From the prediction to the truth only, so that what is missed is at no distance; it has no other distance.
     assert whole["hausdorff"].tolist() == [0, 0]
@@ -350,22 +363,25 @@ def test_another_convention_gives_other_values_under_the_same_names(shard: Shard
     ],
 )
 def test_a_convention_with_another_parameter_is_scored_anew_under_the_same_name(
-    shard: Shard, count_scored: list[str], changed: dict[str, Any]
+    shard: Shard, count_scored: list[str], changed: dict[str, Any], put_conventions: Callable[..., None]
 ) -> None:
     shard.add("a", block(0, 4), block(0, 2))
-    convention = CONVENTION.model_dump(mode="json")
     shard.run()
+    put_conventions(Convention.model_validate({**CONVENTION.model_dump(), **changed}))
     for _ in range(2):
-        _, table = shard.run(convention={**convention, **changed})
+        _, table = shard.run()
         assert table.columns.tolist()[3:7] == metric_columns(CONVENTION)[:4]
     assert len(count_scored) == 2
 
 
-def test_another_description_of_the_same_convention_is_not_scored_anew(shard: Shard, count_scored: list[str]) -> None:
+def test_another_description_of_the_same_convention_is_not_scored_anew(
+    shard: Shard, count_scored: list[str], put_conventions: Callable[..., None]
+) -> None:
     shard.add("a", block(0, 4), block(0, 2))
     shard.run()
     told = {"name": "ours", "about": "The same.", "sources": [], "headline": {"overlap": "iou"}}
-    shard.run(convention={**CONVENTION.model_dump(mode="json"), **told})
+    put_conventions(CONVENTION, Convention.model_validate({**CONVENTION.model_dump(), **told}))
+    shard.run(convention="ours")
     assert len(count_scored) == 1
 
 

@@ -20,10 +20,10 @@ from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 import extract_radiomics
 from glioflow.console import Console, UserError
+from glioflow.failure.fast_shape import mesh_coefficients
 from glioflow.failure.radiomics import FEATURE_GROUPS, extract_features, feature_group, feature_names
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.imaging.labels import ED, ET
-from glioflow.imaging.marching_cubes import mesh_coefficients
 from glioflow.imaging.volumes import Volume, write_volume
 
 RAW = {"normalise": False}

@@ -19,7 +19,7 @@ from glioflow.report.comparison import (
     rank_picture,
     rank_table,
 )
-from glioflow.report.tables import Table, short_name
+from glioflow.report.tables import Table
 
 ROW: dict[str, Any] = {
     "cohort": "demo", "set": "test", "folds": pd.NA, "label": "WT", "metric": "dice", "model_a": "a", "model_b": "b",
@@ -135,11 +135,6 @@ def test_ranks_of_one_patient_have_no_picture() -> None:
     table = ranks({"model": "a"}, {"model": "b", "rank": 2}, firm=False)
     assert rank_picture("demo · test", table, ["dice"]) is None
     assert texts(rank_table("demo · test", table))[0][4:] == ["1", "–", "", "", "– ", "20"]
-
-
-def test_columns_of_any_tolerance_have_a_name() -> None:
-    names = [short_name(metric).replace("\u00a0", " ") for metric in ("dice", "nsd_0.5mm", "lesion_nsd_1mm", "other")]
-    assert names == ["Dice", "NSD 0.5 mm", "Lesion NSD 1 mm", "other"]
 
 
 def test_shares_that_are_not_quite_none_or_all_are_bounds() -> None:
