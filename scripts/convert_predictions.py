@@ -33,6 +33,7 @@ from glioflow.case_cache import CaseCache
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.scoring import geometry_problems
 from glioflow.files import key_of, read_table, sha256_file, write_table
+from glioflow.imaging.placement import BY_INDEX, place_mask
 from glioflow.imaging.volumes import Volume, read_labels, read_volume, write_volume
 from glioflow.models.precomputed import Counts, count_labels, labels_as, scheme_doubts, unexpected_masks
 from glioflow.models.predictions import prediction_table, set_members
@@ -42,7 +43,6 @@ CONVERSION_VERSION = (
     1  # part of every mask's key: raise it whenever a mask, or what is remembered of it, would come out otherwise
 )
 NAMED_CASES = 10
-BY_INDEX = "; if the voxels correspond by index, set on_geometry_mismatch: use_image_header"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def convert_mask(given: Given, target: Path, rules: Mapping[str, Any]) -> tuple[
             mask = read_volume(given.path)
         except UserError as error:
             return {}, [f"{given.case_id}, {error}"]
-    placed = Volume(mask.data, truth.affine) if rules["on_geometry_mismatch"] == "use_image_header" else mask
+    placed = place_mask(mask, truth, rules["on_geometry_mismatch"])
     problems = list(geometry_problems(truth, placed, BY_INDEX))
     scheme = {int(raw): int(label) for raw, label in rules["scheme"].items()}
     labels, wrong = labels_as(mask.data, rules["scheme_name"], scheme)

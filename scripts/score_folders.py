@@ -31,13 +31,14 @@ from glioflow.evaluation.scoring import Plan, geometry_problems, score_pair, sco
 from glioflow.files import write_table
 from glioflow.formatting import number
 from glioflow.imaging.labels import REGIONS, Labels, scheme_regions
+from glioflow.imaging.placement import USE_IMAGE_HEADER, place_mask
 from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_volume
 from glioflow.models.precomputed import Counts, count_labels, find_masks, labels_as, scheme_doubts
 from glioflow.parallel import map_unordered
 from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import label_schemes
 
-BY_INDEX = "; if the voxels correspond by index, add --on-geometry-mismatch use_truth_header"
+BY_INDEX = f"; if the voxels correspond by index, add --on-geometry-mismatch {USE_IMAGE_HEADER}"
 # Shown at the terminal besides what the convention's users rank by.
 SHOWN = ("dice", "sens", "hausdorff", "hd95_mm")
 STATISTICS = ("mean", "median")
@@ -45,11 +46,11 @@ STATISTICS = ("mean", "median")
 
 @dataclass(frozen=True)
 class Rules:
-    """How the masks are read: names of the label schemes, and whether a prediction's header gives way to its truth's."""
+    """How the masks are read: names of the label schemes, and what a header that disagrees with the truth's leads to."""
 
     truth_scheme: str
     prediction_scheme: str
-    use_truth_header: bool = False
+    on_geometry_mismatch: str = "error"
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def score_masks(pair: MaskPair, rules: Rules, plan: Plan | None) -> Outcome:
     else:
         prediction = None
     if truth and prediction:
-        placed = Volume(prediction.raw.data, truth.raw.affine) if rules.use_truth_header else prediction.raw
+        placed = place_mask(prediction.raw, truth.raw, rules.on_geometry_mismatch)
         wrong = list(geometry_problems(truth.raw, placed, BY_INDEX))
         problems.extend(f"{pair.case_id}, {pair.prediction}: {problem}" for problem in wrong)
     if problems or plan is None or not (truth and prediction) or truth.labels is None or prediction.labels is None:
@@ -215,11 +216,22 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--ignore-extra", action="store_true", help="leave out predictions without a truth")
     made.add_argument(
-        "--on-geometry-mismatch", default="error", choices=["error", "use_truth_header"], help="where only headers disagree"
+        "--on-geometry-mismatch",
+        default="error",
+        type=geometry_option,
+        choices=["error", USE_IMAGE_HEADER],
+        help="where only headers disagree: stop, or take a prediction's voxels by index and the truth's header",
     )
     made.add_argument("--out", type=Path, metavar="FILE.csv", help="write the whole table")
     made.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="default: every core")
     return made
+
+
+def geometry_option(text: str) -> str:
+    """Return a value of ``--on-geometry-mismatch``; one that it had once is refused with the word that it has."""
+    if text == "use_truth_header":
+        raise argparse.ArgumentTypeError(f"{text} is called {USE_IMAGE_HEADER}, as in a study's configuration")
+    return text
 
 
 def masks_in(folder: Path, pattern: str | None, option: str) -> dict[str, list[str]]:
@@ -281,7 +293,7 @@ def main(arguments: Sequence[str], console: Console) -> None:
     """Score what the command line names, print the table, and write it where that is asked for."""
     start = time.monotonic()
     command = parser().parse_args(arguments)
-    rules = Rules(command.truth_scheme, command.prediction_scheme, command.on_geometry_mismatch == "use_truth_header")
+    rules = Rules(command.truth_scheme, command.prediction_scheme, command.on_geometry_mismatch)
     plan = plan_of_command(command, scored_regions(command.regions, rules))
     if command.out and (command.out.is_dir() or not command.out.absolute().parent.is_dir()):
         raise UserError(f"--out: {command.out} cannot be written; expected a file in a folder that exists")

@@ -27,6 +27,7 @@ Loss = Literal["dice_ce", "soft_dice", "focal_ce"]
 Optimiser = Literal["sgd", "adam", "adamw", "ranger"]
 Schedule = Literal["poly", "cosine", "constant"]
 Tta = Literal[True, False, "both"]
+OnMismatch = Literal["error", "use_image_header"]
 Name = Annotated[str, Field(pattern=NAME)]
 
 
@@ -81,7 +82,7 @@ class RealCohort(Cohort):
         description="CSV of clinical columns, with a column case_id or patient_id; they travel to scores, failure analysis and "
         "report, beside those that the data set brings.",
     )
-    on_geometry_mismatch: Literal["error", "use_image_header"] = Field(
+    on_geometry_mismatch: OnMismatch = Field(
         "error",
         description="Where a label's header disagrees with its image: stop, or take voxels by index with the image's header.",
     )
@@ -265,7 +266,7 @@ class GivenModel(Block):
     cohort: str = Field(description="The cohort whose cases were segmented.")
     predictions: str = Field(description="Where the masks lie; `{case}` stands for the case's id.")
     label_scheme: str = Field(description="A key of `config/label_schemes.yaml`: what the masks' values mean.")
-    on_geometry_mismatch: Literal["error", "use_image_header"] = Field(
+    on_geometry_mismatch: OnMismatch = Field(
         "error",
         description="Where a mask's header disagrees with its image: stop, or take its voxels by index and the image's header.",
     )
