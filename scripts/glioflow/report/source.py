@@ -262,6 +262,10 @@ class Source:
         parts = [*([] if covered else [combined]), *([merged] if merged else [])]
         return f"ensemble, {'; '.join(parts)}" + ("; post-processed" if ensemble["postprocessing"] else "")
 
+    def is_postprocessed(self, name: str) -> bool:
+        """Tell whether the masks of a model or an ensemble are cleaned up by steps that the study chose on ``cv``."""
+        return bool((self.study["ensembles"].get(name) or self.study["models"][name]).get("postprocessing"))
+
     def set_words(self, pair: Pair) -> str:
         """Return in words which cases a set holds."""
         folds = self.fold_words(pair.model)
