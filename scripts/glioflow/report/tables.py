@@ -82,9 +82,9 @@ def short_name(metric: str) -> str:
     return SHORT_NAMES.get(metric, known)
 
 
-def text_cell(value: Any, code: bool = False) -> Cell:
+def text_cell(value: Any) -> Cell:
     """Return a cell of text, empty where the value is missing."""
-    return Cell("" if value is None or pd.isna(value) else str(value), code=code)
+    return Cell("" if value is None or pd.isna(value) else str(value))
 
 
 def number_cell(value: Any, decimals: int) -> Cell:

@@ -19,8 +19,6 @@ from glioflow.console import UserError
 GENERATOR_VERSION = 2
 
 CHANNELS = ("t1", "t1ce", "t2", "flair")
-DEFAULT_SHAPE = (80, 96, 80)
-DEFAULT_SPACING_MM = (2.0, 2.0, 2.0)
 
 # The largest head that is drawn, with its tilt and offset, along x, y and z.
 HEAD_EXTENT_MM = (154.0, 186.0, 154.0)
@@ -50,11 +48,7 @@ class Phantom(NamedTuple):
     affine: Array
 
 
-def render_phantom(
-    case: PhantomCase,
-    shape: Sequence[int] = DEFAULT_SHAPE,
-    spacing_mm: Sequence[float] = DEFAULT_SPACING_MM,
-) -> Phantom:
+def render_phantom(case: PhantomCase, shape: Sequence[int], spacing_mm: Sequence[float]) -> Phantom:
     """Return the images and labels of ``case`` on a grid of ``shape`` (x, y, z) voxels of ``spacing_mm`` (x, y, z).
 
     Images are exactly 0 outside the brain and at least 1 in it. The same arguments give the same arrays.
