@@ -25,15 +25,8 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache
-from glioflow.cohorts.phantom import (
-    CHANNELS,
-    GENERATOR_VERSION,
-    PLANTED_KINDS,
-    Phantom,
-    PhantomCase,
-    plan_phantoms,
-    render_phantom,
-)
+from glioflow.cohorts.phantom.plan import PLANTED_KINDS, PhantomCase, plan_phantoms
+from glioflow.cohorts.phantom.rendering import CHANNELS, GENERATOR_VERSION, Phantom, render_phantom
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, write_table
 from glioflow.imaging.labels import region_mask

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 import make_phantom
-from glioflow.cohorts.phantom import (
-    CHANNELS,
-    GENERATOR_VERSION,
-    WHITE_MATTER_UNITS,
-    Phantom,
-    PhantomCase,
-    plan_phantoms,
-    render_phantom,
-)
+from glioflow.cohorts.phantom.plan import PhantomCase, plan_phantoms
+from glioflow.cohorts.phantom.rendering import CHANNELS, GENERATOR_VERSION, WHITE_MATTER_UNITS, Phantom, render_phantom
 from glioflow.console import Console, UserError
 from glioflow.files import read_table, sha256_file
 from glioflow.imaging.labels import ED, ET, NCR
