@@ -15,7 +15,13 @@ from typing import Any
 
 
 class UserError(Exception):
-    """Something the user can mend. The message names case, file, what was found and what would be right."""
+    """Something the user can mend. The message names case, file, what was found and what would be right.
+
+    Several problems are several arguments, a line each.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class Console:
