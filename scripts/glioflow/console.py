@@ -19,7 +19,13 @@ SAY_EVERY_S = 10.0  # the least time between two lines on how far a loop is
 
 
 class UserError(Exception):
-    """Something the user can mend. The message names case, file, what was found and what would be right."""
+    """Something the user can mend. The message names case, file, what was found and what would be right.
+
+    Several problems are several arguments, a line each.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class Console:

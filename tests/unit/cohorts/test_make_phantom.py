@@ -347,7 +347,9 @@ def test_what_is_finished_is_not_rendered_again(tmp_path: Path) -> None:
     table = (tmp_path / "cohorts/demo/phantom.csv").read_bytes()
     assert run(tmp_path).startswith("3 cases, 0 rendered now")
     (tmp_path / "images/phantom_002/phantom_002_t2.nii.gz").unlink()
-    assert run(tmp_path).startswith("3 cases, 1 rendered now")
+    (tmp_path / "images/phantom_001/phantom_001_t2.nii.gz").write_bytes(b"altered")
+    assert run(tmp_path).startswith("3 cases, 2 rendered now")
+    assert hashes(tmp_path) == before
     assert run(tmp_path, cases=4).startswith("4 cases, 1 rendered now")
     assert run(tmp_path, seed=8).startswith("3 cases, 3 rendered now")
     assert hashes(tmp_path) != before
