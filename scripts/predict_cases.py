@@ -18,7 +18,7 @@ import pandas as pd
 
 from glioflow.case_cache import CaseCache
 from glioflow.console import Console, count, run_script
-from glioflow.files import key_of, read_json, read_table, sha256_file, write_json, write_table
+from glioflow.files import key_of, read_json, read_table, write_json, write_table
 from glioflow.imaging.volumes import pack
 from glioflow.models.devices import claim_device
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
@@ -26,7 +26,7 @@ from glioflow.models.nnunet.keys import case_hashes, describe
 from glioflow.models.nnunet.plans import training_part
 from glioflow.models.predictions import (
     PROBABILITY_ENDINGS,
-    drop_torn,
+    drop_truncated,
     has_probabilities,
     place,
     prediction_table,
@@ -77,8 +77,10 @@ def main(snakemake: Any, console: Console) -> str:
             }
         )
         aside = " without tta" if target != folder else ""
-        keys = {case: key_of({"model": model_key, "images": hashes[case]}) for case in cases}
-        waiting = [case for case in cases if not stands(target, case, cache.get(case + aside, keys[case]), expected)]
+        keys = {case + aside: key_of({"model": model_key, "images": hashes[case]}) for case in cases}
+        found = cache.find(keys, snakemake.threads)
+        whole = [case for case in cases if not expected or has_probabilities(target / "probabilities", case)]
+        waiting = [case for case in cases if case + aside not in found or case not in whole]
         predicted += len(waiting)
         if not waiting:
             continue
@@ -88,20 +90,12 @@ def main(snakemake: Any, console: Console) -> str:
             place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
             for ending in PROBABILITY_ENDINGS if params.probabilities else ():
                 place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
-            cache.put(case + aside, keys[case], {"sha256": sha256_file(target / f"{case}.nii.gz")})
+            cache.put(case + aside, keys[case + aside], {}, [target / f"{case}.nii.gz"])
         shutil.rmtree(work)
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     write_table(snakemake.output[0], prediction_table(targets, {case: patients[case] for case in cases}))
     unchanged = len(cases) * len(targets) - predicted
     return f"{count(predicted, 'mask')} predicted with {count(len(folds), 'fold')}, {unchanged} unchanged"
-
-
-def stands(folder: Path, case: str, entry: Mapping[str, Any] | None, probabilities: bool) -> bool:
-    """Tell whether a mask is there, as the cache knows it, with its ``probabilities`` where they are expected."""
-    if probabilities and not has_probabilities(folder / "probabilities", case):
-        return False
-    mask = folder / f"{case}.nii.gz"
-    return entry is not None and mask.exists() and sha256_file(mask) == entry["sha256"]
 
 
 def predict(
@@ -118,7 +112,7 @@ def predict(
     params, threads = snakemake.params, snakemake.threads
     folders = ModelFolders(snakemake.wildcards.model, Path(params.root), params.trainer)
     link_inputs(manifest, cases, params.channels, work / "input")
-    drop_torn(work, console)
+    drop_truncated(work, console)
     trained = folders.trained(params.configuration)
     write_json(trained / "plans.json", plans)  # a fold taken back from superseded/ may have left those of another training
     write_json(trained / "dataset.json", dataset)

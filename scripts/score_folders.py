@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glioflow.case_cache import compute_cases
 from glioflow.console import Console, UserError, clock, count
 from glioflow.evaluation.conventions import DEFAULT_CONVENTION, conventions, lesion_conventions
 from glioflow.evaluation.score_tables import ROW_COLUMNS
@@ -33,8 +34,7 @@ from glioflow.formatting import number
 from glioflow.imaging.labels import REGIONS, Labels, scheme_regions
 from glioflow.imaging.placement import USE_IMAGE_HEADER, place_mask
 from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_volume
-from glioflow.models.precomputed import Counts, count_labels, find_masks, labels_as, scheme_doubts
-from glioflow.parallel import map_unordered
+from glioflow.models.precomputed import Counts, MaskPair, count_labels, find_masks, labels_as, scheme_doubts
 from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import label_schemes
 
@@ -54,15 +54,6 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class MaskPair:
-    """The masks of a case; no prediction where it is missing and counts as an empty one."""
-
-    case_id: str
-    truth: str
-    prediction: str | None
-
-
-@dataclass(frozen=True)
 class Mask:
     """A mask as its file has it, and its canonical labels (x, y, z); none where a value is not in its label scheme."""
 
@@ -70,13 +61,8 @@ class Mask:
     labels: Labels | None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a pair: its scores, one for each region, how its values meet the truth's labels, or its problems."""
-
-    scores: list[dict[str, Any]]
-    counts: Counts
-    problems: list[str]
+# Of a pair: its scores, one for each region, and how its values meet the truth's labels.
+Scored = tuple[list[dict[str, Any]], Counts]
 
 
 def pair_masks(
@@ -113,8 +99,11 @@ def read_mask(case: str, path: str, scheme: str) -> tuple[Mask | None, list[str]
     return Mask(raw, labels), [f"{case}, {path}: {problem}" for problem in problems]
 
 
-def score_masks(pair: MaskPair, rules: Rules, plan: Plan | None) -> Outcome:
-    """Read a pair's masks and score them by the plan; without one they are only checked."""
+def score_masks(pair: MaskPair, rules: Rules, plan: Plan | None) -> Scored:
+    """Read a pair's masks and score them by the plan; without one they are only checked.
+
+    Raises ``UserError``, with a line for each problem, where they cannot be scored.
+    """
     truth, problems = read_mask(pair.case_id, pair.truth, rules.truth_scheme)
     if truth and not truth.raw.is_placed:
         right = "expected one that tells the voxels' size"
@@ -131,11 +120,13 @@ def score_masks(pair: MaskPair, rules: Rules, plan: Plan | None) -> Outcome:
         placed = place_mask(prediction.raw, truth.raw, rules.on_geometry_mismatch)
         wrong = list(geometry_problems(truth.raw, placed, BY_INDEX))
         problems.extend(f"{pair.case_id}, {pair.prediction}: {problem}" for problem in wrong)
-    if problems or plan is None or not (truth and prediction) or truth.labels is None or prediction.labels is None:
-        return Outcome([], {}, problems)
+    if problems:
+        raise UserError(*problems)
+    if plan is None or not (truth and prediction) or truth.labels is None or prediction.labels is None:
+        return [], {}
     scores = score_pair(truth.labels, prediction.labels, truth.raw.spacing, plan)
     told = [score if pair.prediction else with_missing_note(score) for score in scores]
-    return Outcome(told, count_labels(truth.labels, prediction.raw.data), [])
+    return told, count_labels(truth.labels, prediction.raw.data)
 
 
 def scored_regions(wanted: Sequence[str] | None, rules: Rules) -> list[str]:
@@ -272,21 +263,23 @@ def score_all(
     pairs: Collection[MaskPair], rules: Rules, plan: Plan, problems: list[str], threads: int, console: Console
 ) -> tuple[pd.DataFrame, list[Counts]]:
     """Return the score table of all pairs and the counts of each. Raises ``UserError`` with every problem of any of them."""
-    outcomes = dict[str, Outcome]()
-    # With a problem known already, the masks are only checked, so that all problems are told soon.
-    work = map_unordered(score_masks, list(pairs), threads, rules, None if problems else plan)
-    for pair, outcome in console.track(work, len(pairs), "cases scored" if not problems else "cases checked"):
-        outcomes[pair.case_id] = outcome
-    problems = sorted([*problems, *(problem for outcome in outcomes.values() for problem in outcome.problems)])
+    scored, _ = compute_cases(
+        score_masks,
+        {pair.case_id: pair for pair in pairs},
+        rules,
+        None if problems else plan,  # with a problem known already they are only checked, so that all problems are told soon
+        threads=threads,
+        console=console,
+        what="cases checked" if problems else "cases scored",
+        problems=problems,
+    )
     if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
+        lines = "\n".join(f"  - {problem}" for problem in sorted(problems))
         raise UserError(f"{count(len(problems), 'problem')}, nothing was scored\n{lines}")
     rows = [
-        {**score, "patient_id": pair.case_id, "case_id": pair.case_id}
-        for pair in pairs
-        for score in outcomes[pair.case_id].scores
+        {**score, "patient_id": pair.case_id, "case_id": pair.case_id} for pair in pairs for score in scored[pair.case_id][0]
     ]
-    return score_table(rows, plan), [outcome.counts for outcome in outcomes.values()]
+    return score_table(rows, plan), [counts for _, counts in scored.values()]
 
 
 def main(arguments: Sequence[str], console: Console) -> None:

@@ -7,8 +7,8 @@ checkpoint with SHA-256, versions, pace) and ``curves.csv``.
 
 The fold's key is made of the content of its training cases, the plans and the fold. Key equal and finished: nothing is
 trained. Key equal and unfinished: training resumes at the last checkpoint that is whole, validation at the first case that is
-missing. Another key: the fold that stands there is set
-aside, under its key, and taken back when that key comes again; nothing resumes a foreign checkpoint.
+missing. Another key: the fold that stands there is archived under its key, and taken back when that key comes again; nothing
+resumes a stale checkpoint.
 """
 
 import fcntl
@@ -30,11 +30,11 @@ import pandas as pd
 from glioflow.console import Console, UserError, clock, count, run_script
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_json, write_table
 from glioflow.models.devices import claim_device
-from glioflow.models.fold_state import STATE, take_place
+from glioflow.models.fold_state import STATE, prepare_fold
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.models.nnunet.keys import case_hashes, describe
 from glioflow.models.nnunet.plans import training_part
-from glioflow.models.predictions import WITHOUT_TTA, drop_torn, has_probabilities
+from glioflow.models.predictions import WITHOUT_TTA, drop_truncated, has_probabilities
 
 FINAL = "checkpoint_final.pth"
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
@@ -78,7 +78,7 @@ def usable(checkpoint: Path) -> bool:
 
 
 def prepare_checkpoints(fold: Path, console: Console) -> bool:
-    """Put aside what is damaged, so that nnU-Net goes on from the newest checkpoint that is whole; tell if there is one.
+    """Rename what is damaged, so that nnU-Net goes on from the newest checkpoint that is whole; tell if there is one.
 
     nnU-Net looks for checkpoint_final, then checkpoint_latest, then checkpoint_best.
     """
@@ -121,7 +121,7 @@ def prepare_validation(fold: Path, key: str, expected: bool, console: Console) -
             shutil.rmtree(folder, ignore_errors=True)
         stamp.write_text(key)
     for folder in folders:
-        drop_torn(folder, console)
+        drop_truncated(folder, console)
     for path in without_probabilities(fold) if expected else []:
         path.unlink()
 
@@ -174,7 +174,7 @@ def main(snakemake: Any, console: Console) -> str:
     validation_key = key_of(validation_parts)
     folder = folders.fold(params.configuration, fold)
     with locked(folder.parent / f"{folder.name}.lock"):
-        take_place(folder, key, console)
+        prepare_fold(folder, key, console)
         state = read_json(folder / STATE) if (folder / STATE).exists() else {}
         write_json(folder / STATE, {**state, "key": key, "parts": parts})
         with claim_device(params.device, console) as (device, claimed):

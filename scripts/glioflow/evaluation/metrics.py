@@ -218,14 +218,6 @@ def volumes(truth: int, prediction: int, voxel_ml: float) -> dict[str, float]:
     }
 
 
-def score_regions(
-    truth: Labels, prediction: Labels, spacing: Sequence[float], regions: Sequence[str], convention: Convention
-) -> dict[str, Score]:
-    """Return the scores of each region, as ``Pair`` gives them."""
-    pair = Pair(truth, prediction, spacing)
-    return {region: pair.score(region, convention) for region in regions}
-
-
 def unseen_score(truth: Labels, spacing: Sequence[float], region: str, trained: Sequence[str], convention: Convention) -> Score:
     """Return the score of a region that a model of the ``trained`` regions cannot show: the truth's volume, and the reason."""
     volume_ml = int(np.count_nonzero(region_mask(truth, region))) * prod(as_spacing(spacing)) / 1000.0

@@ -79,7 +79,7 @@ def main_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(augmented_first(predictions).drop_duplicates("case_id").sort_index())
 
 
-def drop_torn(folder: Path, console: Console) -> None:
+def drop_truncated(folder: Path, console: Console) -> None:
     """Remove from a folder every mask that a killed job left half-written."""
     for path in sorted(folder.glob("*.nii.gz")):
         try:

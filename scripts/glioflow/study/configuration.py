@@ -18,6 +18,8 @@ from glioflow.study.registry import Channel, Dataset, Patterns, Role, datasets
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders and nnU-Net data set names
 TRAINED_SETS = ("cv", "test")
 RESERVED_SETS = (*TRAINED_SETS, "given")
+# What stands behind a set's name in the names of the files beside its scores (rules/evaluation.smk).
+RESERVED_ENDINGS = ("_summary", "_groups", "_conventions", "_convention_ranks", "_shards", "_export")
 OWN_LAYOUTS = ("folders", "table", "bids")  # data sets of the user's own, which need a label scheme
 DATA_VARIABLE = "GLIOFLOW_DATA"
 
