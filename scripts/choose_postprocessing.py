@@ -33,9 +33,10 @@ from typing import Any
 import numpy as np
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, pair_cases, read_maps
-from glioflow.files import key_of, read_table, write_json
+from glioflow.files import key_of, write_json
 from glioflow.imaging.labels import LABEL_COUNT
 from glioflow.models.postprocessing import (
     ET_THRESHOLD,
@@ -51,6 +52,7 @@ from glioflow.models.postprocessing import (
     judged_regions,
     mean_dice,
 )
+from glioflow.models.predictions import read_predictions
 
 PIECES_VERSION = 1  # part of every case's key: raise it whenever the pieces of a case would come out otherwise
 
@@ -138,10 +140,10 @@ def main(snakemake: Any, console: Console) -> str:
     Raises ``UserError``, with a line for each, once every other case is read, where some cannot be.
     """
     params, tables = snakemake.params, snakemake.input
-    predictions = read_table(tables.predictions)
+    predictions = read_predictions(tables.predictions)
     if predictions.empty:
         raise UserError(f"{tables.predictions} lists no case; post-processing is chosen on cases")
-    paired, problems = pair_cases(read_table(tables.manifest), predictions, shard=0, shards=1)
+    paired, problems = pair_cases(read_manifest(tables.manifest), predictions, shard=0, shards=1)
     cases = {case.case_id: case for case in reversed(paired)}  # of two predictions that with mirroring, which comes first
     found, _ = compute_cases(
         case_pieces,

@@ -20,6 +20,7 @@ from glioflow.case_cache import CaseCache
 from glioflow.cohorts.conversion import convert_cases
 from glioflow.cohorts.covariates import add_covariates
 from glioflow.cohorts.layouts import FoundCase, list_cohort
+from glioflow.cohorts.manifests import write_manifest
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_table, write_table
@@ -60,7 +61,7 @@ def main(snakemake: Any, console: Console) -> str:
     cases = case_table(converted)
     if "truth" in snakemake.input.keys():  # noqa: SIM118 - Snakemake's list of inputs
         cases = add_truth(cases, read_table(snakemake.input.truth))
-    write_table(snakemake.output.cases, cases)
+    write_manifest(snakemake.output.cases, cases)
     problems = [*listing.problems, *unmatched, *wrong]
     write_table(snakemake.output.conversion, pd.DataFrame(problems, columns=PROBLEM_COLUMNS))
     names = f"{count(len(cases), 'case')} of {cohort_dataset(cohort).title}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.cohorts.splits import SplitPlan, fold_column, split_cases
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import read_table, replacing, write_table
@@ -48,7 +49,7 @@ def main(snakemake: Any, console: Console) -> str:
     tables = {path: read_table(path) for path in (snakemake.input.verification, snakemake.input.comparison)}
     refuse_errors(tables, snakemake.wildcards.cohort)
     plan = SplitPlan(**dict(snakemake.params.split))
-    split = split_cases(read_table(snakemake.input.manifest), plan)
+    split = split_cases(read_manifest(snakemake.input.manifest), plan)
     if plan.file and is_complete(plan.file, list(plan.folds)):
         with replacing(snakemake.output[0]) as temporary:
             shutil.copyfile(Path(plan.file), temporary)

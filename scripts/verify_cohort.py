@@ -19,10 +19,12 @@ from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.cohorts.case_checks import CHECKS_VERSION, CheckRules, check_case
 from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
 from glioflow.cohorts.layouts import file_stamps
+from glioflow.cohorts.manifests import write_manifest
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_table, write_table
 from glioflow.imaging.labels import REGIONS
+from glioflow.stored_paths import find_path
 from glioflow.study.registry import CHANNELS, ROLES
 
 
@@ -62,6 +64,8 @@ def read_cases(path: str) -> list[dict[str, Any]]:
     rows = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""]).to_dict("records")
     cases = [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
     for case in cases:
+        case |= {role: find_path(case[role], path) for role in ROLES if role in case}
+    for case in cases:
         case["case_id"] = str(case.get("case_id", ""))
         case["patient_id"] = str(case.get("patient_id", case["case_id"]))
     return cases
@@ -89,7 +93,7 @@ def main(snakemake: Any, console: Console) -> str:
     problems += [] if manifest.empty else check_patients(manifest)
     problems += check_demands(manifest, params.requirements)
     table = pd.DataFrame(problems, columns=PROBLEM_COLUMNS).drop_duplicates()
-    write_table(snakemake.output.manifest, manifest)
+    write_manifest(snakemake.output.manifest, manifest)
     write_table(snakemake.output.verification, table)
     errors = int((table["severity"] == "error").sum())
     said = f"{count(errors, 'error')}, {count(len(table) - errors, 'warning')}" if len(table) else "no problem"
