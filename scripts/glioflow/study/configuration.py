@@ -3,7 +3,6 @@
 ``glioflow.workflow.checks.load_study`` makes a ``Study`` of what Snakemake read from a YAML file.
 """
 
-import csv
 import os
 import re
 from collections.abc import Mapping
@@ -12,7 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from glioflow.console import UserError
 from glioflow.study.registry import Channel, Dataset, Patterns, Role, datasets
+from glioflow.user_tables import read_user_table
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders and nnU-Net data set names
 TRAINED_SETS = ("cv", "test")
@@ -435,9 +436,8 @@ def holds_out(cohort: AnyCohort) -> bool:
     if cohort.split is None or cohort.split.endswith(".json"):
         return cohort.test_fraction > 0 or bool(cohort.test_cases)
     try:
-        with Path(expand_path(cohort.split)).open(newline="", encoding="utf-8-sig") as stream:
-            return any(row.get("set") == "test" for row in csv.DictReader(stream))
-    except (OSError, ValueError, csv.Error):  # checking the configuration, or the cohort, says what is wrong with it
+        return any(row.get("set") == "test" for row in read_user_table(Path(expand_path(cohort.split))).rows)
+    except (UserError, ValueError):  # checking the configuration, or the cohort, says what is wrong with it
         return False
 
 
