@@ -65,7 +65,7 @@ def main(snakemake: Any, console: Console) -> str:
     problems = [*listing.problems, *unmatched, *mixed_numbers(found), *wrong]
     for problem in problems:
         if problem["problem"] == "table_format":
-            console.say(problem["message"])
+            console.note(problem["message"])
     write_table(snakemake.output.conversion, pd.DataFrame(problems, columns=PROBLEM_COLUMNS))
     names = f"{count(len(cases), 'case')} of {cohort_dataset(cohort).title}"
     return f"{names}, {written} converted now" if written else names

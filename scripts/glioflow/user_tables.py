@@ -68,7 +68,7 @@ def read_user_table(path: Path, separator: str | None = None) -> UserTable:
         f"{row[name]} in line {line}, column {name}"
         for (line, _), row in zip(body, rows, strict=True)
         for name in header
-        if row[name].lower() in FORMULA_ERRORS
+        if row[name].startswith("#") and row[name].lower() in FORMULA_ERRORS
     ]
     if broken:
         more = " …" if len(broken) > SHOWN else ""
@@ -120,7 +120,7 @@ def _parse(path: Path, text: str, separator: str) -> list[Line]:
     begins = 1
     try:
         for cells in reader:
-            lines.append((begins, [restore_text(cell.strip()) for cell in cells]))
+            lines.append((begins, [restore_text(cell) for cell in map(str.strip, cells)]))
             begins = reader.line_num + 1
     except csv.Error as error:
         raise UserError(

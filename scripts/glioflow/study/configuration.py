@@ -6,6 +6,7 @@
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -436,9 +437,16 @@ def holds_out(cohort: AnyCohort) -> bool:
     if cohort.split is None or cohort.split.endswith(".json"):
         return cohort.test_fraction > 0 or bool(cohort.test_cases)
     try:
-        return any(row.get("set") == "test" for row in read_user_table(Path(expand_path(cohort.split))).rows)
-    except (UserError, ValueError):  # checking the configuration, or the cohort, says what is wrong with it
+        path = Path(expand_path(cohort.split))
+        return _names_test_cases(path, path.stat().st_mtime_ns)
+    except (UserError, OSError, ValueError):  # checking the configuration, or the cohort, says what is wrong with it
         return False
+
+
+@cache
+def _names_test_cases(path: Path, changed_ns: int) -> bool:
+    """Tell whether a split file holds cases out; read once for each time that it was changed, as planning asks often."""
+    return any(row.get("set") == "test" for row in read_user_table(path).rows)
 
 
 def cohort_dataset(cohort: AnyCohort) -> Dataset:

@@ -258,6 +258,7 @@ def test_a_split_that_calls_a_patient_otherwise_is_an_error_that_names_file_case
     [
         lambda text: text.replace(",", ";"),
         lambda text: text.replace(",", " , "),
+        lambda text: text.replace(",test", ", test"),
         lambda text: text.replace("\n", "\n,,\n", 1),
         lambda text: ("\ufeff" + text).encode("utf-16-le"),
     ],

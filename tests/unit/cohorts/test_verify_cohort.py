@@ -213,6 +213,7 @@ def test_a_case_id_that_is_no_file_name_is_refused(rules):
         problem = only_problem({"case_id": case_id, "patient_id": "x"}, rules)
         assert (problem["problem"], problem["severity"]) == ("case_id", "error")
         assert f"the case id {case_id!r} of {len(case_id)} characters" in problem["found"]
+        assert problem["message"].isprintable()
     assert "128 at most" in problem["expected"]
 
 
