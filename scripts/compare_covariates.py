@@ -31,7 +31,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, kruskal, permutation_test, rankdata, spearmanr
 
-from glioflow.cohorts.covariate_values import all_different, is_identifier, read_covariates, typed_covariate
+from glioflow.cohorts.covariate_values import all_different, are_dates, is_identifier, read_covariates, typed_covariate
 from glioflow.console import Console, count, run_script
 from glioflow.evaluation.score_tables import read_scores
 from glioflow.failure.effects import cohens_d
@@ -94,8 +94,10 @@ def why_not(name: str, kind: Any, whole: pd.Series, values: pd.Series) -> str:
     """Return why a covariate is not compared; nothing where it is. ``whole``: of the cohort; ``values``: the set's, defined."""
     if is_identifier(name):
         return "an identifier"
+    if are_dates(whole):
+        return "dates; days since a date of each case, or years of age, could be compared"
     if all_different(kind, whole):
-        return "a text that differs in every case"
+        return "a text that differs in every case; numbers (with a decimal point) or a few categories could be compared"
     if values.empty:
         return "no case of the set has a value"
     return f"one value in every case: {values.iloc[0]}" if values.nunique() == 1 else ""

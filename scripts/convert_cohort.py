@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from glioflow.case_cache import CaseCache
 from glioflow.cohorts.conversion import convert_cases
+from glioflow.cohorts.covariate_values import mixed_numbers
 from glioflow.cohorts.covariates import add_covariates
 from glioflow.cohorts.layouts import FoundCase, list_cohort
 from glioflow.cohorts.manifests import write_manifest
@@ -62,7 +63,10 @@ def main(snakemake: Any, console: Console) -> str:
     if "truth" in snakemake.input.keys():  # noqa: SIM118 - Snakemake's list of inputs
         cases = add_truth(cases, read_table(snakemake.input.truth))
     write_manifest(snakemake.output.cases, cases)
-    problems = [*listing.problems, *unmatched, *wrong]
+    problems = [*listing.problems, *unmatched, *mixed_numbers(found), *wrong]
+    for problem in problems:
+        if problem["problem"] == "table_format":
+            console.note(problem["message"])
     write_table(snakemake.output.conversion, pd.DataFrame(problems, columns=PROBLEM_COLUMNS))
     names = f"{count(len(cases), 'case')} of {cohort_dataset(cohort).title}"
     return f"{names}, {written} converted now" if written else names

@@ -22,7 +22,7 @@ from glioflow.cohorts.layouts import file_stamps
 from glioflow.cohorts.manifests import write_manifest
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
-from glioflow.files import key_of, read_table, write_table
+from glioflow.files import key_of, read_table, read_text_table, write_table
 from glioflow.imaging.labels import REGIONS
 from glioflow.stored_paths import find_path
 from glioflow.study.registry import CHANNELS, ROLES
@@ -61,7 +61,7 @@ def verify_cases(
 
 def read_cases(path: str) -> list[dict[str, Any]]:
     """Return the rows of cases.csv without their empty cells, all as text: a covariate 007 stays what it is."""
-    rows = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""]).to_dict("records")
+    rows = read_text_table(path).to_dict("records")
     cases = [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
     for case in cases:
         case |= {role: find_path(case[role], path) for role in ROLES if role in case}

@@ -17,6 +17,8 @@ from glioflow.cohorts.covariate_values import typed_covariate
 from glioflow.console import Console
 from glioflow.files import write_table
 
+ADVICE = "numbers (with a decimal point) or a few categories could be compared"
+DATES = "dates; days since a date of each case, or years of age, could be compared"
 CASES = list("abcdef")
 HAUSDORFF = [60.0, 50.0, 40.0, 30.0, 20.0, 10.0]  # a is the worst, f the best
 EXTREMES = pd.DataFrame({"group": ["worst", "worst", "best", "best"], "case_id": ["a", "b", "e", "f"]})
@@ -104,7 +106,8 @@ def test_a_group_without_any_value_has_no_difference_of_shares_and_a_note() -> N
         ([3, 3, 3, 3, 3, 3], "category", "one value in every case: 3"),
         ([None, "x", None, None, None, None], "category", "one value in every case: x"),
         ([None] * 6, "category", "no case of the set has a value"),
-        (["p", "q", "r", "s", "t", None], "category", "a text that differs in every case"),
+        (["p", "q", "r", "s", "t", None], "category", "a text that differs in every case; " + ADVICE),
+        (["2021-03-05", "05.03.2021", "5/3/21", "2021-03-05T10:00", None, None], "category", DATES),
     ],
 )
 def test_what_cannot_be_compared_is_listed_with_its_reason(values: list[object], kind: str, note: str) -> None:
