@@ -17,6 +17,8 @@ Params
 pattern : path with ``{case}``
 scheme, scheme_name : the label scheme of the masks
 on_geometry_mismatch : ``error``, or ``use_image_header`` where voxels correspond by index
+grid : whether the cohort's images were brought to a common grid; masks of those that were changed follow by their headers
+converted : the folder of images that were changed
 on_missing : ``error`` or ``count_as_empty``
 regions : names of the regions that are scored and that the masks can show
 cache : path of the cache
@@ -30,16 +32,20 @@ from typing import Any
 import numpy as np
 
 from glioflow.case_cache import CaseCache
+from glioflow.cohorts.grids import outer_corners, regrid_mask, turn
+from glioflow.cohorts.layouts import file_stamps
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.scoring import geometry_problems
 from glioflow.files import key_of, read_table, sha256_file, write_table
-from glioflow.imaging.volumes import Volume, read_labels, read_volume, write_volume
+from glioflow.imaging.headers import ONE_READING
+from glioflow.imaging.volumes import Volume, orientation, read_labels, read_volume, write_volume
 from glioflow.models.precomputed import Counts, count_labels, labels_as, scheme_doubts, unexpected_masks
 from glioflow.models.predictions import prediction_table, set_members
 from glioflow.parallel import map_unordered
+from glioflow.study.registry import CHANNELS
 
 CONVERSION_VERSION = (
-    1  # part of every mask's key: raise it whenever a mask, or what is remembered of it, would come out otherwise
+    2  # part of every mask's key: raise it whenever a mask, or what is remembered of it, would come out otherwise
 )
 NAMED_CASES = 10
 BY_INDEX = "; if the voxels correspond by index, set on_geometry_mismatch: use_image_header"
@@ -47,12 +53,13 @@ BY_INDEX = "; if the voxels correspond by index, set on_geometry_mismatch: use_i
 
 @dataclass(frozen=True)
 class Given:
-    """A mask to convert: its case, its file, whether there is one, and its truth."""
+    """A mask to convert: its case, its file, whether there is one, its truth, and whether the cohort's grid changed that."""
 
     case_id: str
     path: str
     exists: bool
     truth: str
+    regridded: bool = False
 
 
 def convert_mask(given: Given, target: Path, rules: Mapping[str, Any]) -> tuple[Counts, list[str]]:
@@ -64,14 +71,32 @@ def convert_mask(given: Given, target: Path, rules: Mapping[str, Any]) -> tuple[
             mask = read_volume(given.path)
         except UserError as error:
             return {}, [f"{given.case_id}, {error}"]
-    placed = Volume(mask.data, truth.affine) if rules["on_geometry_mismatch"] == "use_image_header" else mask
-    problems = list(geometry_problems(truth, placed, BY_INDEX))
+    if given.regridded:
+        mask, problems = mask_on_grid(mask, truth)
+    else:
+        placed = Volume(mask.data, truth.affine) if rules["on_geometry_mismatch"] == "use_image_header" else mask
+        problems = list(geometry_problems(truth, placed, BY_INDEX))
     scheme = {int(raw): int(label) for raw, label in rules["scheme"].items()}
     labels, wrong = labels_as(mask.data, rules["scheme_name"], scheme)
     if problems or labels is None:
         return {}, [f"{given.case_id}, {given.path}: {problem}" for problem in (*problems, *wrong)]
     write_volume(target / f"{given.case_id}.nii.gz", Volume(labels, truth.affine))
     return count_labels(truth.data, mask.data), []
+
+
+def mask_on_grid(mask: Volume, truth: Volume) -> tuple[Volume, list[str]]:
+    """Return a mask brought by its header to the grid that its case's images were brought to, or what is wrong with it.
+
+    Its voxels do not correspond to those of the images by index any more, so that its header has to tell the place.
+    """
+    if not mask.is_placed:
+        return mask, [f"found {mask.misplaced}; expected {ONE_READING}"]
+    if (moved := regrid_mask(mask, truth)) is None:
+        corner = np.abs(outer_corners(turn(mask, orientation(truth))) - outer_corners(truth)).max()
+        found = f"found a mask that ends up to {corner:.3g} mm from where its images do (its axes point {orientation(mask)})"
+        right = "expected one on the grid of the images as they were, or as the cohort's `grid` has them"
+        return mask, [f"{found}; {right}"]
+    return moved, []
 
 
 def missing_problems(masks: list[Given], model: str, on_missing: str) -> list[str]:
@@ -96,16 +121,18 @@ def main(snakemake: Any, console: Console) -> str:
     cache = CaseCache(params.cache)
     masks, waiting, keys, counted = [], [], {}, dict[str, Counts]()
     for case in set_members(split, "given"):
+        row = manifest.loc[case]
         path = params.pattern.replace("{case}", case)
-        stat = Path(path).stat() if Path(path).exists() else None
-        stamp = [path, stat.st_size, stat.st_mtime_ns] if stat else [path]
-        truth = str(manifest.loc[case, "label_sha256"])
-        keys[case] = key_of({"version": CONVERSION_VERSION, "mask": stamp, "truth": truth, "rules": rules})
-        masks.append(Given(case, path, stat is not None, str(manifest.loc[case, "label"])))
+        (stamp,) = file_stamps([path])
+        exists = len(stamp) > 1
+        moved = any(str(row.get(channel, "")).startswith(f"{params.converted}/") for channel in CHANNELS)
+        masks.append(Given(case, path, exists, str(row["label"]), params.grid and moved))
+        parts = {"mask": stamp, "truth": str(row["label_sha256"]), "rules": rules, "regridded": masks[-1].regridded}
+        keys[case] = key_of({"version": CONVERSION_VERSION, **parts})
         entry, target = cache.get(case, keys[case]), folder / f"{case}.nii.gz"
         if entry and target.exists() and sha256_file(target) == entry["sha256"]:
             counted[case] = entry["counts"]
-        elif stat or params.on_missing == "count_as_empty":
+        elif exists or params.on_missing == "count_as_empty":
             waiting.append(masks[-1])
     problems = missing_problems(masks, model, params.on_missing)
     work = map_unordered(convert_mask, waiting, snakemake.threads, folder, rules)

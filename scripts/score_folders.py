@@ -29,6 +29,7 @@ from glioflow.evaluation.conventions import DEFAULT_CONVENTION, conventions, les
 from glioflow.evaluation.scoring import Plan, geometry_problems, score_pair, score_table, with_missing_note
 from glioflow.files import write_table
 from glioflow.formatting import number
+from glioflow.imaging.headers import ONE_READING
 from glioflow.imaging.labels import REGIONS, Labels, scheme_regions
 from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_volume
 from glioflow.models.precomputed import Counts, count_labels, find_masks, labels_as, scheme_doubts
@@ -115,8 +116,7 @@ def score_masks(pair: MaskPair, rules: Rules, plan: Plan | None) -> Outcome:
     """Read a pair's masks and score them by the plan; without one they are only checked."""
     truth, problems = read_mask(pair.case_id, pair.truth, rules.truth_scheme)
     if truth and not truth.raw.is_placed:
-        right = "expected one that tells the voxels' size"
-        problems.append(f"{pair.case_id}, {pair.truth}: found an affine that is not finite or not invertible; {right}")
+        problems.append(f"{pair.case_id}, {pair.truth}: found {truth.raw.misplaced}; expected {ONE_READING}")
     if pair.prediction:
         prediction, wrong = read_mask(pair.case_id, pair.prediction, rules.prediction_scheme)
         problems.extend(wrong)

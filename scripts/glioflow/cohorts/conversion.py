@@ -14,13 +14,14 @@ from glioflow.cohorts.layouts import FoundCase, case_stamp, cohort_layout
 from glioflow.cohorts.layouts.listing import Converted
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import Console
+from glioflow.disk import largest_image_bytes
 from glioflow.files import key_of
 from glioflow.parallel import map_unordered
 from glioflow.study.configuration import AnyCohort, Grid, PhantomCohort, cohort_dataset
 from glioflow.study.registry import CHANNELS
 
 CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-CONVERSION_VERSION = 2  # raise it when a converter or a grid gives other voxels, so that cases are converted again
+CONVERSION_VERSION = 3  # raise it when a converter or a grid gives other voxels, so that cases are converted again
 
 
 def needs_conversion(cohort: AnyCohort) -> bool:
@@ -34,18 +35,25 @@ def grid_of(cohort: AnyCohort) -> Grid | None:
 
 
 def convert_cases(
-    cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path, cache: CaseCache, threads: int, console: Console
+    cases: Sequence[FoundCase],
+    cohort: AnyCohort,
+    folder: Path,
+    cache: CaseCache,
+    threads: int,
+    console: Console,
+    reread: bool = False,
 ) -> tuple[list[FoundCase], list[Problem], int]:
     """Return the cases as the workflow reads them, what is wrong with their files, and how many were converted now.
 
-    A case that could not be converted has a problem and is left out: there is no image of it to check.
+    A case that could not be converted has a problem and is left out: there is no image of it to check. ``reread``: what is in
+    the cache is converted again.
     """
     if not needs_conversion(cohort):
         return list(cases), [], 0
     convertible = [case for case in cases if CASE_ID.fullmatch(case.case_id)]  # another id never becomes a folder's name
     keys = {case.case_id: conversion_key(case, cohort) for case in convertible}
     done: dict[str, Converted] = {}
-    for case in convertible:
+    for case in [] if reread else convertible:
         value = cache.get(case.case_id, keys[case.case_id])
         if value and all(Path(path).exists() for path in value["files"].values() if path.startswith(str(folder))):
             done[case.case_id] = Converted(**value)
@@ -68,8 +76,8 @@ def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
     """Return the key under which a converted case stays converted: its files and what is done to them."""
     grid, dataset = grid_of(cohort), cohort_dataset(cohort)
     rules = {"layout": dataset.layout, "options": dataset.options, "grid": grid and grid.model_dump(mode="json")}
-    mismatch = getattr(cohort, "on_geometry_mismatch", "error")
-    return key_of({"files": case_stamp(case), "rules": rules, "mismatch": mismatch, "version": CONVERSION_VERSION})
+    limits = {"mismatch": getattr(cohort, "on_geometry_mismatch", "error"), "largest": largest_image_bytes()}
+    return key_of({"files": case_stamp(case), "rules": rules, **limits, "version": CONVERSION_VERSION})
 
 
 def convert_case(case: FoundCase, cohort: AnyCohort, folder: Path) -> Converted:

@@ -13,11 +13,13 @@ from nibabel.spaces import vox2out_vox
 from numpy.typing import NDArray
 
 from glioflow.cohorts.layouts.listing import Converted, FoundCase
-from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.cohorts.problems import Problem, orientation_unknown, problem_row
 from glioflow.console import UserError
 from glioflow.imaging.volumes import Volume, affine_distance_mm, orientation, read_volume, same_geometry, write_volume
 from glioflow.study.configuration import Grid
 from glioflow.study.registry import CHANNELS, ROLES
+
+COVERED_VOXELS = 2  # how far two grids of one box may end apart: a box is seldom a whole number of voxels long
 
 
 def turn(volume: Volume, axes: str) -> Volume:
@@ -75,6 +77,8 @@ def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> 
     shape, affine = target_grid(turn(raw, grid.orientation), grid)
     target = Volume(np.broadcast_to(np.uint8(0), shape), affine)
     placed, problems = dict(files), list[Problem]()
+    if raw.header and not raw.header.oriented:
+        problems.append(orientation_unknown(case.case_id, files[first], case.patient_id))
     for role, volume in volumes.items():
         if role == "label" and volume.data.shape == raw.data.shape and not same_geometry(volume, raw):
             problems.append(label_mismatch(case, volume, raw, on_mismatch))
@@ -90,6 +94,27 @@ def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> 
         write_volume(path, Volume(turned.data, affine))
         placed[role] = path.as_posix()
     return Converted(placed, problems=problems)
+
+
+def regrid_mask(mask: Volume, grid: Volume) -> Volume | None:
+    """Return a label map brought to the grid of another volume by their headers; None where they are not of one space.
+
+    Voxels are moved where the axes lie otherwise; where the voxels do, the nearest one is taken. Both grids have to cover one
+    box in space, to two voxels: what a cohort's grid is made from does.
+    """
+    turned = turn(mask, orientation(grid))
+    if same_geometry(turned, grid):
+        return Volume(turned.data, grid.affine)
+    slack = COVERED_VOXELS * max(*turned.spacing, *grid.spacing)
+    if np.abs(outer_corners(turned) - outer_corners(grid)).max() > slack:
+        return None
+    return resample(turned, grid.data.shape, grid.affine, 0)
+
+
+def outer_corners(volume: Volume) -> NDArray[np.float64]:
+    """Return where the outer corners of the first and the last voxel of each axis are, (8, 3) in mm."""
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in volume.data.shape], [1.0], indexing="ij")).reshape(4, -1)
+    return np.asarray((volume.affine @ corners)[:3].T)
 
 
 def label_mismatch(case: FoundCase, label: Volume, image: Volume, on_mismatch: str) -> Problem:

@@ -345,7 +345,12 @@ def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules,
     table.to_csv(tmp_path / "cases.csv", index=False)
     row = problem_row("BraTS2021_00000", "x", "two_files", "two", "one")
     pd.DataFrame([row, row]).to_csv(tmp_path / "conversion.csv", index=False)
-    params = {**vars(rules), "requirements": {**DEMANDS, "extremes": 1}, "cache": str(tmp_path / "cache.jsonl")}
+    params = {
+        **vars(rules),
+        "requirements": {**DEMANDS, "extremes": 1},
+        "cache": str(tmp_path / "cache.jsonl"),
+        "reread": False,
+    }
     names = ("cases", "conversion", "manifest", "verification")
     paths = SimpleNamespace(**{name: str(tmp_path / f"{name}.csv") for name in names})
     said = main(SimpleNamespace(input=paths, output=paths, params=SimpleNamespace(**params), threads=1), Console())
@@ -359,7 +364,8 @@ def test_colours_are_no_intensities(case, rules):
     nib.save(nib.Nifti1Image(colours, AFFINE), case["t2"])
     problem = only_problem(case, rules)
     assert (problem["problem"], problem["file"]) == ("unreadable", case["t2"])
-    assert "whole or real numbers are needed" in problem["found"]
+    assert "voxels of the type 128 (RGB)" in problem["found"]
+    assert problem["expected"].startswith("one whole or real number")
 
 
 def test_equal_voxels_have_one_fingerprint_in_whatever_type():

@@ -301,7 +301,7 @@ def test_a_truth_without_a_voxels_size_cannot_be_measured_in(folders: Folders) -
     path.write_bytes(content)
     said = folders.error()
     assert said[0] == "3 problems, nothing was scored"
-    assert f"{path}: found an affine that is not finite or not invertible" in "".join(said)
+    assert f"{path}: found a header with an sform that is not finite or not invertible" in "".join(said)
     assert "found the values 7" in "".join(said)
 
 

@@ -93,6 +93,8 @@ class Cohort:
             "pattern": f"{self.folder}/masks/{{case}}.nii.gz",
             "cache": self.folder / "cache.jsonl",
             "on_missing": "error",
+            "grid": False,
+            "converted": f"{self.folder}/converted",
             "regions": ["WT", "TC", "ET"],
             **RULES,
         }
