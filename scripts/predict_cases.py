@@ -26,7 +26,7 @@ from glioflow.models.nnunet.keys import case_hashes, describe
 from glioflow.models.nnunet.plans import training_part
 from glioflow.models.predictions import (
     PROBABILITY_ENDINGS,
-    drop_torn,
+    drop_truncated,
     has_probabilities,
     place,
     prediction_table,
@@ -118,7 +118,7 @@ def predict(
     params, threads = snakemake.params, snakemake.threads
     folders = ModelFolders(snakemake.wildcards.model, Path(params.root), params.trainer)
     link_inputs(manifest, cases, params.channels, work / "input")
-    drop_torn(work, console)
+    drop_truncated(work, console)
     trained = folders.trained(params.configuration)
     write_json(trained / "plans.json", plans)  # a fold taken back from superseded/ may have left those of another training
     write_json(trained / "dataset.json", dataset)

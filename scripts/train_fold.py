@@ -34,7 +34,7 @@ from glioflow.models.fold_state import STATE, take_place
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.models.nnunet.keys import case_hashes, describe
 from glioflow.models.nnunet.plans import training_part
-from glioflow.models.predictions import WITHOUT_TTA, drop_torn, has_probabilities
+from glioflow.models.predictions import WITHOUT_TTA, drop_truncated, has_probabilities
 
 FINAL = "checkpoint_final.pth"
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
@@ -121,7 +121,7 @@ def prepare_validation(fold: Path, key: str, expected: bool, console: Console) -
             shutil.rmtree(folder, ignore_errors=True)
         stamp.write_text(key)
     for folder in folders:
-        drop_torn(folder, console)
+        drop_truncated(folder, console)
     for path in without_probabilities(fold) if expected else []:
         path.unlink()
 

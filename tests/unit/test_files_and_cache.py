@@ -6,7 +6,7 @@ import pytest
 
 from glioflow.case_cache import CaseCache
 from glioflow.console import UserError, clock, count, run_script
-from glioflow.files import key_of, read_table, replacing, sha256_file, write_json, write_table
+from glioflow.files import file_stamp, key_of, read_table, replacing, sha256_file, write_json, write_table
 
 
 def test_a_file_that_failed_half_way_is_not_there(tmp_path):
@@ -33,6 +33,20 @@ def test_tables_keep_identifiers_as_text_and_floats_in_full(tmp_path):
     assert back["case_id"].tolist() == ["007", "NA"]
     assert back["dice"][0] == 0.1 + 0.2
     assert (tmp_path / "t.csv").read_text().endswith("NA,2,\n")
+
+
+def test_a_stamp_tells_a_change_of_the_same_size_and_time_and_a_file_in_anothers_place(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("one")
+    stat, stamp = path.stat(), file_stamp(path)
+    path.write_text("two")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert file_stamp(path) != stamp
+    stamp = file_stamp(path)
+    (tmp_path / "b").write_text("two")
+    os.utime(tmp_path / "b", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.replace(tmp_path / "b", path)
+    assert file_stamp(path) != stamp
 
 
 def test_a_key_depends_on_content_and_not_on_order():

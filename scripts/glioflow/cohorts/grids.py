@@ -19,6 +19,7 @@ from glioflow.imaging.volumes import Volume, affine_distance_mm, orientation, re
 from glioflow.study.configuration import Grid
 from glioflow.study.registry import CHANNELS, ROLES
 
+TIE = 1e-3  # voxels; a place so near the middle between two voxels takes the later one, however the affines are rounded
 COVERED_VOXELS = 2  # how far two grids of one box may end apart: a box is seldom a whole number of voxels long
 
 
@@ -35,8 +36,11 @@ def turn(volume: Volume, axes: str) -> Volume:
 def resample(volume: Volume, shape: tuple[int, ...], affine: NDArray[np.float64], order: int) -> Volume:
     """Return the volume on another grid, in its own type; ``order`` 0 is nearest voxel, 3 cubic splines. Outside is 0."""
     source = volume.data.astype(np.float32) if order else volume.data
-    image = nib.Nifti1Image(source, volume.affine, dtype=source.dtype)
-    data = np.asanyarray(resample_from_to(image, (shape, affine), order=order, mode="constant", cval=0).dataobj)
+    place, mode = volume.affine, "constant"
+    if order == 0:
+        place, mode = place @ nib.affines.from_matvec(np.eye(3), [-TIE] * 3), "grid-constant"  # the outer voxels are whole
+    image = nib.Nifti1Image(source, place, dtype=source.dtype)
+    data = np.asanyarray(resample_from_to(image, (shape, affine), order=order, mode=mode, cval=0).dataobj)
     if order:
         data = np.clip(data, volume.data.min(), volume.data.max())
     if volume.data.dtype.kind in "iu":

@@ -94,7 +94,8 @@ def parse_header(content: bytes) -> Header:
             f"{size + 4} or more: the header is damaged; copy or download the file again",
         )
     slope, inter = _scaling(fields)
-    affine, contradictions = _space(fields, shape)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told in words
+        affine, contradictions = _space(fields, shape)
     oriented = bool(fields["qform_code"] > 0 or fields["sform_code"] > 0)
     version = 1 if size == NIFTI1_BYTES else 2
     return Header(version, shape, dtype, int(offset), slope, inter, affine, contradictions, oriented)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from glioflow.console import Console, UserError
+from glioflow.console import Console
 from glioflow.files import PathLike, read_table, replacing, sha256_file
-from glioflow.imaging.volumes import read_volume
+from glioflow.imaging.volumes import UnreadableVolumeError, read_volume
 
 COLUMNS = ["case_id", "patient_id", "fold", "tta", "prediction", "sha256"]
 WITHOUT_TTA = "without_tta"
@@ -79,13 +79,13 @@ def main_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(augmented_first(predictions).drop_duplicates("case_id").sort_index())
 
 
-def drop_torn(folder: Path, console: Console) -> None:
+def drop_truncated(folder: Path, console: Console) -> None:
     """Remove from a folder every mask that a killed job left half-written."""
     for path in sorted(folder.glob("*.nii.gz")):
         try:
             read_volume(path)
-        except UserError as error:
-            console.say(f"predicting again what was left unfinished: {error}")
+        except UnreadableVolumeError as error:
+            console.say(f"predicting again what was left unfinished: {path}: {error.found}")
             path.unlink()
 
 

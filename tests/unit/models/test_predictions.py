@@ -7,7 +7,7 @@ from glioflow.console import Console
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.models.predictions import (
     COLUMNS,
-    drop_torn,
+    drop_truncated,
     main_rows,
     place,
     prediction_table,
@@ -91,11 +91,11 @@ def test_a_mask_that_a_killed_job_left_half_written_is_dropped(tmp_path, capsys)
     whole = save(tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 4, (9, 9, 9)).astype(np.uint8))
     torn = tmp_path / "b.nii.gz"
     torn.write_bytes(whole.read_bytes()[:-40])
-    drop_torn(tmp_path, Console())
+    drop_truncated(tmp_path, Console())
     assert whole.exists()
     assert not torn.exists()
     assert "b.nii.gz" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_yet_has_no_torn_masks(tmp_path):
-    drop_torn(tmp_path / "none", Console())
+    drop_truncated(tmp_path / "none", Console())
