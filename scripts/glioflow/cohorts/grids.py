@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import from_matvec
 from nibabel.processing import resample_from_to
 from nibabel.spaces import vox2out_vox
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def resample(volume: Volume, shape: tuple[int, ...], affine: NDArray[np.float64]
     source = volume.data.astype(np.float32) if order else volume.data
     place, mode = volume.affine, "constant"
     if order == 0:
-        place, mode = place @ nib.affines.from_matvec(np.eye(3), [-TIE] * 3), "grid-constant"  # the outer voxels are whole
+        place, mode = place @ from_matvec(np.eye(3), [-TIE] * 3), "grid-constant"  # the outer voxels are whole
     image = nib.Nifti1Image(source, place, dtype=source.dtype)
     data = np.asanyarray(resample_from_to(image, (shape, affine), order=order, mode=mode, cval=0).dataobj)
     if order:
