@@ -29,6 +29,7 @@ sys.path.insert(0, str(BASE / "scripts"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BASE / "scripts"), os.environ.get("PYTHONPATH")]))
 
 from glioflow.console import UserError
+from glioflow.disk import LIMIT_VARIABLE
 from glioflow.job_records import restore_notes
 from glioflow.study.duplicate_keys import duplicate_keys
 from glioflow.workflow.checks import load_study
@@ -47,6 +48,9 @@ try:
     STUDY = load_study(config, CONFIG_FILE)
 except UserError as error:
     sys.exit(str(error))
+
+
+os.environ[LIMIT_VARIABLE] = str(STUDY.largest_image_gb)
 
 
 pathvars:

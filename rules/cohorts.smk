@@ -19,6 +19,11 @@ def training_manifests(wildcards):
     return expand("<results>/cohorts/{other}/manifest.csv", other=COHORTS.training_cohorts(wildcards.cohort))
 
 
+def reread():
+    """Return what tells a job to read every image again, another value each time; False where it is to read what changed."""
+    return time.time_ns() if STUDY.verify == "full" else False
+
+
 rule make_phantom:
     output:
         truth="<results>/cohorts/{cohort}/phantom.csv",
@@ -91,6 +96,8 @@ rule convert_cohort:
         source=by_cohort(COHORTS.stamp),
         converted=lambda w: under(f"cohorts/{w.cohort}/converted"),
         cache=lambda w: case_cache("convert_cohort", w.cohort),
+        largest_image_gb=STUDY.largest_image_gb,
+        reread=reread(),
         code=code_fingerprint("convert_cohort"),
     script:
         "../scripts/convert_cohort.py"
@@ -124,6 +131,8 @@ rule verify_cohort:
         source=by_cohort(COHORTS.stamp),
         labels=lambda w: under(f"cohorts/{w.cohort}/labels"),
         cache=lambda w: case_cache("verify_cohort", w.cohort),
+        largest_image_gb=STUDY.largest_image_gb,
+        reread=reread(),
         code=code_fingerprint("verify_cohort"),
     script:
         "../scripts/verify_cohort.py"

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from glioflow.files import file_stamp
+
 SCRIPTS = Path(__file__).resolve().parents[1]
 KEPT = Path(".snakemake/glioflow/parsed_code.json")  # below the folder that Snakemake works in
 
@@ -65,9 +67,8 @@ def _kept() -> dict[str, Any]:
 
 @cache
 def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Return ``_parse(path)``, kept as long as size, times and inode of the file are what they were."""
-    stat = path.stat()
-    stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    """Return ``_parse(path)``, kept as long as the file's stamp is what it was."""
+    stamp = file_stamp(path)
     known = _kept().get(str(path))
     if known and known[0] == stamp:
         return known[1], tuple(Path(name) for name in known[2])

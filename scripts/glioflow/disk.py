@@ -1,12 +1,27 @@
 """Room on disks: asked for before it is needed, and told in words where it runs out."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from glioflow.console import UserError
+
+LIMIT_VARIABLE = "GLIOFLOW_LARGEST_IMAGE_GB"  # set from the study's key largest_image_gb
+LARGEST_IMAGE_GB = 2.0  # 500 x 500 x 500 voxels of 64 bits are 1; a whole 4D image of the Decathlon's Task01 is 0.14
+
+
+def largest_image_bytes() -> int:
+    """Return how large an image may be, unpacked. Raises ``UserError`` where the environment's limit is no positive number."""
+    told = os.environ.get(LIMIT_VARIABLE, "")
+    try:
+        if (limit := float(told or LARGEST_IMAGE_GB)) > 0:
+            return int(limit * 10**9)
+    except (ValueError, OverflowError):
+        pass
+    raise UserError(f"${LIMIT_VARIABLE}: found {told!r}; expected a number of gigabytes, such as 4")
 
 
 def amount(number: int) -> str:

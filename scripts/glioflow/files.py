@@ -105,6 +105,15 @@ def sha256_file(path: PathLike) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def file_stamp(path: PathLike) -> list[int]:
+    """Return what changes when a file does: size, times of change of content and of anything, and inode. Raises ``OSError``.
+
+    A program can set the time of content back, but not the other; and a file that takes another's place is another inode.
+    """
+    stat = Path(path).stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
 def key_of(parts: Mapping[str, Any]) -> str:
     """Return the content key of ``parts``: the SHA-256 of their canonical JSON. The order of keys does not matter."""
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

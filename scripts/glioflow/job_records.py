@@ -36,7 +36,9 @@ def remove_records(outputs: Iterable[str]) -> None:
 def write_records(snakemake: Any) -> None:
     """Record what a finished job's outputs were made from, beside each of them."""
     inputs = {str(path): f"sha256:{sha256_file(path)}" for path in snakemake.input if Path(path).is_file()}
-    params = sorted(repr(value) for value in snakemake.params)
+    # A job that was told to read everything again leaves what a job that reads what changed would have left.
+    again = getattr(snakemake.params, "reread", None)
+    params = sorted(repr(False if again and value == again else value) for value in snakemake.params)
     for output in map(str, snakemake.output):
         write_json(record_path(output), {"output": output, "params": params, "inputs": inputs})
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import os
 
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glioflow.console import UserError, clock, count, run_script
-from glioflow.files import key_of, read_table, read_text_table, replacing, sha256_file, write_json, write_table
+from glioflow.files import file_stamp, key_of, read_table, read_text_table, replacing, sha256_file, write_json, write_table
 
 
 def test_a_file_that_failed_half_way_is_not_there(tmp_path):
@@ -64,6 +65,20 @@ def test_a_formula_gets_an_apostrophe_and_a_number_does_not(tmp_path):
     cells = ["'=1+1", "'+49 30", "'-x", "'@SUM(A1)", "-1.5e3", "+2", "''=1", "'x'", "a=b"]
     assert lines == [f"{cell},-0.5" for cell in cells]
     assert read_table(tmp_path / "t.csv")["patient_id"].tolist() == values
+
+
+def test_a_stamp_tells_a_change_of_the_same_size_and_time_and_a_file_in_anothers_place(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("one")
+    stat, stamp = path.stat(), file_stamp(path)
+    path.write_text("two")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert file_stamp(path) != stamp
+    stamp = file_stamp(path)
+    (tmp_path / "b").write_text("two")
+    os.utime(tmp_path / "b", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.replace(tmp_path / "b", path)
+    assert file_stamp(path) != stamp
 
 
 def test_a_key_depends_on_content_and_not_on_order():

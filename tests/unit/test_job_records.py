@@ -77,3 +77,12 @@ def test_without_results_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     restore_notes("results", PATTERNS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_everything_again_is_no_setting(made):
+    class Params(list):
+        reread = 1234567
+
+    write_records(SimpleNamespace(input=[], output=[OUTPUT], params=Params(["a", 1234567])))
+    restore_notes("results", PATTERNS)
+    assert notes().params == sorted(["'a'", "False"])
