@@ -35,6 +35,7 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, read_table, write_json
 from glioflow.imaging.labels import LABEL_COUNT
@@ -55,8 +56,6 @@ from glioflow.models.postprocessing import (
 )
 from glioflow.models.predictions import read_predictions
 from glioflow.parallel import map_unordered
-
-PIECES_VERSION = 1  # part of every case's key: raise it whenever the pieces of a case would come out otherwise
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ def list_cases(manifest: pd.DataFrame, predictions: pd.DataFrame) -> list[Case]:
             )
         truth = truths.loc[case]
         parts = {"truth": truth["label_sha256"], "spacing": truth["spacing_mm"], "prediction": row["sha256"]}
-        cases.append(Case(case, truth["label"], row["prediction"], key_of({"version": PIECES_VERSION, **parts})))
+        key = key_of({"code": module_fingerprint("choose_postprocessing"), **parts})
+        cases.append(Case(case, truth["label"], row["prediction"], key))
     return cases
 
 

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from glioflow.case_cache import CaseCache
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.scoring import geometry_problems
 from glioflow.files import key_of, read_table, sha256_file, write_table
@@ -38,9 +39,6 @@ from glioflow.models.precomputed import Counts, count_labels, labels_as, scheme_
 from glioflow.models.predictions import prediction_table, set_members
 from glioflow.parallel import map_unordered
 
-CONVERSION_VERSION = (
-    1  # part of every mask's key: raise it whenever a mask, or what is remembered of it, would come out otherwise
-)
 NAMED_CASES = 10
 BY_INDEX = "; if the voxels correspond by index, set on_geometry_mismatch: use_image_header"
 
@@ -93,14 +91,14 @@ def main(snakemake: Any, console: Console) -> str:
     split = read_table(snakemake.input.split)
     manifest = read_table(snakemake.input.manifest).set_index("case_id")
     rules = {"scheme": params.scheme, "scheme_name": params.scheme_name, "on_geometry_mismatch": params.on_geometry_mismatch}
-    cache = CaseCache(params.cache)
+    cache, code = CaseCache(params.cache), module_fingerprint("convert_predictions")
     masks, waiting, keys, counted = [], [], {}, dict[str, Counts]()
     for case in set_members(split, "given"):
         path = params.pattern.replace("{case}", case)
         stat = Path(path).stat() if Path(path).exists() else None
         stamp = [path, stat.st_size, stat.st_mtime_ns] if stat else [path]
         truth = str(manifest.loc[case, "label_sha256"])
-        keys[case] = key_of({"version": CONVERSION_VERSION, "mask": stamp, "truth": truth, "rules": rules})
+        keys[case] = key_of({"code": code, "mask": stamp, "truth": truth, "rules": rules})
         masks.append(Given(case, path, stat is not None, str(manifest.loc[case, "label"])))
         entry, target = cache.get(case, keys[case]), folder / f"{case}.nii.gz"
         if entry and target.exists() and sha256_file(target) == entry["sha256"]:

@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, pair_cases, read_maps
 from glioflow.evaluation.metrics import Pair, ratio
@@ -41,7 +42,6 @@ from glioflow.files import key_of, read_table, write_json, write_table
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS
 from glioflow.parallel import map_unordered
 
-EXPORT_VERSION = 1  # part of every entry's key: raise it whenever what is exported of a case changes
 # Column of open_brats2020's table: ours. The spelling is its own.
 TABLE_METRICS = {"haussdorf": "hausdorff", "dice": "dice", "sens": "sens", "spec": "spec"}
 TABLE_COLUMNS = ("patient_id", "label", "tta", *TABLE_METRICS)
@@ -118,7 +118,8 @@ def main(snakemake: Any, console: Console) -> str:
     plan = plan_of(params, params.convention)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), 0, 1)
     cache = CaseCache(params.cache)
-    keys = {case: key_of({"version": EXPORT_VERSION, "scores": case_key(case, plan)}) for case in cases}
+    code = module_fingerprint("export_scores")
+    keys = {case: key_of({"code": code, "scores": case_key(case, plan)}) for case in cases}
     exported = {case: known for case in cases if (known := cache.get(case.item, keys[case]))}
     waiting = [case for case in cases if case not in exported]
     results = map_unordered(export_case, waiting, snakemake.threads, plan)

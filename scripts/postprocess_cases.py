@@ -26,14 +26,13 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, sha256_file, write_table
 from glioflow.imaging.volumes import Volume, read_labels, write_volume
 from glioflow.models.postprocessing import Step, process_labels
 from glioflow.models.predictions import WITHOUT_TTA, place, read_predictions
 from glioflow.parallel import map_unordered
-
-PROCESSING_VERSION = 1  # part of every mask's key: raise it whenever a mask would come out otherwise
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def list_tasks(predictions: pd.DataFrame, steps: Sequence[Mapping[str, Any]], fo
     for row, both in zip(predictions.to_dict("records"), twice, strict=True):
         second = both and not row["tta"]
         target = (folder / WITHOUT_TTA if second else folder) / f"{row['case_id']}.nii.gz"
-        key = key_of({"version": PROCESSING_VERSION, "steps": list(steps), "mask": row["sha256"]})
+        key = key_of({"code": module_fingerprint("postprocess_cases"), "steps": list(steps), "mask": row["sha256"]})
         tasks.append(Task(target.relative_to(folder).as_posix(), Path(row["prediction"]), target, key))
     return tasks
 

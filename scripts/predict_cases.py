@@ -2,15 +2,18 @@
 
 Inputs: ``manifest.csv`` and ``split.csv`` of the set's cohort, ``dataset.json``, ``glioflowPlans.json``, the folds'
 ``manifest.json``. Params: ``configuration``, ``channels``, ``device``, ``tta``, ``probabilities``, ``root``, ``cache``,
-``released`` (the record that the probabilities were deleted again). Output: ``predictions.csv``; the masks lie beside it, and
-the probabilities that an ensemble needs in ``probabilities/``.
+``released`` (the record that the probabilities were deleted again). Outputs: ``predictions.csv``; the masks lie beside it, and
+the probabilities that an ensemble needs in ``probabilities/``; and ``probabilities``, a table of their hashes, which stay when
+they are deleted.
 
-A case whose images, whose model and whose settings are unchanged is not predicted again. A killed job leaves what it
+A case whose images, whose model and whose settings are unchanged is not predicted again, unless an ensemble comes to need its
+probabilities; those that none needs are deleted. Every checkpoint is checked before it predicts. A killed job leaves what it
 finished in a working folder named after the model's key; the next one checks those files and goes on from there.
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +24,18 @@ from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_json, write_table
 from glioflow.imaging.volumes import pack
 from glioflow.models.devices import claim_device
+from glioflow.models.fold_state import FINAL, check_checkpoint
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
-from glioflow.models.nnunet.keys import case_hashes, describe
+from glioflow.models.nnunet.keys import case_hashes, describe, prediction_code
 from glioflow.models.nnunet.plans import training_part
 from glioflow.models.predictions import (
     PROBABILITY_ENDINGS,
     drop_torn,
     has_probabilities,
+    hash_probabilities,
     place,
     prediction_table,
+    remove_probabilities,
     set_members,
     tta_folders,
 )
@@ -63,9 +69,9 @@ def main(snakemake: Any, console: Console) -> str:
     cases = set_members(split, snakemake.wildcards.set)
     hashes = case_hashes(manifest, params.channels, cases, label=False)
     cache = CaseCache(params.cache)
-    expected = params.probabilities is not None and not Path(params.released).exists()
+    wanted = Wanted(params.probabilities, params.probabilities is not None and Path(params.released).exists())
     targets = tta_folders(folder, params.tta)
-    predicted = 0
+    predicted, hashed = 0, list[dict[str, Any]]()
     for tta, target in targets.items():
         model_key = key_of(
             {
@@ -73,35 +79,54 @@ def main(snakemake: Any, console: Console) -> str:
                 "dataset": describe(dataset),
                 "plans": training_part(plans, params.configuration),
                 "tta": tta,
-                "probabilities": params.probabilities,
+                "code": prediction_code("predict_cases"),
             }
         )
         aside = " without tta" if target != folder else ""
         keys = {case: key_of({"model": model_key, "images": hashes[case]}) for case in cases}
-        waiting = [case for case in cases if not stands(target, case, cache.get(case + aside, keys[case]), expected)]
+        waiting = [case for case in cases if not stands(target, case, cache.get(case + aside, keys[case]), wanted)]
         predicted += len(waiting)
-        if not waiting:
+        if waiting:
+            work = target / f".work-{model_key[:12]}{'-probabilities' if params.probabilities else ''}"
+            predict(manifest, waiting, work, plans, dataset, bool(tta), snakemake, console)
+            for case in waiting:
+                place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
+                for ending in PROBABILITY_ENDINGS if params.probabilities else ():
+                    place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
+                cache.put(case + aside, keys[case], {"sha256": sha256_file(target / f"{case}.nii.gz")})
+            shutil.rmtree(work)
+        if params.probabilities is None:
+            remove_probabilities(target / "probabilities")
             continue
-        work = target / f".work-{model_key[:12]}"
-        predict(manifest, waiting, work, plans, dataset, bool(tta), snakemake, console)
-        for case in waiting:
-            place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
-            for ending in PROBABILITY_ENDINGS if params.probabilities else ():
-                place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
-            cache.put(case + aside, keys[case], {"sha256": sha256_file(target / f"{case}.nii.gz")})
-        shutil.rmtree(work)
+        for case in cases:
+            entry = cache.get(case + aside, keys[case]) or {}
+            found = hash_probabilities(target / "probabilities", case) or entry.get("probabilities", {}).get("sha256")
+            probabilities = {"for": params.probabilities, "sha256": found}
+            if entry.get("probabilities") != probabilities:
+                cache.put(case + aside, keys[case], {**entry, "probabilities": probabilities})
+            hashed.append({"case_id": case, "tta": tta, "sha256": found})
+    write_table(snakemake.output.probabilities, pd.DataFrame(hashed, columns=["case_id", "tta", "sha256"]))
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     write_table(snakemake.output[0], prediction_table(targets, {case: patients[case] for case in cases}))
     unchanged = len(cases) * len(targets) - predicted
     return f"{count(predicted, 'mask')} predicted with {count(len(folds), 'fold')}, {unchanged} unchanged"
 
 
-def stands(folder: Path, case: str, entry: Mapping[str, Any] | None, probabilities: bool) -> bool:
-    """Tell whether a mask is there, as the cache knows it, with its ``probabilities`` where they are expected."""
-    if probabilities and not has_probabilities(folder / "probabilities", case):
-        return False
+@dataclass(frozen=True)
+class Wanted:
+    """What probabilities are kept for (None: nothing), and whether those that were kept for it are deleted again."""
+
+    probabilities: str | None
+    released: bool
+
+
+def stands(folder: Path, case: str, entry: Mapping[str, Any] | None, wanted: Wanted) -> bool:
+    """Tell whether a mask is there, as the cache knows it, with its probabilities unless they are done with."""
     mask = folder / f"{case}.nii.gz"
-    return entry is not None and mask.exists() and sha256_file(mask) == entry["sha256"]
+    if entry is None or not mask.exists() or sha256_file(mask) != entry["sha256"]:
+        return False
+    served = wanted.released and entry.get("probabilities", {}).get("for") == wanted.probabilities
+    return wanted.probabilities is None or served or has_probabilities(folder / "probabilities", case)
 
 
 def predict(
@@ -117,6 +142,9 @@ def predict(
     """Run nnUNetv2_predict on ``cases`` into the folder ``work``, going on from what is finished there."""
     params, threads = snakemake.params, snakemake.threads
     folders = ModelFolders(snakemake.wildcards.model, Path(params.root), params.trainer)
+    for record in snakemake.input.folds:
+        fold = read_json(record)
+        check_checkpoint(folders.fold(params.configuration, fold["fold"]) / FINAL, fold, record)
     link_inputs(manifest, cases, params.channels, work / "input")
     drop_torn(work, console)
     trained = folders.trained(params.configuration)

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from glioflow.case_cache import CaseCache
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.layouts import FoundCase, case_stamp, cohort_layout
 from glioflow.cohorts.layouts.listing import Converted
 from glioflow.cohorts.problems import Problem, problem_row
@@ -20,7 +21,6 @@ from glioflow.study.configuration import AnyCohort, Grid, PhantomCohort, cohort_
 from glioflow.study.registry import CHANNELS
 
 CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-CONVERSION_VERSION = 2  # raise it when a converter or a grid gives other voxels, so that cases are converted again
 
 
 def needs_conversion(cohort: AnyCohort) -> bool:
@@ -69,7 +69,8 @@ def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
     grid, dataset = grid_of(cohort), cohort_dataset(cohort)
     rules = {"layout": dataset.layout, "options": dataset.options, "grid": grid and grid.model_dump(mode="json")}
     mismatch = getattr(cohort, "on_geometry_mismatch", "error")
-    return key_of({"files": case_stamp(case), "rules": rules, "mismatch": mismatch, "version": CONVERSION_VERSION})
+    code = module_fingerprint(__name__)
+    return key_of({"files": case_stamp(case), "rules": rules, "mismatch": mismatch, "code": code})
 
 
 def convert_case(case: FoundCase, cohort: AnyCohort, folder: Path) -> Converted:

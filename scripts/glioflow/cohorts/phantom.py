@@ -27,9 +27,6 @@ from glioflow.imaging.labels import ED, ET, NCR
 Array = NDArray[np.float64]
 Points = Sequence[Array]  # x, y and z in mm, of one shape or broadcasting to one
 
-# Raise it whenever a case would come out differently: cases made by another version are then rendered again.
-GENERATOR_VERSION = 2
-
 CHANNELS = ("t1", "t1ce", "t2", "flair")
 PLANTED_KINDS = ("low_contrast", "small_volume", "heavy_noise")
 DEFAULT_SHAPE = (80, 96, 80)

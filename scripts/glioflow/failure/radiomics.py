@@ -27,8 +27,6 @@ SETTINGS = {"bin_width": "binWidth", "normalise": "normalize", "normalise_scale"
 DEFAULT_SETTINGS: dict[str, Any] = {"bin_width": 25, "normalise": True, "normalise_scale": 100}
 # Voxels kept around the mask's box. The features use none of them; pyradiomics keeps as many where it resamples.
 CROP_MARGIN = 5
-# Raised whenever extract_features computes something else from the same input, so that recorded values are not taken for its.
-EXTRACTION_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,11 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def extraction_key(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what, besides image and mask, a feature's value depends on."""
+    """Return what, besides image, mask and glioflow's code, a feature's value depends on."""
     return {
         "settings": complete_settings(settings),
         "pyradiomics": version("pyradiomics"),
         "simpleitk": version("simpleitk"),
-        "extraction": EXTRACTION_VERSION,
     }
 
 
