@@ -570,9 +570,8 @@ def work(files: tuple[str, str], name: str, cases: int) -> Work:
     before, chosen, times = peak_mb(), plans().get(name, []), Times([], [])
     for _ in range(cases):
         start, start_processor = time.perf_counter(), time.process_time()
-        maps, problems = score_cases.read_maps(case_of(*files))
-        assert maps, problems
-        for _ in score_plans(*maps, chosen):
+        truth, prediction = score_cases.read_maps(case_of(*files))
+        for _ in score_plans(truth.data, prediction.data, truth.spacing, chosen):
             pass
         times.wall.append(time.perf_counter() - start)
         times.processor.append(time.process_time() - start_processor)
@@ -582,8 +581,8 @@ def work(files: tuple[str, str], name: str, cases: int) -> Work:
 def cases_per_second(files: tuple[str, str], name: str, workers: int, cases: int) -> float:
     (plan,) = plans()[name]
     start = time.perf_counter()
-    for _, (_, problems) in map_unordered(score_cases.score_case, [case_of(*files)] * cases, workers, plan):
-        assert not problems, problems
+    for _ in map_unordered(score_cases.score_case, [case_of(*files)] * cases, workers, plan):
+        pass
     return cases / (time.perf_counter() - start)
 
 

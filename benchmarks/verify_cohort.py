@@ -31,7 +31,7 @@ import pandas as pd
 import verify_cohort
 from convert_cohort import case_table
 from glioflow.cohorts.layouts import list_cohort
-from glioflow.cohorts.phantom import plan_phantoms
+from glioflow.cohorts.phantom.plan import plan_phantoms
 from glioflow.console import Console
 from glioflow.files import write_table
 from glioflow.imaging.volumes import read_volume

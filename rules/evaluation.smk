@@ -8,9 +8,9 @@ rule score_cases:
     output:
         "<results>/scores/{model}/{set}_shards/{shard}.csv",
     log:
-        "<logs>/score_cases/{model}_{set}_{shard}.log",
+        "<logs>/score_cases/{model}/{set}/{shard}.log",
     benchmark:
-        "<benchmarks>/score_cases/{model}_{set}_{shard}.tsv"
+        "<benchmarks>/score_cases/{model}/{set}/{shard}.tsv"
     conda:
         "../envs/glioflow.yaml"
     threads: 8
@@ -48,7 +48,7 @@ rule summarise_scores:
         summary="<results>/scores/{model}/{set}_summary.csv",
         groups="<results>/scores/{model}/{set}_groups.csv",
     log:
-        "<logs>/summarise_scores/{model}_{set}.log",
+        "<logs>/summarise_scores/{model}/{set}.log",
     conda:
         "../envs/glioflow.yaml"
     resources:
@@ -69,9 +69,9 @@ rule compare_conventions:
         conventions="<results>/scores/{model}/{set}_conventions.csv",
         ranks="<results>/scores/{model}/{set}_convention_ranks.csv",
     log:
-        "<logs>/compare_conventions/{model}_{set}.log",
+        "<logs>/compare_conventions/{model}/{set}.log",
     benchmark:
-        "<benchmarks>/compare_conventions/{model}_{set}.tsv"
+        "<benchmarks>/compare_conventions/{model}/{set}.tsv"
     conda:
         "../envs/glioflow.yaml"
     threads: 8
@@ -122,9 +122,9 @@ rule export_scores:
         table="<results>/scores/{model}/{set}_export/patients_indiv_perf.csv",
         summary="<results>/scores/{model}/{set}_export/summary.json",
     log:
-        "<logs>/export_scores/{model}_{set}.log",
+        "<logs>/export_scores/{model}/{set}.log",
     benchmark:
-        "<benchmarks>/export_scores/{model}_{set}.tsv"
+        "<benchmarks>/export_scores/{model}/{set}.tsv"
     conda:
         "../envs/glioflow.yaml"
     threads: 8

@@ -7,7 +7,7 @@ rule select_extremes:
     output:
         extremes="<results>/failure/{model}/{set}/extremes.csv",
     log:
-        "<logs>/select_extremes/{model}_{set}.log",
+        "<logs>/select_extremes/{model}/{set}.log",
     localrule: True
     conda:
         "../envs/glioflow.yaml"
@@ -33,9 +33,9 @@ rule extract_radiomics:
     output:
         radiomics="<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv",
     log:
-        "<logs>/extract_radiomics/{model}_{set}_{shard}.log",
+        "<logs>/extract_radiomics/{model}/{set}/{shard}.log",
     benchmark:
-        "<benchmarks>/extract_radiomics/{model}_{set}_{shard}.tsv"
+        "<benchmarks>/extract_radiomics/{model}/{set}/{shard}.tsv"
     conda:
         "../envs/glioflow.yaml"
     threads: 8
@@ -69,7 +69,7 @@ rule compare_extremes:
         radiomics="<results>/failure/{model}/{set}/radiomics.csv",
         effects="<results>/failure/{model}/{set}/effects.csv",
     log:
-        "<logs>/compare_extremes/{model}_{set}.log",
+        "<logs>/compare_extremes/{model}/{set}.log",
     localrule: True
     conda:
         "../envs/glioflow.yaml"
@@ -90,7 +90,7 @@ rule compare_covariates:
     output:
         covariates="<results>/failure/{model}/{set}/covariates.csv",
     log:
-        "<logs>/compare_covariates/{model}_{set}.log",
+        "<logs>/compare_covariates/{model}/{set}.log",
     localrule: True
     conda:
         "../envs/glioflow.yaml"
@@ -111,7 +111,7 @@ rule draw_effects:
     output:
         figure="<results>/failure/{model}/{set}/effects.png",
     log:
-        "<logs>/draw_effects/{model}_{set}.log",
+        "<logs>/draw_effects/{model}/{set}.log",
     localrule: True
     conda:
         "../envs/glioflow.yaml"
@@ -137,9 +137,9 @@ rule draw_extremes:
     output:
         table="<results>/failure/{model}/{set}/overlays.csv",
     log:
-        "<logs>/draw_extremes/{model}_{set}.log",
+        "<logs>/draw_extremes/{model}/{set}.log",
     benchmark:
-        "<benchmarks>/draw_extremes/{model}_{set}.tsv"
+        "<benchmarks>/draw_extremes/{model}/{set}.tsv"
     conda:
         "../envs/glioflow.yaml"
     threads: 4

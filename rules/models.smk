@@ -113,9 +113,9 @@ rule train_fold:
         manifest="<results>/models/{model}/fold_{fold}/manifest.json",
         curves="<results>/models/{model}/fold_{fold}/curves.csv",
     log:
-        "<logs>/train_fold/{model}_{fold}.log",
+        "<logs>/train_fold/{model}/{fold}.log",
     benchmark:
-        "<benchmarks>/train_fold/{model}_{fold}.tsv"
+        "<benchmarks>/train_fold/{model}/{fold}.tsv"
     wildcard_constraints:
         model=TRAINED,
     conda:
@@ -179,9 +179,9 @@ rule predict_cases:
         "<results>/predictions/{model}/{set}/predictions.csv",
         probabilities="<results>/predictions/{model}/{set}/probabilities.csv",
     log:
-        "<logs>/predict_cases/{model}_{set}.log",
+        "<logs>/predict_cases/{model}/{set}.log",
     benchmark:
-        "<benchmarks>/predict_cases/{model}_{set}.tsv"
+        "<benchmarks>/predict_cases/{model}/{set}.tsv"
     wildcard_constraints:
         model=PREDICTING,
         set=one_of({"test", *STUDY.cohorts}),
@@ -277,9 +277,9 @@ rule ensemble_models:
     output:
         "<results>/predictions/{model}/{set}/predictions.csv",
     log:
-        "<logs>/ensemble_models/{model}_{set}.log",
+        "<logs>/ensemble_models/{model}/{set}.log",
     benchmark:
-        "<benchmarks>/ensemble_models/{model}_{set}.tsv"
+        "<benchmarks>/ensemble_models/{model}/{set}.tsv"
     wildcard_constraints:
         model=ENSEMBLES,
     conda:
@@ -363,9 +363,9 @@ rule postprocess_cases:
     output:
         "<results>/postprocessed/{model}/{set}/predictions.csv",
     log:
-        "<logs>/postprocess_cases/{model}_{set}.log",
+        "<logs>/postprocess_cases/{model}/{set}.log",
     benchmark:
-        "<benchmarks>/postprocess_cases/{model}_{set}.tsv"
+        "<benchmarks>/postprocess_cases/{model}/{set}.tsv"
     conda:
         "../envs/glioflow.yaml"
     threads: 8
@@ -438,7 +438,7 @@ rule import_fold:
     output:
         "<results>/models/{model}/fold_{fold}/manifest.json",
     log:
-        "<logs>/import_fold/{model}_{fold}.log",
+        "<logs>/import_fold/{model}/{fold}.log",
     wildcard_constraints:
         model=IMPORTED,
     localrule: True

@@ -28,18 +28,16 @@ cache : path of the cache
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
+from glioflow.evaluation.cases import Case, pair_cases, read_maps
 from glioflow.files import key_of, read_table, write_json
 from glioflow.imaging.labels import LABEL_COUNT
-from glioflow.imaging.volumes import read_labels, same_geometry
 from glioflow.models.postprocessing import (
     ET_THRESHOLD,
     LARGEST,
@@ -54,47 +52,17 @@ from glioflow.models.postprocessing import (
     judged_regions,
     mean_dice,
 )
-from glioflow.models.predictions import read_predictions
-from glioflow.parallel import map_unordered
 
 
-@dataclass(frozen=True)
-class Case:
-    """A case: where its canonical label maps are, and the content key of its pieces."""
-
-    case_id: str
-    truth: str
-    prediction: str
-    key: str
-
-
-def list_cases(manifest: pd.DataFrame, predictions: pd.DataFrame) -> list[Case]:
-    """Return the cases to choose on, sorted by id. Raises ``UserError`` where one has no truth."""
-    twice = predictions["case_id"].duplicated(keep=False)
-    rows = predictions[~(twice & predictions["tta"].eq(False).fillna(False))].sort_values("case_id")
-    truths = manifest.set_index("case_id")
-    cases = []
-    for row in rows.to_dict("records"):
-        case = row["case_id"]
-        if case not in truths.index or pd.isna(truths.loc[case, "label"]):
-            raise UserError(
-                f"{case}: {row['prediction']} has no label map in the manifest; post-processing is chosen on its truth"
-            )
-        truth = truths.loc[case]
-        parts = {"truth": truth["label_sha256"], "spacing": truth["spacing_mm"], "prediction": row["sha256"]}
-        key = key_of({"code": module_fingerprint("choose_postprocessing"), **parts})
-        cases.append(Case(case, truth["label"], row["prediction"], key))
-    return cases
+def pieces_key(case: Case) -> str:
+    """Return the content key of a case's pieces."""
+    parts = {"truth": case.truth_sha256, "spacing": case.truth_spacing, "prediction": case.prediction_sha256}
+    return key_of({"code": module_fingerprint("choose_postprocessing"), **parts})
 
 
 def case_pieces(case: Case) -> dict[str, Any]:
     """Return the pieces of a case's prediction as a JSON object. Raises ``UserError`` where its two maps do not fit."""
-    truth, prediction = read_labels(case.truth), read_labels(case.prediction)
-    if not same_geometry(truth, prediction):
-        raise UserError(f"{case.case_id}: {case.prediction} and {case.truth} do not lie on one grid; they must")
-    for path, volume in ((case.truth, truth), (case.prediction, prediction)):
-        if (largest := int(volume.data.max())) >= LABEL_COUNT:
-            raise UserError(f"{case.case_id}: {path} has the label {largest}; canonical labels are 0 to {LABEL_COUNT - 1}")
+    truth, prediction = read_maps(case)
     pieces, _ = find_pieces(prediction.data, prediction.voxel_ml, truth.data)
     return {
         "label": pieces.label.tolist(),
@@ -164,19 +132,29 @@ def choose_steps(
 
 
 def main(snakemake: Any, console: Console) -> str:
-    """Find the pieces of every case, those of the cache excepted; choose the steps and write them."""
-    params = snakemake.params
-    cases = list_cases(read_table(snakemake.input.manifest), read_predictions(snakemake.input.predictions))
-    if not cases:
-        raise UserError(f"{snakemake.input.predictions} lists no case; post-processing is chosen on cases")
-    cache = CaseCache(params.cache)
-    found = {case.case_id: entry for case in cases if (entry := cache.get(case.case_id, case.key))}
-    waiting = [case for case in cases if case.case_id not in found]
-    results = map_unordered(case_pieces, waiting, snakemake.threads)
-    for case, entry in console.track(results, len(waiting), "cases read"):
-        cache.put(case.case_id, case.key, entry)
-        found[case.case_id] = entry
-    pieces = join_pieces([pieces_of(found[case.case_id]) for case in cases])
+    """Find the pieces of every case, those of the cache excepted; choose the steps and write them.
+
+    Raises ``UserError``, with a line for each, once every other case is read, where some cannot be.
+    """
+    params, tables = snakemake.params, snakemake.input
+    predictions = read_table(tables.predictions)
+    if predictions.empty:
+        raise UserError(f"{tables.predictions} lists no case; post-processing is chosen on cases")
+    paired, problems = pair_cases(read_table(tables.manifest), predictions, shard=0, shards=1)
+    cases = {case.case_id: case for case in reversed(paired)}  # of two predictions that with mirroring, which comes first
+    found, _ = compute_cases(
+        case_pieces,
+        dict(sorted(cases.items())),
+        threads=snakemake.threads,
+        console=console,
+        what="cases read",
+        cache=CaseCache(params.cache),
+        keys={case_id: pieces_key(case) for case_id, case in cases.items()},
+        problems=problems,
+    )
+    if problems:
+        raise UserError("\n  ".join(["post-processing cannot be chosen on these cases:", *sorted(set(problems))]))
+    pieces = join_pieces([pieces_of(entry) for entry in found.values()])
     steps, tried, after = choose_steps(pieces, params.regions, params.operations)
     write_json(
         snakemake.output[0],

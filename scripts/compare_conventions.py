@@ -45,7 +45,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
@@ -55,7 +55,6 @@ from glioflow.evaluation.score_tables import is_unseen, with_whole_numbers
 from glioflow.evaluation.scoring import Plan, plan_of, score_plans
 from glioflow.files import key_of, read_table, write_table
 from glioflow.models.predictions import augmented_first
-from glioflow.parallel import map_unordered
 
 # Kind of headline to the column that its ranks stand in.
 RANKS = {"overlap": "rank_overlap", "distance": "rank_distance"}
@@ -81,10 +80,10 @@ def scores_key(case: Case, plans: Mapping[str, Plan]) -> str:
     return key_of({"code": module_fingerprint("compare_conventions"), "scores": scores})
 
 
-def score_conventions(case: Case, plans: Mapping[str, Plan]) -> tuple[Scores, list[str]]:
-    """Return a prediction's scores under every convention, or else the lines that say why it cannot be scored."""
-    maps, problems = read_maps(case)
-    return (dict(zip(plans, score_plans(*maps, list(plans.values())), strict=True)) if maps else {}), problems
+def score_conventions(case: Case, plans: Mapping[str, Plan]) -> Scores:
+    """Return a prediction's scores under every convention. Raises ``UserError`` where it cannot be scored."""
+    truth, prediction = read_maps(case)
+    return dict(zip(plans, score_plans(truth.data, prediction.data, truth.spacing, list(plans.values())), strict=True))
 
 
 def table_columns(plans: Iterable[Plan]) -> list[str]:
@@ -209,22 +208,24 @@ def main(snakemake: Any, console: Console) -> str:
     params, tables = snakemake.params, snakemake.input
     plans = plans_of(params)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), shard=0, shards=1)
-    cache = CaseCache(params.cache)
-    known = {case: cache.get(case.item, scores_key(case, plans)) for case in cases}
-    waiting = [case for case in cases if known[case] is None]
-    results = map_unordered(score_conventions, waiting, snakemake.threads, plans)
-    for case, (scored, wrong) in console.track(results, len(waiting), "predictions scored under every convention"):
-        problems.extend(wrong)
-        if not wrong:
-            cache.put(case.item, scores_key(case, plans), scored)
-            known[case] = scored
+    scores, computed = compute_cases(
+        score_conventions,
+        {case.item: case for case in cases},
+        plans,
+        threads=snakemake.threads,
+        console=console,
+        what="predictions scored under every convention",
+        cache=CaseCache(params.cache),
+        keys={case.item: scores_key(case, plans) for case in cases},
+        problems=problems,
+    )
     if problems:
         raise UserError("\n  ".join(["these cases cannot be scored:", *sorted(set(problems))]))
-    table = convention_table({case: scored for case, scored in known.items() if scored}, plans)
+    table = convention_table({case: scores[case.item] for case in cases}, plans)
     ranks = compare_ranks(table, {name: plan.convention for name, plan in plans.items()}, params.convention, params.extremes)
     write_table(snakemake.output.conventions, table)
     write_table(snakemake.output.ranks, ranks)
-    kept = f", {len(cases) - len(waiting)} already scored" if len(waiting) < len(cases) else ""
+    kept = f", {len(cases) - computed} already scored" if computed < len(cases) else ""
     return f"{count(len({case.case_id for case in cases}), 'case')} under {count(len(plans), 'convention')}{kept}"
 
 

@@ -53,7 +53,7 @@ def correlate(values: Floats, metric: Floats) -> tuple[float, float]:
     if len(values) < FEWEST_FOR_APPROXIMATION:
         fixed = rankdata(metric) - (len(metric) + 1) / 2
         # With the ranks of the metric held, rho is proportional to this sum.
-        p = _permutation_p([rankdata(values)], lambda ranks, axis: np.abs(np.sum(ranks * fixed, axis=axis)), "pairings")
+        p = _permutation_p([rankdata(values)], lambda ranks, axis: np.abs(np.sum(ranks * fixed, axis=axis)))
     return rho, p
 
 
@@ -66,15 +66,14 @@ def compare_levels(metric: pd.Series, levels: pd.Series) -> tuple[float, float]:
         p = _permutation_p(
             [rankdata(metric)],
             lambda ranks, axis: sum(np.sum(ranks * member, axis=axis) ** 2 / member.sum() for member in members),
-            "pairings",
         )
     return h, p
 
 
-def _permutation_p(data: list[Any], statistic: Any, kind: str) -> float:
+def _permutation_p(data: list[Any], statistic: Any) -> float:
     rng = np.random.default_rng(0)
     found = permutation_test(
-        data, statistic, permutation_type=kind, vectorized=True, n_resamples=RESAMPLES, alternative="greater", rng=rng
+        data, statistic, permutation_type="pairings", vectorized=True, n_resamples=RESAMPLES, alternative="greater", rng=rng
     )
     return float(found.pvalue)
 

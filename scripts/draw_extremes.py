@@ -22,13 +22,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from glioflow.case_cache import compute_cases
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.score_tables import read_scores
 from glioflow.failure.case_files import CaseFiles, find_case_files
 from glioflow.files import read_table, write_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import read_labels, read_volume
-from glioflow.parallel import map_unordered
 from glioflow.report.plotting import (
     CHANNEL_NAMES,
     PREDICTION_COLOUR,
@@ -166,16 +166,14 @@ def main(snakemake: Any, console: Console) -> str:
         for group, rank, case_id in zip(extremes["group"], extremes["rank"], extremes["case_id"], strict=True)
     ]
     lines = captions(extremes, scores, params.region, params.rank_by)
-    overlays = [
-        Overlay(files, target.parent / name, files.case_id, line, params.image, params.region)
+    overlays = {
+        name: Overlay(files, target.parent / name, files.case_id, line, params.image, params.region)
         for files, name, line in zip(cases, names, lines, strict=True)
-    ]
-    slices = {}
-    for overlay, index in console.track(map_unordered(draw_case, overlays, snakemake.threads), len(overlays), "pictures"):
-        slices[overlay.files.case_id] = index
+    }
+    slices, _ = compute_cases(draw_case, overlays, threads=snakemake.threads, console=console, what="pictures")
     for left_over in {path.name for path in (target.parent / "overlays").glob("*.png")} - {Path(name).name for name in names}:
         (target.parent / "overlays" / left_over).unlink()
-    table = extremes.assign(picture=names, slice=[slices[case_id] for case_id in extremes["case_id"]])
+    table = extremes.assign(picture=names, slice=[slices[name] for name in names])
     write_table(target, table[["group", "rank", "case_id", "picture", "slice", "value"]])
     return count(len(overlays), "picture")
 

@@ -40,14 +40,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, read_json, read_table, sha256_file, write_table
 from glioflow.imaging.volumes import Volume, read_labels, same_geometry, write_volume
 from glioflow.models.ensembles import covers_all, merge_regions, staple, vote
 from glioflow.models.predictions import COLUMNS, PROBABILITY_ENDINGS, WITHOUT_TTA, read_predictions, set_members
-from glioflow.parallel import map_unordered
 
 COMBINATIONS = {"vote": vote, "staple": staple}
 TOOLS = {"mean": "nnunetv2", "staple": "simpleitk"}  # what others combine
@@ -153,11 +152,6 @@ def read_hashes(table: Path) -> dict[tuple[str, bool], str]:
     return {(row["case_id"], row["tta"]): row["sha256"] for row in rows if not pd.isna(row["sha256"])}
 
 
-def stands(task: Task, entry: Mapping[str, Any] | None) -> bool:
-    """Tell whether the mask that the cache knows is still there, unchanged."""
-    return entry is not None and task.target.exists() and sha256_file(task.target) == entry["sha256"]
-
-
 def check_probabilities(tasks: Sequence[Task], released: Mapping[str, str]) -> None:
     """Raise ``UserError`` where the probabilities of any of ``tasks`` are gone; it names the first and counts the others."""
     gone = [
@@ -260,22 +254,31 @@ def main(snakemake: Any, console: Console) -> str:
     members = dict(zip(params.members, map(Path, tables.predictions), strict=True))
     folds = [read_json(path) for path in tables.get("folds", [])]
     hashes = dict(zip(params.members, map(read_hashes, map(Path, tables.get("probabilities", []))), strict=False))
-    tasks = list_tasks(set_members(split, snakemake.wildcards.set), members, folds, hashes, params.tta, folder)
-    cache = CaseCache(params.cache)
-    keys = {task.item: task_key(task, method, params.merge) for task in tasks}
-    waiting = [task for task in tasks if not stands(task, cache.get(task.item, keys[task.item]))]
+    listed = list_tasks(set_members(split, snakemake.wildcards.set), members, folds, hashes, params.tta, folder)
+    cache, tasks = CaseCache(params.cache), {task.item: task for task in listed}
+    keys = {name: task_key(task, method, params.merge) for name, task in tasks.items()}
     tools: tuple[str | None, str | None] = (None, None)
-    if method == "mean" and waiting:
-        check_probabilities(waiting, params.released)
+    if method == "mean" and (waiting := tasks.keys() - cache.find(keys, snakemake.threads).keys()):
+        check_probabilities([task for name, task in tasks.items() if name in waiting], params.released)
         tools = (str(tables.plans), str(tables.dataset))
         nnunet_tools(str(tables.plans), str(tables.dataset))  # imports nnU-Net once, before the processes part
-    results = map_unordered(combine, waiting, snakemake.threads, method, dict(params.merge), *tools)
-    for task, sha256 in console.track(results, len(waiting), "masks made"):
-        cache.put(task.item, keys[task.item], {"sha256": sha256})
+    _, made = compute_cases(
+        combine,
+        tasks,
+        method,
+        dict(params.merge),
+        *tools,
+        threads=snakemake.threads,
+        console=console,
+        what="masks made",
+        cache=cache,
+        keys=keys,
+        files=lambda name, _: [tasks[name].target],
+    )
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
-    write_table(snakemake.output[0], ensemble_table(tasks, patients))
-    kept = f", {len(tasks) - len(waiting)} unchanged" if len(waiting) < len(tasks) else ""
-    return f"{count(len(waiting), 'mask')} made from {', '.join(params.members)}{kept}"
+    write_table(snakemake.output[0], ensemble_table(listed, patients))
+    kept = f", {len(tasks) - made} unchanged" if made < len(tasks) else ""
+    return f"{count(made, 'mask')} made from {', '.join(params.members)}{kept}"
 
 
 if __name__ == "__main__":

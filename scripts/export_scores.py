@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, pair_cases, read_maps
@@ -40,7 +40,6 @@ from glioflow.evaluation.metrics import Pair, ratio
 from glioflow.evaluation.scoring import Plan, plan_of
 from glioflow.files import key_of, read_table, write_json, write_table
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS
-from glioflow.parallel import map_unordered
 
 # Column of open_brats2020's table: ours. The spelling is its own.
 TABLE_METRICS = {"haussdorf": "hausdorff", "dice": "dice", "sens": "sens", "spec": "spec"}
@@ -51,17 +50,15 @@ TABLE_REGIONS = ("ET", "TC", "WT")
 Exported = dict[str, dict[str, Any]]
 
 
-def export_case(case: Case, plan: Plan) -> tuple[Exported, list[str]]:
-    """Return what both files say of a prediction, or else the lines that say why it cannot be read."""
-    maps, problems = read_maps(case)
-    if maps is None:
-        return {}, problems
-    pair = Pair(*maps)
+def export_case(case: Case, plan: Plan) -> Exported:
+    """Return what both files say of a prediction. Raises ``UserError`` where it cannot be read."""
+    truth, prediction = read_maps(case)
+    pair = Pair(truth.data, prediction.data, truth.spacing)
     exported: Exported = {region: {"voxels": count_voxels(pair, region)} for region in plan.visible}
     for region in (region for region in TABLE_REGIONS if region in exported):
         score = pair.score(region, plan.convention)
         exported[region]["scores"] = {column: score[name] for column, name in TABLE_METRICS.items()}
-    return exported, []
+    return exported
 
 
 def count_voxels(pair: Pair, region: str) -> dict[str, int]:
@@ -89,9 +86,9 @@ def case_metrics(voxels: Mapping[str, int]) -> dict[str, float]:
     return {**ratios, **voxels, "n_pred": tp + fp, "n_ref": tp + fn}
 
 
-def summarise(cases: Sequence[Case], exported: Mapping[Case, Exported]) -> dict[str, Any]:
+def summarise(cases: Sequence[Case], exported: Mapping[str, Exported]) -> dict[str, Any]:
     """Return nnU-Net's summary of the cases' predictions, one a case."""
-    measured = [{region_key(r): case_metrics(found["voxels"]) for r, found in exported[case].items()} for case in cases]
+    measured = [{region_key(r): case_metrics(found["voxels"]) for r, found in exported[case.item].items()} for case in cases]
     per_case = [
         {"metrics": metrics, "prediction_file": case.prediction, "reference_file": case.truth}
         for case, metrics in zip(cases, measured, strict=True)
@@ -115,26 +112,26 @@ def main(snakemake: Any, console: Console) -> str:
     Raises ``UserError``, with a line for each, once every other prediction is read, where some cannot be.
     """
     params, tables = snakemake.params, snakemake.input
-    plan = plan_of(params, params.convention)
+    plan, code = plan_of(params, params.convention), module_fingerprint("export_scores")
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), 0, 1)
-    cache = CaseCache(params.cache)
-    code = module_fingerprint("export_scores")
-    keys = {case: key_of({"code": code, "scores": case_key(case, plan)}) for case in cases}
-    exported = {case: known for case in cases if (known := cache.get(case.item, keys[case]))}
-    waiting = [case for case in cases if case not in exported]
-    results = map_unordered(export_case, waiting, snakemake.threads, plan)
-    for case, (found, wrong) in console.track(results, len(waiting), "predictions read"):
-        problems.extend(wrong)
-        if not wrong:
-            cache.put(case.item, keys[case], found)
-            exported[case] = found
+    exported, computed = compute_cases(
+        export_case,
+        {case.item: case for case in cases},
+        plan,
+        threads=snakemake.threads,
+        console=console,
+        what="predictions read",
+        cache=CaseCache(params.cache),
+        keys={case.item: key_of({"code": code, "scores": case_key(case, plan)}) for case in cases},
+        problems=problems,
+    )
     if problems:
         raise UserError("\n  ".join(["these cases cannot be exported:", *sorted(set(problems))]))
-    rows = [row for case in cases for row in table_rows(case, exported[case])]
+    rows = [row for case in cases for row in table_rows(case, exported[case.item])]
     write_table(snakemake.output.table, pd.DataFrame(rows, columns=list(TABLE_COLUMNS)))
     first = list({case.case_id: case for case in reversed(cases)}.values())[::-1]
     write_json(snakemake.output.summary, summarise(first, exported))
-    kept = f", {len(cases) - len(waiting)} already read" if len(waiting) < len(cases) else ""
+    kept = f", {len(cases) - computed} already read" if computed < len(cases) else ""
     return f"{count(len(first), 'case')}{kept}"
 
 

@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.failure.case_files import CaseFiles, find_case_files
-from glioflow.failure.radiomics import Extraction, complete_settings, extract_features, extraction_key, feature_names
+from glioflow.failure.radiomics import complete_settings, extract_features, extraction_key, feature_names
 from glioflow.files import key_of, read_table, write_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import read_labels, read_volume
-from glioflow.parallel import map_unordered
 
 MASKS = ("truth", "prediction")
 
@@ -41,8 +40,8 @@ def case_key(files: CaseFiles, mask: str, region: str, settings: Mapping[str, An
     return key_of({"code": module_fingerprint("extract_radiomics"), **parts})
 
 
-def extract_case(files: CaseFiles, mask: str, region: str, settings: Mapping[str, Any]) -> Extraction:
-    """Return the features of ``region`` in the case's truth or prediction.
+def extract_case(files: CaseFiles, mask: str, region: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the ``Extraction`` of ``region`` in the case's truth or prediction.
 
     Raises ``UserError`` where image and mask differ in shape.
     """
@@ -55,7 +54,8 @@ def extract_case(files: CaseFiles, mask: str, region: str, settings: Mapping[str
             "a mask must have its image's shape"
         )
     found = extract_features(image, region_mask(labels.astype(np.uint8, copy=False), region), settings)
-    return Extraction(found.features, f"{region} of the {mask}: {found.note}" if found.note else "", found.warnings)
+    note = f"{region} of the {mask}: {found.note}" if found.note else ""
+    return {"features": found.features, "note": note, "warnings": sorted(set(found.warnings))}
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -69,16 +69,19 @@ def main(snakemake: Any, console: Console) -> str:
         rows["case_id"], read_table(snakemake.input.manifest), read_table(snakemake.input.predictions), params.image
     )
     names = list(feature_names())  # loads pyradiomics here, once, and not in every process
-    cache = CaseCache(params.cache)
-    keys = {case.case_id: case_key(case, params.mask, params.region, settings) for case in cases}
-    results = {case_id: kept for case_id, key in keys.items() if (kept := cache.get(case_id, key)) is not None}
-    waiting = [case for case in cases if case.case_id not in results]
-    warned: Counter[str] = Counter()
-    done = map_unordered(extract_case, waiting, snakemake.threads, params.mask, params.region, settings)
-    for case, extraction in console.track(done, len(waiting), "cases"):
-        results[case.case_id] = {"features": extraction.features, "note": extraction.note}
-        cache.put(case.case_id, keys[case.case_id], results[case.case_id])
-        warned.update(set(extraction.warnings))
+    results, computed = compute_cases(
+        extract_case,
+        {case.case_id: case for case in cases},
+        params.mask,
+        params.region,
+        settings,
+        threads=snakemake.threads,
+        console=console,
+        what="cases",
+        cache=CaseCache(params.cache),
+        keys={case.case_id: case_key(case, params.mask, params.region, settings) for case in cases},
+    )
+    warned = Counter(message for extraction in results.values() for message in extraction["warnings"])
     for message, cases_warned in warned.items():
         console.note(f"pyradiomics, {count(cases_warned, 'case')}: {message}")
 
@@ -87,7 +90,7 @@ def main(snakemake: Any, console: Console) -> str:
     features = pd.DataFrame([results[c]["features"] for c in rows["case_id"]], columns=names, dtype=float)
     notes = pd.Series([results[c]["note"] or pd.NA for c in rows["case_id"]], name="note", dtype="string")
     write_table(snakemake.output.radiomics, pd.concat([table, features, notes], axis=1))
-    kept = len(cases) - len(waiting)
+    kept = len(cases) - computed
     return f"{count(len(cases), 'case')}, {len(names)} features" + (f", {kept} kept from before" if kept else "")
 
 

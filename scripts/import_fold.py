@@ -13,11 +13,11 @@ from glioflow.models.fold_state import check_checkpoint
 
 
 def find_fold(imported: Mapping[str, Any], fold: int, record: PathLike) -> dict[str, Any]:
-    """Return what ``imported``, which stands in the file ``record``, says of a fold.
+    """Return what ``imported`` says of a fold, to be written into the file ``record``.
 
     Raises UserError where the model has no such fold, or its weights are not there as they were imported.
     """
-    records = {record["fold"]: dict(record) for record in imported["folds"]}
+    records = {one["fold"]: dict(one) for one in imported["folds"]}
     if fold not in records:
         raise UserError(f"{imported['archive']['name']} has no fold {fold}, but {', '.join(map(str, records))}")
     check_checkpoint(Path(records[fold]["checkpoint"]["path"]), records[fold], record)
@@ -26,9 +26,8 @@ def find_fold(imported: Mapping[str, Any], fold: int, record: PathLike) -> dict[
 
 def main(snakemake: Any, console: Console) -> str:
     """Write the fold's manifest."""
-    write_json(
-        snakemake.output[0], find_fold(read_json(snakemake.input[0]), int(snakemake.wildcards.fold), snakemake.output[0])
-    )
+    record = snakemake.output[0]
+    write_json(record, find_fold(read_json(snakemake.input[0]), int(snakemake.wildcards.fold), record))
     return "weights as imported"
 
 

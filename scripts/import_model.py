@@ -23,7 +23,7 @@ from glioflow.archives import unpack
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, sha256_file, write_json
 from glioflow.imaging.labels import ED, ET, NCR, RC
-from glioflow.models.fold_state import STATE, take_place
+from glioflow.models.fold_state import STATE, prepare_fold
 from glioflow.models.model_archive import (
     CHECKPOINT,
     DATASET,
@@ -228,13 +228,13 @@ def place_fold(
 ) -> dict[str, Any]:
     """Put a fold's checked checkpoint where nnU-Net looks for it, and return the fold's record.
 
-    A training that stands in its place is set aside as ``train_fold`` does it, and is found again when it is wanted.
+    A training that stands in its place is archived as ``train_fold`` does it, and is found again when it is wanted.
     """
     source = ready / checkpoint_name(fold)
     target = folders.fold(description["configuration"], fold) / CHECKPOINT
     sha256, trained = sha256_file(source), description["trained"][str(fold)]
     place_key = key_of({"imported": sha256})  # not the key of the training: what is imported cannot be resumed or validated
-    take_place(target.parent, place_key, console)
+    prepare_fold(target.parent, place_key, console)
     write_json(target.parent / STATE, {"key": place_key})
     os.replace(source, target)
     return {

@@ -8,7 +8,7 @@ units and canonical labels in uint8, LPS.
 
 Params: ``cases`` and ``seed``; ``planted``, how many cases get each of low_contrast, small_volume and heavy_noise; ``shape``
 (voxels) and ``spacing_mm`` (one number or three); ``folder`` of the images; ``cache``, where finished cases are recorded. A
-case whose files exist and whose record was made from the same plan, grid and generator is not rendered again.
+case whose files are as they were written, from the same plan, grid and generator, is not rendered again.
 
 Columns of the truth: those of ``PhantomCase`` (``strength`` is empty where nothing is planted; ``flair_contrast``,
 ``rim_contrast`` and ``noise_sd`` have no unit), then what is measured in the rendered volumes: ``flair_tumour_to_brain``, the
@@ -24,21 +24,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
-from glioflow.cohorts.phantom import (
-    CHANNELS,
-    PLANTED_KINDS,
-    Phantom,
-    PhantomCase,
-    plan_phantoms,
-    render_phantom,
-)
+from glioflow.cohorts.phantom.plan import PLANTED_KINDS, PhantomCase, plan_phantoms
+from glioflow.cohorts.phantom.rendering import CHANNELS, Phantom, render_phantom
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, write_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import Volume, write_volume
-from glioflow.parallel import map_unordered
 
 REGIONS_MEASURED = ("WT", "TC", "ET", "ED", "NCR")
 
@@ -87,26 +80,26 @@ def case_key(case: PhantomCase, shape: Sequence[int], spacing_mm: Sequence[float
 def main(snakemake: Any, console: Console) -> str:
     """Render what is missing, then write the truth table."""
     params = snakemake.params
-    folder, cache = Path(params.folder), CaseCache(params.cache)
+    folder = Path(params.folder)
     shape, spacing = tuple(params.shape), spacing_of(params.spacing_mm)
     plan = plan_phantoms(params.cases, params.seed, params.planted)
-
-    keys = {case.case_id: case_key(case, shape, spacing) for case in plan}
-    rows: dict[str, dict[str, float]] = {}
-    for case_id, key in keys.items():
-        row = cache.get(case_id, key)
-        if row and all(path.exists() for path in case_files(folder, case_id).values()):
-            rows[case_id] = row
-    missing = [case for case in plan if case.case_id not in rows]
-    rendered = map_unordered(write_case, missing, snakemake.threads, shape, spacing, folder)
-    for case, row in console.track(rendered, len(missing), "cases rendered"):
-        cache.put(case.case_id, keys[case.case_id], row)
-        rows[case.case_id] = row
-
+    rows, rendered = compute_cases(
+        write_case,
+        {case.case_id: case for case in plan},
+        shape,
+        spacing,
+        folder,
+        threads=snakemake.threads,
+        console=console,
+        what="cases rendered",
+        cache=CaseCache(params.cache),
+        keys={case.case_id: case_key(case, shape, spacing) for case in plan},
+        files=lambda case_id, _: case_files(folder, case_id).values(),
+    )
     write_table(snakemake.output.truth, pd.DataFrame([{**asdict(case), **rows[case.case_id]} for case in plan]))
     numbers = Counter(case.planted for case in plan)
     planted = ", ".join(f"{numbers[kind]} {kind}" for kind in PLANTED_KINDS if numbers[kind]) or "none"
-    return f"{count(len(plan), 'case')}, {len(missing)} rendered now; planted: {planted}"
+    return f"{count(len(plan), 'case')}, {rendered} rendered now; planted: {planted}"
 
 
 if __name__ == "__main__":

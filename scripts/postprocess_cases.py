@@ -17,56 +17,40 @@ Params
 cache : path of the cache
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, sha256_file, write_table
 from glioflow.imaging.volumes import Volume, read_labels, write_volume
 from glioflow.models.postprocessing import Step, process_labels
 from glioflow.models.predictions import WITHOUT_TTA, place, read_predictions
-from glioflow.parallel import map_unordered
 
 
-@dataclass(frozen=True)
-class Task:
-    """A mask to post-process: its name in the cache, its file, where it goes, and its content key."""
-
-    item: str
-    source: Path
-    target: Path
-    key: str
+def mask_names(predictions: pd.DataFrame) -> list[str]:
+    """Return where each mask of ``predictions`` goes below the folder of the post-processed ones."""
+    second = predictions["case_id"].duplicated(keep=False) & ~predictions["tta"].fillna(False)
+    folders = second.map({True: f"{WITHOUT_TTA}/", False: ""})
+    return [f"{folder}{case}.nii.gz" for folder, case in zip(folders, predictions["case_id"], strict=True)]
 
 
-def list_tasks(predictions: pd.DataFrame, steps: Sequence[Mapping[str, Any]], folder: Path) -> list[Task]:
-    """Return the masks to make in ``folder``, in the order of the rows of ``predictions``."""
-    twice = predictions["case_id"].duplicated(keep=False)
-    tasks = []
-    for row, both in zip(predictions.to_dict("records"), twice, strict=True):
-        second = both and not row["tta"]
-        target = (folder / WITHOUT_TTA if second else folder) / f"{row['case_id']}.nii.gz"
-        key = key_of({"code": module_fingerprint("postprocess_cases"), "steps": list(steps), "mask": row["sha256"]})
-        tasks.append(Task(target.relative_to(folder).as_posix(), Path(row["prediction"]), target, key))
-    return tasks
-
-
-def process_mask(task: Task, steps: Sequence[Step]) -> dict[str, Any]:
-    """Make a task's mask; return its SHA-256 and how many voxels are not what they were."""
-    mask = read_labels(task.source)
+def process_mask(paths: tuple[Path, Path], steps: Sequence[Step]) -> int:
+    """Make the second of two masks from the first; return how many voxels are not what they were."""
+    source, target = paths
+    mask = read_labels(source)
     labels = process_labels(mask.data, mask.voxel_ml, steps)
     changed = int(np.count_nonzero(labels != mask.data))
     if changed:
-        write_volume(task.target, Volume(labels, mask.affine))
+        write_volume(target, Volume(labels, mask.affine))
     else:
-        place(task.source, task.target)
-    return {"sha256": sha256_file(task.target), "changed": changed}
+        place(source, target)
+    return changed
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -74,24 +58,25 @@ def main(snakemake: Any, console: Console) -> str:
     folder = Path(snakemake.output[0]).parent
     predictions = read_predictions(snakemake.input.predictions)
     described = read_json(snakemake.input.postprocessing)["steps"]
-    tasks = list_tasks(predictions, described, folder)
-    cache = CaseCache(snakemake.params.cache)
-    done: dict[str, dict[str, Any]] = {}
-    for task in tasks:
-        entry = cache.get(task.item, task.key)
-        if entry and task.target.exists() and sha256_file(task.target) == entry["sha256"]:
-            done[task.item] = entry
-    waiting = [task for task in tasks if task.item not in done]
-    results = map_unordered(process_mask, waiting, snakemake.threads, [Step(**step) for step in described])
-    for task, entry in console.track(results, len(waiting), "masks post-processed"):
-        cache.put(task.item, task.key, entry)
-        done[task.item] = entry
-    table = predictions.assign(
-        prediction=[task.target.as_posix() for task in tasks], sha256=[done[task.item]["sha256"] for task in tasks]
+    names = mask_names(predictions)
+    code = module_fingerprint("postprocess_cases")
+    parts = [{"code": code, "steps": described, "mask": sha256} for sha256 in predictions["sha256"]]
+    changed, _ = compute_cases(
+        process_mask,
+        {name: (Path(source), folder / name) for name, source in zip(names, predictions["prediction"], strict=True)},
+        [Step(**step) for step in described],
+        threads=snakemake.threads,
+        console=console,
+        what="masks post-processed",
+        cache=CaseCache(snakemake.params.cache),
+        keys=dict(zip(names, map(key_of, parts), strict=True)),
+        files=lambda name, _: [folder / name],
     )
+    masks = [folder / name for name in names]
+    table = predictions.assign(prediction=[mask.as_posix() for mask in masks], sha256=[sha256_file(mask) for mask in masks])
     write_table(snakemake.output[0], table.astype({"fold": "Int64"}))
-    changed = sum(entry["changed"] > 0 for entry in done.values())
-    return f"{count(len(described), 'step')} changed {changed} of {count(len(tasks), 'mask')}"
+    of_all = f"{sum(voxels > 0 for voxels in changed.values())} of {count(len(names), 'mask')}"
+    return f"{count(len(described), 'step')} changed {of_all}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ finished in a working folder named after the model's key; the next one checks th
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import pandas as pd
 
 from glioflow.case_cache import CaseCache
 from glioflow.console import Console, count, run_script
-from glioflow.files import key_of, read_json, read_table, sha256_file, write_json, write_table
+from glioflow.files import key_of, read_json, read_table, write_json, write_table
 from glioflow.imaging.volumes import pack
 from glioflow.models.devices import claim_device
 from glioflow.models.fold_state import FINAL, check_checkpoint
@@ -30,7 +29,7 @@ from glioflow.models.nnunet.keys import case_hashes, describe, prediction_code
 from glioflow.models.nnunet.plans import training_part
 from glioflow.models.predictions import (
     PROBABILITY_ENDINGS,
-    drop_torn,
+    drop_truncated,
     has_probabilities,
     hash_probabilities,
     place,
@@ -69,8 +68,8 @@ def main(snakemake: Any, console: Console) -> str:
     cases = set_members(split, snakemake.wildcards.set)
     hashes = case_hashes(manifest, params.channels, cases, label=False)
     cache = CaseCache(params.cache)
-    wanted = Wanted(params.probabilities, params.probabilities is not None and Path(params.released).exists())
-    targets = tta_folders(folder, params.tta)
+    purpose, targets = params.probabilities, tta_folders(folder, params.tta)
+    released = purpose is not None and Path(params.released).exists()
     predicted, hashed = 0, list[dict[str, Any]]()
     for tta, target in targets.items():
         model_key = key_of(
@@ -83,28 +82,28 @@ def main(snakemake: Any, console: Console) -> str:
             }
         )
         aside = " without tta" if target != folder else ""
-        keys = {case: key_of({"model": model_key, "images": hashes[case]}) for case in cases}
-        waiting = [case for case in cases if not stands(target, case, cache.get(case + aside, keys[case]), wanted)]
+        keys = {case + aside: key_of({"model": model_key, "images": hashes[case]}) for case in cases}
+        found = cache.find(keys, snakemake.threads)
+        waiting = [case for case in cases if not stands(found.get(case + aside), target, case, purpose, released)]
         predicted += len(waiting)
         if waiting:
-            work = target / f".work-{model_key[:12]}{'-probabilities' if params.probabilities else ''}"
+            work = target / f".work-{model_key[:12]}{'-probabilities' if purpose else ''}"
             predict(manifest, waiting, work, plans, dataset, bool(tta), snakemake, console)
             for case in waiting:
                 place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
-                for ending in PROBABILITY_ENDINGS if params.probabilities else ():
+                for ending in PROBABILITY_ENDINGS if purpose else ():
                     place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
-                cache.put(case + aside, keys[case], {"sha256": sha256_file(target / f"{case}.nii.gz")})
+                found[case + aside] = cache.put(case + aside, keys[case + aside], {}, [target / f"{case}.nii.gz"])
             shutil.rmtree(work)
-        if params.probabilities is None:
+        if purpose is None:
             remove_probabilities(target / "probabilities")
             continue
         for case in cases:
-            entry = cache.get(case + aside, keys[case]) or {}
-            found = hash_probabilities(target / "probabilities", case) or entry.get("probabilities", {}).get("sha256")
-            probabilities = {"for": params.probabilities, "sha256": found}
-            if entry.get("probabilities") != probabilities:
-                cache.put(case + aside, keys[case], {**entry, "probabilities": probabilities})
-            hashed.append({"case_id": case, "tta": tta, "sha256": found})
+            known = found[case + aside]
+            sha256 = hash_probabilities(target / "probabilities", case) or known.get("sha256")
+            if known != (value := {"for": purpose, "sha256": sha256}):
+                cache.put(case + aside, keys[case + aside], value, [target / f"{case}.nii.gz"])
+            hashed.append({"case_id": case, "tta": tta, "sha256": sha256})
     write_table(snakemake.output.probabilities, pd.DataFrame(hashed, columns=["case_id", "tta", "sha256"]))
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     write_table(snakemake.output[0], prediction_table(targets, {case: patients[case] for case in cases}))
@@ -112,21 +111,15 @@ def main(snakemake: Any, console: Console) -> str:
     return f"{count(predicted, 'mask')} predicted with {count(len(folds), 'fold')}, {unchanged} unchanged"
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What probabilities are kept for (None: nothing), and whether those that were kept for it are deleted again."""
+def stands(known: Mapping[str, Any] | None, folder: Path, case: str, purpose: str | None, released: bool) -> bool:
+    """Tell whether a case need not be predicted.
 
-    probabilities: str | None
-    released: bool
-
-
-def stands(folder: Path, case: str, entry: Mapping[str, Any] | None, wanted: Wanted) -> bool:
-    """Tell whether a mask is there, as the cache knows it, with its probabilities unless they are done with."""
-    mask = folder / f"{case}.nii.gz"
-    if entry is None or not mask.exists() or sha256_file(mask) != entry["sha256"]:
-        return False
-    served = wanted.released and entry.get("probabilities", {}).get("for") == wanted.probabilities
-    return wanted.probabilities is None or served or has_probabilities(folder / "probabilities", case)
+    ``known``: what the cache has of its mask: what its probabilities were kept ``for``, if for anything. ``purpose``: what they
+    are needed for now; ``released``: whether those that were needed for it have served and are deleted.
+    """
+    if known is None or purpose is None:
+        return known is not None
+    return has_probabilities(folder / "probabilities", case) or (released and known.get("for") == purpose)
 
 
 def predict(
@@ -146,7 +139,7 @@ def predict(
         fold = read_json(record)
         check_checkpoint(folders.fold(params.configuration, fold["fold"]) / FINAL, fold, record)
     link_inputs(manifest, cases, params.channels, work / "input")
-    drop_torn(work, console)
+    drop_truncated(work, console)
     trained = folders.trained(params.configuration)
     write_json(trained / "plans.json", plans)  # a fold taken back from superseded/ may have left those of another training
     write_json(trained / "dataset.json", dataset)

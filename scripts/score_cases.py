@@ -33,18 +33,17 @@ cache : path of this shard's cache
 
 from typing import Any
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
 from glioflow.evaluation.scoring import Plan, plan_of, score_pair, score_table
 from glioflow.files import read_table, write_table
-from glioflow.parallel import map_unordered
 
 
-def score_case(case: Case, plan: Plan) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a prediction's scores, one for each region, or else the lines that say why it cannot be scored."""
-    maps, problems = read_maps(case)
-    return (score_pair(*maps, plan) if maps else []), problems
+def score_case(case: Case, plan: Plan) -> list[dict[str, Any]]:
+    """Return a prediction's scores, one for each region. Raises ``UserError`` where it cannot be scored."""
+    truth, prediction = read_maps(case)
+    return score_pair(truth.data, prediction.data, truth.spacing, plan)
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -55,25 +54,24 @@ def main(snakemake: Any, console: Console) -> str:
     params, tables = snakemake.params, snakemake.input
     plan = plan_of(params, params.convention, params.lesionwise, params.reproduce_defects)
     cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), params.shard, params.shards)
-    cache = CaseCache(params.cache)
-    scores: dict[Case, list[dict[str, Any]]] = {}
-    for case in cases:
-        if known := cache.get(case.item, case_key(case, plan)):
-            scores[case] = known
-    waiting = [case for case in cases if case not in scores]
-    results = map_unordered(score_case, waiting, snakemake.threads, plan)
-    for case, (scored, wrong) in console.track(results, len(waiting), "predictions scored"):
-        problems.extend(wrong)
-        if not wrong:
-            cache.put(case.item, case_key(case, plan), scored)
-            scores[case] = scored
+    scores, computed = compute_cases(
+        score_case,
+        {case.item: case for case in cases},
+        plan,
+        threads=snakemake.threads,
+        console=console,
+        what="predictions scored",
+        cache=CaseCache(params.cache),
+        keys={case.item: case_key(case, plan) for case in cases},
+        problems=problems,
+    )
     if problems:
         raise UserError("\n  ".join(["these cases cannot be scored:", *sorted(set(problems))]))
-    table = score_table((row for case in cases for row in case_rows(case, scores[case])), plan)
+    table = score_table((row for case in cases for row in case_rows(case, scores[case.item])), plan)
     write_table(snakemake.output[0], table)
     ids = len({case.case_id for case in cases})
     twice = f", {len(cases)} predictions" if len(cases) > ids else ""
-    kept = f", {len(cases) - len(waiting)} already scored" if len(waiting) < len(cases) else ""
+    kept = f", {len(cases) - computed} already scored" if computed < len(cases) else ""
     return f"{count(ids, 'case')}{twice}, {count(len(table), 'row')}{kept}"
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glioflow.case_cache import compute_cases
 from glioflow.console import Console, UserError, clock, count
 from glioflow.evaluation.conventions import DEFAULT_CONVENTION, conventions, lesion_conventions
 from glioflow.evaluation.score_tables import ROW_COLUMNS
@@ -31,13 +32,13 @@ from glioflow.evaluation.scoring import Plan, geometry_problems, score_pair, sco
 from glioflow.files import write_table
 from glioflow.formatting import number
 from glioflow.imaging.labels import REGIONS, Labels, scheme_regions
+from glioflow.imaging.placement import USE_IMAGE_HEADER, place_mask
 from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_volume
-from glioflow.models.precomputed import Counts, count_labels, find_masks, labels_as, scheme_doubts
-from glioflow.parallel import map_unordered
+from glioflow.models.precomputed import Counts, MaskPair, count_labels, find_masks, labels_as, scheme_doubts
 from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import label_schemes
 
-BY_INDEX = "; if the voxels correspond by index, add --on-geometry-mismatch use_truth_header"
+BY_INDEX = f"; if the voxels correspond by index, add --on-geometry-mismatch {USE_IMAGE_HEADER}"
 # Shown at the terminal besides what the convention's users rank by.
 SHOWN = ("dice", "sens", "hausdorff", "hd95_mm")
 STATISTICS = ("mean", "median")
@@ -45,20 +46,11 @@ STATISTICS = ("mean", "median")
 
 @dataclass(frozen=True)
 class Rules:
-    """How the masks are read: names of the label schemes, and whether a prediction's header gives way to its truth's."""
+    """How the masks are read: names of the label schemes, and what a header that disagrees with the truth's leads to."""
 
     truth_scheme: str
     prediction_scheme: str
-    use_truth_header: bool = False
-
-
-@dataclass(frozen=True)
-class MaskPair:
-    """The masks of a case; no prediction where it is missing and counts as an empty one."""
-
-    case_id: str
-    truth: str
-    prediction: str | None
+    on_geometry_mismatch: str = "error"
 
 
 @dataclass(frozen=True)
@@ -69,13 +61,8 @@ class Mask:
     labels: Labels | None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a pair: its scores, one for each region, how its values meet the truth's labels, or its problems."""
-
-    scores: list[dict[str, Any]]
-    counts: Counts
-    problems: list[str]
+# Of a pair: its scores, one for each region, and how its values meet the truth's labels.
+Scored = tuple[list[dict[str, Any]], Counts]
 
 
 def pair_masks(
@@ -112,8 +99,11 @@ def read_mask(case: str, path: str, scheme: str) -> tuple[Mask | None, list[str]
     return Mask(raw, labels), [f"{case}, {path}: {problem}" for problem in problems]
 
 
-def score_masks(pair: MaskPair, rules: Rules, plan: Plan | None) -> Outcome:
-    """Read a pair's masks and score them by the plan; without one they are only checked."""
+def score_masks(pair: MaskPair, rules: Rules, plan: Plan | None) -> Scored:
+    """Read a pair's masks and score them by the plan; without one they are only checked.
+
+    Raises ``UserError``, with a line for each problem, where they cannot be scored.
+    """
     truth, problems = read_mask(pair.case_id, pair.truth, rules.truth_scheme)
     if truth and not truth.raw.is_placed:
         right = "expected one that tells the voxels' size"
@@ -127,14 +117,16 @@ def score_masks(pair: MaskPair, rules: Rules, plan: Plan | None) -> Outcome:
     else:
         prediction = None
     if truth and prediction:
-        placed = Volume(prediction.raw.data, truth.raw.affine) if rules.use_truth_header else prediction.raw
+        placed = place_mask(prediction.raw, truth.raw, rules.on_geometry_mismatch)
         wrong = list(geometry_problems(truth.raw, placed, BY_INDEX))
         problems.extend(f"{pair.case_id}, {pair.prediction}: {problem}" for problem in wrong)
-    if problems or plan is None or not (truth and prediction) or truth.labels is None or prediction.labels is None:
-        return Outcome([], {}, problems)
+    if problems:
+        raise UserError(*problems)
+    if plan is None or not (truth and prediction) or truth.labels is None or prediction.labels is None:
+        return [], {}
     scores = score_pair(truth.labels, prediction.labels, truth.raw.spacing, plan)
     told = [score if pair.prediction else with_missing_note(score) for score in scores]
-    return Outcome(told, count_labels(truth.labels, prediction.raw.data), [])
+    return told, count_labels(truth.labels, prediction.raw.data)
 
 
 def scored_regions(wanted: Sequence[str] | None, rules: Rules) -> list[str]:
@@ -215,11 +207,22 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--ignore-extra", action="store_true", help="leave out predictions without a truth")
     made.add_argument(
-        "--on-geometry-mismatch", default="error", choices=["error", "use_truth_header"], help="where only headers disagree"
+        "--on-geometry-mismatch",
+        default="error",
+        type=geometry_option,
+        choices=["error", USE_IMAGE_HEADER],
+        help="where only headers disagree: stop, or take a prediction's voxels by index and the truth's header",
     )
     made.add_argument("--out", type=Path, metavar="FILE.csv", help="write the whole table")
     made.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="default: every core")
     return made
+
+
+def geometry_option(text: str) -> str:
+    """Return a value of ``--on-geometry-mismatch``; one that it had once is refused with the word that it has."""
+    if text == "use_truth_header":
+        raise argparse.ArgumentTypeError(f"{text} is called {USE_IMAGE_HEADER}, as in a study's configuration")
+    return text
 
 
 def masks_in(folder: Path, pattern: str | None, option: str) -> dict[str, list[str]]:
@@ -260,28 +263,30 @@ def score_all(
     pairs: Collection[MaskPair], rules: Rules, plan: Plan, problems: list[str], threads: int, console: Console
 ) -> tuple[pd.DataFrame, list[Counts]]:
     """Return the score table of all pairs and the counts of each. Raises ``UserError`` with every problem of any of them."""
-    outcomes = dict[str, Outcome]()
-    # With a problem known already, the masks are only checked, so that all problems are told soon.
-    work = map_unordered(score_masks, list(pairs), threads, rules, None if problems else plan)
-    for pair, outcome in console.track(work, len(pairs), "cases scored" if not problems else "cases checked"):
-        outcomes[pair.case_id] = outcome
-    problems = sorted([*problems, *(problem for outcome in outcomes.values() for problem in outcome.problems)])
+    scored, _ = compute_cases(
+        score_masks,
+        {pair.case_id: pair for pair in pairs},
+        rules,
+        None if problems else plan,  # with a problem known already they are only checked, so that all problems are told soon
+        threads=threads,
+        console=console,
+        what="cases checked" if problems else "cases scored",
+        problems=problems,
+    )
     if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
+        lines = "\n".join(f"  - {problem}" for problem in sorted(problems))
         raise UserError(f"{count(len(problems), 'problem')}, nothing was scored\n{lines}")
     rows = [
-        {**score, "patient_id": pair.case_id, "case_id": pair.case_id}
-        for pair in pairs
-        for score in outcomes[pair.case_id].scores
+        {**score, "patient_id": pair.case_id, "case_id": pair.case_id} for pair in pairs for score in scored[pair.case_id][0]
     ]
-    return score_table(rows, plan), [outcome.counts for outcome in outcomes.values()]
+    return score_table(rows, plan), [counts for _, counts in scored.values()]
 
 
 def main(arguments: Sequence[str], console: Console) -> None:
     """Score what the command line names, print the table, and write it where that is asked for."""
     start = time.monotonic()
     command = parser().parse_args(arguments)
-    rules = Rules(command.truth_scheme, command.prediction_scheme, command.on_geometry_mismatch == "use_truth_header")
+    rules = Rules(command.truth_scheme, command.prediction_scheme, command.on_geometry_mismatch)
     plan = plan_of_command(command, scored_regions(command.regions, rules))
     if command.out and (command.out.is_dir() or not command.out.absolute().parent.is_dir()):
         raise UserError(f"--out: {command.out} cannot be written; expected a file in a folder that exists")

@@ -37,14 +37,14 @@ from glioflow.models.fold_state import (
     check_checkpoint,
     is_whole,
     locked,
-    take_place,
+    prepare_fold,
 )
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.models.nnunet.keys import case_hashes, describe, installed, prediction_code, training_code
 from glioflow.models.nnunet.plans import training_part
 from glioflow.models.predictions import (
     WITHOUT_TTA,
-    drop_torn,
+    drop_truncated,
     has_probabilities,
     hash_probabilities,
     remove_probabilities,
@@ -128,7 +128,7 @@ def prepare_validation(fold: Path, key: str, expected: bool, console: Console) -
             shutil.rmtree(folder, ignore_errors=True)
         stamp.write_text(key)
     for folder in folders:
-        drop_torn(folder, console)
+        drop_truncated(folder, console)
     for path in without_probabilities(fold) if expected else []:
         path.unlink()
 
@@ -206,7 +206,7 @@ def train(fold: FoldJob, device: str, claimed: Mapping[str, str], console: Conso
 def keep_probabilities(fold: FoldJob, state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the fold's state says of the probabilities: what they are ``for``, and their ``hashes`` by mask.
 
-    Of those that are deleted the hash is known from before. Where nothing needs probabilities, those that lie there are deleted.
+    Of deleted ones the hash is known from before. Where nothing needs probabilities, those that lie there are deleted.
     """
     known: dict[str, Any] = state.get("probabilities", {})
     if fold.probabilities is None:
@@ -260,7 +260,7 @@ def main(snakemake: Any, console: Console) -> str:
         *(kept, kept is not None and Path(params.released).exists()),
     )
     with locked(folder):
-        take_place(folder, key, console)
+        prepare_fold(folder, key, console)
         if params.retrain_on_upgrade:
             archive_outdated(folder, key, console)
         state = read_json(folder / STATE) if (folder / STATE).exists() else {}

@@ -11,12 +11,11 @@ at a problem: the table lists them all, and ``split_cohort`` refuses a cohort wi
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.case_checks import CheckRules, check_case
 from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
@@ -25,7 +24,6 @@ from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_table, write_table
 from glioflow.imaging.labels import REGIONS
-from glioflow.parallel import map_unordered
 from glioflow.study.registry import CHANNELS, ROLES
 
 
@@ -46,22 +44,18 @@ def verify_cases(
     for case in cases:  # an id used twice is a problem to report, and must not hide in the cache
         seen[case["case_id"]] += 1
         names.append(f"{case['case_id']}#{seen[case['case_id']]}")
-    keys = [files_key(case, rules) for case in cases]
-    checked: dict[int, dict[str, Any]] = {}
-    for index, (name, key) in enumerate(zip(names, keys, strict=True)):
-        value = cache.get(name, key)
-        if value and Path(value["row"].get("label", ".")).exists():
-            checked[index] = value
-    waiting = [index for index in range(len(cases)) if index not in checked]
-    work = map_unordered(_check_indexed, [(index, cases[index]) for index in waiting], threads, rules)
-    for (index, _), value in console.track(work, len(waiting), "cases verified"):
-        cache.put(names[index], keys[index], value)
-        checked[index] = value
-    return [checked[index] for index in range(len(cases))], len(waiting)
-
-
-def _check_indexed(item: tuple[int, Mapping[str, Any]], rules: CheckRules) -> dict[str, Any]:
-    return check_case(item[1], rules)
+    checked, read = compute_cases(
+        check_case,
+        dict(zip(names, cases, strict=True)),
+        rules,
+        threads=threads,
+        console=console,
+        what="cases verified",
+        cache=cache,
+        keys=dict(zip(names, [files_key(case, rules) for case in cases], strict=True)),
+        files=lambda _, value: [value["row"]["label"]] if "label" in value["row"] else [],
+    )
+    return list(checked.values()), read
 
 
 def read_cases(path: str) -> list[dict[str, Any]]:

@@ -1,50 +1,151 @@
-"""Per-case results that outlive a killed job.
+"""Work case by case that outlives a killed job.
 
 Snakemake deletes a job's outputs before it runs again, so what a job has finished case by case is kept beside them, in a
-cache: a JSON-lines file, one line a finished case with the content key it was computed from. A job that starts again, or
-whose inputs were merely touched, takes from the cache every case whose key is unchanged and computes the rest.
+cache: a JSON-lines file, one line a finished case with the content key it was computed from and the hashes of the files that
+were written for it. A job that starts again, or whose inputs were merely touched, takes from the cache every case whose key
+and whose files are unchanged, and computes the rest.
 """
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from glioflow.files import PathLike, write_text
+from glioflow.console import Console, UserError
+from glioflow.files import PathLike, sha256_file, write_text
+from glioflow.parallel import map_unordered
+
+Case = TypeVar("Case")
+Value = TypeVar("Value")
 
 
 class CaseCache:
-    """An append-only record ``item -> (key, value)``; the last line of an item counts, a torn last line is ignored."""
+    """An append-only record ``name -> (key, value, hashes)`` of finished cases.
+
+    The last line of a name counts; a truncated last line is ignored. ``hashes`` are those of the files written for the case, by
+    their paths relative to the cache's folder, so that a results folder can be moved.
+    """
 
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
-        self._entries: dict[str, tuple[str, Any]] = {}
+        self._entries: dict[str, tuple[str, Any, dict[str, str]]] = {}
         lines = 0
         text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
-        self._torn = bool(text) and not text.endswith("\n")
+        self._truncated = bool(text) and not text.endswith("\n")
         for line in text.splitlines():
             try:
-                item, key, value = json.loads(line)
+                name, key, value, hashes = json.loads(line)
             except ValueError:  # the line a killed job was writing
                 continue
-            self._entries[item] = (key, value)
+            self._entries[name] = (key, value, hashes)
             lines += 1
         if lines > 2 * len(self._entries) + 16:
             self._compact()
 
-    def get(self, item: str, key: str) -> Any | None:
-        """Return the value recorded for ``item`` under this very ``key``, or None."""
-        entry = self._entries.get(item)
-        return entry[1] if entry and entry[0] == key else None
+    def get(self, name: str, key: str) -> Any | None:
+        """Return the value of a case, or None where there is none under this very ``key``, or a file of it is not as it was."""
+        recorded, value, hashes = self._entries.get(name, ("", None, {}))
+        if recorded != key:
+            return None
+        paths = {Path(os.path.normpath(self.path.parent / path)): sha256 for path, sha256 in hashes.items()}
+        return value if all(path.is_file() and sha256_file(path) == sha256 for path, sha256 in paths.items()) else None
 
-    def put(self, item: str, key: str, value: Mapping[str, Any] | list[Any]) -> None:
-        """Record the value of ``item`` (JSON-able) and flush it to disk."""
+    def find(self, keys: Mapping[str, str], threads: int = 1) -> dict[str, Any]:
+        """Return the values, by name, of the cases that need not be computed again. ``keys``: name -> content key."""
+        with ThreadPoolExecutor(threads) as pool:
+            found = dict(zip(keys, pool.map(self.get, keys, keys.values()), strict=True))
+        return {name: value for name, value in found.items() if value is not None}
+
+    def put(self, name: str, key: str, value: Any, files: Iterable[PathLike] = ()) -> Any:
+        """Record the value (JSON-able) of a case and the hashes of its ``files`` on disk; return the value as JSON has it."""
+        hashes = {os.path.relpath(path, self.path.parent): sha256_file(path) for path in files}
+        line = json.dumps([name, key, value, hashes])
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(("\n" if self._torn else "") + json.dumps([item, key, value]) + "\n")
-        self._torn = False
-        self._entries[item] = (key, json.loads(json.dumps(value)))
+            stream.write(("\n" if self._truncated else "") + line + "\n")
+        self._truncated = False
+        value = json.loads(line)[2]
+        self._entries[name] = (key, value, hashes)
+        return value
 
     def _compact(self) -> None:
-        write_text(self.path, "".join(json.dumps([i, k, v]) + "\n" for i, (k, v) in self._entries.items()))
-        self._torn = False
+        lines = [json.dumps([name, *entry]) + "\n" for name, entry in self._entries.items()]
+        write_text(self.path, "".join(lines))
+        self._truncated = False
+
+
+def compute_cases(
+    function: Callable[..., Value],
+    cases: Mapping[str, Case],
+    *shared: Any,
+    threads: int,
+    console: Console,
+    what: str,
+    cache: CaseCache | None = None,
+    keys: Mapping[str, str] | None = None,
+    files: Callable[[str, Value], Iterable[PathLike]] | None = None,
+    problems: list[str] | None = None,
+) -> tuple[dict[str, Value], int]:
+    """Return ``function(case, *shared)`` of every case, taken from the cache where it holds it and recorded there otherwise.
+
+    Each case is recorded as soon as it is finished. A case that cannot be computed does not keep the others from it.
+
+    Parameters
+    ----------
+    function
+        Work on one case; it and its arguments must be picklable, and what it returns JSON-able where there is a cache. It
+        raises ``UserError`` where the case has a problem.
+    cases
+        Name of each case -> the case.
+    *shared
+        What the work on every case needs.
+    threads
+        How many processes work at once.
+    console
+        Where it is told how far the work is.
+    what
+        What is done to the cases, for the line that tells how far the work is, as "cases scored".
+    cache, keys
+        The cache and the content key of each case, by its name. Without them everything is computed.
+    files
+        Returns the files that were written for a case, given its name and value; see ``CaseCache.get``.
+    problems
+        Where it is given, the problems of cases are added to it, and such cases have no value. Else they are raised.
+
+    Returns
+    -------
+    The values by name, in the order of ``cases``, and how many cases the cache did not hold.
+
+    Raises
+    ------
+    UserError
+        With the problems of all cases, once every other case is finished, unless ``problems`` is given.
+    """
+    values: dict[str, Value] = {} if cache is None or keys is None else cache.find(keys, threads)
+    waiting = [(name, case) for name, case in cases.items() if name not in values]
+    wrong: dict[str, UserError] = {}
+    work = map_unordered(partial(_attempt, function), waiting, threads, *shared)
+    for (name, _), result in console.track(work, len(waiting), what):
+        if isinstance(result, UserError):
+            wrong[name] = result
+        elif cache is None or keys is None:
+            values[name] = result
+        else:
+            values[name] = cache.put(name, keys[name], result, files(name, result) if files else ())
+    found = [line for name in cases if name in wrong for line in wrong[name].args]
+    if problems is not None:
+        problems.extend(found)
+    elif found:
+        raise UserError(*found)
+    return {name: values[name] for name in cases if name in values}, len(waiting)
+
+
+def _attempt(function: Callable[..., Value], named: tuple[str, Any], *shared: Any) -> Value | UserError:
+    """Return the value of a case, or else its problem."""
+    try:
+        return function(named[1], *shared)
+    except UserError as error:
+        return error

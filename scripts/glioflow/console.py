@@ -15,9 +15,17 @@ from typing import Any
 
 from glioflow.job_records import remove_records, write_records
 
+SAY_EVERY_S = 10.0  # the least time between two lines on how far a loop is
+
 
 class UserError(Exception):
-    """Something the user can mend. The message names case, file, what was found and what would be right."""
+    """Something the user can mend. The message names case, file, what was found and what would be right.
+
+    Several problems are several arguments, a line each.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class Console:
@@ -41,13 +49,13 @@ class Console:
             with self.log.open("a", encoding="utf-8") as stream:
                 stream.write(message.rstrip("\n") + "\n")
 
-    def track(self, items: Iterable[Any], total: int, what: str, every_s: float = 10.0) -> Iterator[Any]:
-        """Pass ``items`` on, saying at most every ``every_s`` seconds how many of ``total`` are done and how long is left."""
+    def track(self, items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        """Pass ``items`` on, saying at most every ten seconds how many of ``total`` are done and how long is left."""
         start = last = time.monotonic()
         for done, item in enumerate(items, start=1):
             yield item
             now = time.monotonic()
-            if now - last >= every_s and done < total:
+            if now - last >= SAY_EVERY_S and done < total:
                 last = now
                 self.say(f"{done}/{total} {what}, {clock((now - start) / done * (total - done))} left")
 
@@ -59,9 +67,9 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def count(number: int, noun: str, plural: str | None = None) -> str:
+def count(number: int, noun: str) -> str:
     """Return ``1 case`` or ``3 cases``."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def run_script(main: Callable[[Any, Console], str], snakemake: Any) -> None:

@@ -15,7 +15,7 @@ def map_unordered(
     """Yield ``(item, function(item, *shared))`` for every item as it is finished, in ``threads`` processes.
 
     ``function`` and its arguments must be picklable. With one thread or one item everything runs in this process. An
-    exception of ``function`` is raised here.
+    exception of ``function`` is raised here, once the items that were being worked on have been yielded too; no other is begun.
     """
     workers = min(threads, len(items))
     if workers <= 1:
@@ -25,8 +25,14 @@ def map_unordered(
     with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
         waiting = {pool.submit(function, item, *shared): item for item in items}
         try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
+            for future in as_completed(list(waiting)):
+                result = future.result()
+                yield waiting.pop(future), result
+        except Exception:
+            pool.shutdown(cancel_futures=True)
+            for future, item in waiting.items():
+                if not future.cancelled() and future.exception() is None:
+                    yield item, future.result()
+            raise
         finally:
-            for future in waiting:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)

@@ -21,7 +21,7 @@ KEPT = {
     "post-processed masks": ("postprocess_cases", "glioflow/imaging/components.py"),
     "checked cases": ("glioflow.cohorts.case_checks", "glioflow/imaging/volumes.py"),
     "converted cases": ("glioflow.cohorts.conversion", "glioflow/cohorts/grids.py"),
-    "phantoms": ("make_phantom", "glioflow/cohorts/phantom.py"),
+    "phantoms": ("make_phantom", "glioflow/cohorts/phantom/anatomy.py"),
     "features": ("extract_radiomics", "glioflow/failure/fast_shape.py"),
 }
 
@@ -68,5 +68,5 @@ def test_every_cache_of_cases_has_a_key_that_names_code():
 
 
 def test_a_module_that_is_not_there_is_no_code():
-    with pytest.raises(ModuleNotFoundError, match="no module of glioflow is called glioflow.nothing"):
+    with pytest.raises(ModuleNotFoundError, match=r"no module of glioflow is called glioflow\.nothing"):
         fingerprint("glioflow.nothing")

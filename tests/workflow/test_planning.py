@@ -224,3 +224,9 @@ def test_a_changed_mask_is_seen_and_only_its_case_is_done_again(scored):
     assert run.returncode == 0, run.stdout
     assert "4 masks, 1 converted" in run.stdout
     assert "4 cases, 12 rows" in run.stdout
+
+
+def test_no_file_name_joins_two_wildcards_so_that_two_jobs_could_share_one():
+    for rules in sorted((REPO / "rules").glob("*.smk")):  # model m + set x_test, and m_x + test
+        joined = re.findall(r"\"<\w+>/.*\{(?:cohort|model|set|fold|shard)\}_\{.*\"", rules.read_text())
+        assert joined == []

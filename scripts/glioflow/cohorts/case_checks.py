@@ -20,6 +20,7 @@ from glioflow.cohorts.layouts.patterns import OTHER_FORMATS
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import UserError, count
 from glioflow.imaging.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes
+from glioflow.imaging.placement import BY_INDEX, USE_IMAGE_HEADER
 from glioflow.imaging.volumes import (
     Volume,
     affine_distance_mm,
@@ -167,7 +168,7 @@ class CaseCheck:
             found = f"an affine that puts a corner {apart:.3g} mm from that of {name} ({difference(volume, reference)})"
             expected = f"one affine for the whole case (orientation {orientation(reference)})"
             if severity == "error":
-                expected += "; if the voxels correspond by index, set on_geometry_mismatch: use_image_header"
+                expected += BY_INDEX
             self.report(path, "affine_mismatch", found, expected, severity)
         return True
 
@@ -182,7 +183,7 @@ class CaseCheck:
         volume, _ = self.read(path)
         if volume is None:
             return
-        trusted = self.rules.on_geometry_mismatch == "use_image_header"
+        trusted = self.rules.on_geometry_mismatch == USE_IMAGE_HEADER
         if self.reference is not None and not self.check_geometry(path, volume, "warning" if trusted else "error"):
             return
         try:

@@ -8,15 +8,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from glioflow.case_cache import CaseCache
+from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.layouts import FoundCase, case_stamp, cohort_layout
 from glioflow.cohorts.layouts.listing import Converted
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import Console
 from glioflow.files import key_of
-from glioflow.parallel import map_unordered
 from glioflow.study.configuration import AnyCohort, Grid, PhantomCohort, cohort_dataset
 from glioflow.study.registry import CHANNELS
 
@@ -43,17 +43,19 @@ def convert_cases(
     if not needs_conversion(cohort):
         return list(cases), [], 0
     convertible = [case for case in cases if CASE_ID.fullmatch(case.case_id)]  # another id never becomes a folder's name
-    keys = {case.case_id: conversion_key(case, cohort) for case in convertible}
-    done: dict[str, Converted] = {}
-    for case in convertible:
-        value = cache.get(case.case_id, keys[case.case_id])
-        if value and all(Path(path).exists() for path in value["files"].values() if path.startswith(str(folder))):
-            done[case.case_id] = Converted(**value)
-    waiting = [case for case in convertible if case.case_id not in done]
-    work = map_unordered(convert_case, waiting, threads, cohort, folder)
-    for case, converted in console.track(work, len(waiting), "cases converted"):
-        cache.put(case.case_id, keys[case.case_id], asdict(converted))
-        done[case.case_id] = converted
+    values, written = compute_cases(
+        _describe_conversion,
+        {case.case_id: case for case in convertible},
+        cohort,
+        folder,
+        threads=threads,
+        console=console,
+        what="cases converted",
+        cache=cache,
+        keys={case.case_id: conversion_key(case, cohort, folder) for case in convertible},
+        files=lambda _, value: [path for path in value["files"].values() if Path(path).is_relative_to(folder)],
+    )
+    done = {case_id: Converted(**value) for case_id, value in values.items()}
     changed = [
         replace(case, files=done[case.case_id].files, covariates={**case.covariates, **done[case.case_id].covariates})
         if case.case_id in done
@@ -61,16 +63,20 @@ def convert_cases(
         for case in cases
         if case.case_id not in done or set(done[case.case_id].files) & set(CHANNELS)
     ]
-    return changed, [problem for case in convertible for problem in done[case.case_id].problems], len(waiting)
+    return changed, [problem for case in convertible for problem in done[case.case_id].problems], written
 
 
-def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
-    """Return the key under which a converted case stays converted: its files and what is done to them."""
+def conversion_key(case: FoundCase, cohort: AnyCohort, folder: Path) -> str:
+    """Return the key under which a converted case stays converted: its files, what is done to them, where the result is."""
     grid, dataset = grid_of(cohort), cohort_dataset(cohort)
     rules = {"layout": dataset.layout, "options": dataset.options, "grid": grid and grid.model_dump(mode="json")}
     mismatch = getattr(cohort, "on_geometry_mismatch", "error")
-    code = module_fingerprint(__name__)
-    return key_of({"files": case_stamp(case), "rules": rules, "mismatch": mismatch, "code": code})
+    stamp = {"files": case_stamp(case), "folder": folder.as_posix()}
+    return key_of({**stamp, "rules": rules, "mismatch": mismatch, "code": module_fingerprint(__name__)})
+
+
+def _describe_conversion(case: FoundCase, cohort: AnyCohort, folder: Path) -> dict[str, Any]:
+    return asdict(convert_case(case, cohort, folder))
 
 
 def convert_case(case: FoundCase, cohort: AnyCohort, folder: Path) -> Converted:

@@ -99,7 +99,7 @@ def join_table(
     cases: Sequence[FoundCase], path: Path, table: CovariateTable
 ) -> tuple[list[FoundCase], set[str], list[Problem]]:
     """Return the cases with the columns of one clinical table, the ids of those it has a row for, and what is wrong with it."""
-    rows = read_text_table(path, None if table.separator == "," else table.separator)
+    rows = read_text_table(path)
     columns = list(rows[0]) if rows else []
     keys = [key for key in ([table.case_id] if isinstance(table.case_id, str) else table.case_id) if key in columns]
     problems = []

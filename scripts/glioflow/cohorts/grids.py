@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from glioflow.cohorts.layouts.listing import Converted, FoundCase
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import UserError
+from glioflow.imaging.placement import BY_INDEX, place_mask
 from glioflow.imaging.volumes import Volume, affine_distance_mm, orientation, read_volume, same_geometry, write_volume
 from glioflow.study.configuration import Grid
 from glioflow.study.registry import CHANNELS, ROLES
@@ -80,7 +81,7 @@ def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> 
             problems.append(label_mismatch(case, volume, raw, on_mismatch))
             if on_mismatch == "error":
                 continue
-            volume = Volume(volume.data, raw.affine)
+            volume = place_mask(volume, raw, on_mismatch)
         elif same_geometry(volume, target):
             continue
         turned = turn(volume, grid.orientation)
@@ -98,7 +99,7 @@ def label_mismatch(case: FoundCase, label: Volume, image: Volume, on_mismatch: s
     found = f"an affine that puts a corner {apart:.3g} mm from that of its image (orientation {orientation(label)})"
     expected = f"one affine for the whole case (orientation {orientation(image)})"
     if on_mismatch == "error":
-        expected += "; if the voxels correspond by index, set on_geometry_mismatch: use_image_header"
+        expected += BY_INDEX
     severity = "error" if on_mismatch == "error" else "warning"
     path, patient_id = case.files["label"], case.patient_id
     return problem_row(case.case_id, path, "affine_mismatch", found, expected, severity, patient_id)

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from glioflow.code_fingerprint import module_fingerprint
+from glioflow.console import UserError
 from glioflow.evaluation.scoring import Plan, geometry_problems, label_problems, with_missing_note
 from glioflow.files import key_of
-from glioflow.imaging.labels import Labels
-from glioflow.imaging.volumes import UnreadableVolumeError, read_labels
+from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_labels
 from glioflow.models.predictions import Tta, augmented_first, read_tta
 
 
@@ -91,8 +91,11 @@ def case_key(case: Case, plan: Plan) -> str:
     )
 
 
-def read_maps(case: Case) -> tuple[tuple[Labels, Labels, Sequence[float]] | None, list[str]]:
-    """Return the true and the predicted label map and mm per axis, or else the lines that say why they cannot be scored."""
+def read_maps(case: Case) -> tuple[Volume, Volume]:
+    """Return the true and the predicted label map, as uint8.
+
+    Raises ``UserError``, with a line for each problem, where they cannot be scored.
+    """
     volumes, problems = [], []
     for path in (case.truth, case.prediction):
         try:
@@ -106,9 +109,9 @@ def read_maps(case: Case) -> tuple[tuple[Labels, Labels, Sequence[float]] | None
         truth, prediction = volumes
         problems.extend(f"{case.case_id}: {case.prediction}: {problem}" for problem in geometry_problems(truth, prediction))
     if problems:
-        return None, problems
-    true_labels, predicted_labels = (np.asarray(volume.data, np.uint8) for volume in volumes)
-    return (true_labels, predicted_labels, truth.spacing), []
+        raise UserError(*problems)
+    truth, prediction = (Volume(np.asarray(volume.data, np.uint8), volume.affine) for volume in volumes)
+    return truth, prediction
 
 
 def case_rows(case: Case, scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

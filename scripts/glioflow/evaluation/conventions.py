@@ -82,7 +82,7 @@ class EmptyRules(Part):
 class Lesions(Part):
     """How lesions are told apart, matched and counted; the mappings are by region."""
 
-    dilation: dict[Region, int] = Field(description="Times a mask is grown to tell lesions apart and to match them.")
+    dilation: dict[Region, int] = Field(description="Times a mask is dilated to tell lesions apart and to match them.")
     dilation_neighbours: Neighbours = Field(18, description="Structure of the dilation.")
     connectivity: Neighbours = Field(26, description="Neighbours that make voxels one component.")
     min_volume_mm3: dict[Region, float] = Field(description="Lesions of this volume or less do not count.")

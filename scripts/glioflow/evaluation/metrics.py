@@ -1,16 +1,9 @@
 """How well a predicted label map agrees with the true one, region by region, under a convention.
 
-Counts. With TP, FP, FN and TN the voxels of a region in both maps, in the prediction only, in the truth only and in neither
-(all voxels of the image): dice = 2 TP / (2 TP + FP + FN), iou = TP / (TP + FP + FN), sens = TP / (TP + FN),
-spec = TN / (TN + FP), precision = TP / (TP + FP). A ratio of nothing to nothing is undefined (NaN).
-
-Volumes, in ml: volume_truth_ml = TP + FN and volume_prediction_ml = TP + FP voxels; volume_error_ml is the prediction's less
-the truth's, volume_error_relative the same by the truth's volume, undefined where that is 0.
-
-Distances. Each element of one mask's surface (``glioflow.evaluation.surfaces``) has a distance to the nearest of the other's;
-this gives two directed sets. hausdorff and hd95_mm are percentiles of them, assd_mm and masd_mm means, nsd_<t>mm the share of
-both surfaces that is at most <t> mm from the other. What the surface is, how two directions become one, and what stands for a
-region that a mask does not have: a ``Convention`` says it (config/conventions; docs/metrics.md has every column's formula).
+docs/metrics.md defines every column. Counts are of all voxels of the image; a ratio of nothing to nothing is undefined (NaN).
+Distances are between the elements of two surfaces (``glioflow.evaluation.surfaces``), from each one to the other: two directed
+sets. A ``Convention`` (config/conventions) decides what a surface is, how two directions become one number, and what stands for
+a region that a mask does not have.
 
 A region that a model cannot tell from others, because it was trained on coarser ones, is not applicable: it has a truth and
 nothing else, and its note begins with ``NOT_APPLICABLE``.
@@ -220,14 +213,6 @@ def volumes(truth: int, prediction: int, voxel_ml: float) -> dict[str, float]:
         "volume_error_ml": (prediction - truth) * voxel_ml,
         "volume_error_relative": ratio(prediction - truth, truth),
     }
-
-
-def score_regions(
-    truth: Labels, prediction: Labels, spacing: Sequence[float], regions: Sequence[str], convention: Convention
-) -> dict[str, Score]:
-    """Return the scores of each region, as ``Pair`` gives them."""
-    pair = Pair(truth, prediction, spacing)
-    return {region: pair.score(region, convention) for region in regions}
 
 
 def unseen_score(truth: Labels, spacing: Sequence[float], region: str, trained: Sequence[str], convention: Convention) -> Score:

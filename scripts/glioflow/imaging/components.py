@@ -30,8 +30,3 @@ def connected_components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
         label_components(np.ascontiguousarray(mask[box]), NEIGHBOURS, output=(found := np.zeros(mask[box].shape, np.int32)))
         numbers[box] = found
     return numbers
-
-
-def component_sizes(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the voxels of component 1, 2 and so on of a result of ``connected_components``."""
-    return np.bincount(numbers.ravel(), minlength=1)[1:].astype(np.int64)

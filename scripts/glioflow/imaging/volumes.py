@@ -58,11 +58,6 @@ class Volume:
         """Volume of a voxel in millilitres."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
-    @property
-    def diagonal_mm(self) -> float:
-        """Length of the volume's space diagonal in mm, from edge to edge of its voxels."""
-        return float(np.linalg.norm(np.multiply(self.data.shape, self.spacing)))
-
 
 def read_volume(path: PathLike) -> Volume:
     """Read a 3D NIfTI file, in its stored type (scaled to float where the header scales).

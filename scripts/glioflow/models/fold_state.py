@@ -50,8 +50,8 @@ def archive_fold(fold: Path, name: str, why: str, console: Console) -> None:
     console.say(f"{why}; the former training is kept in {kept}")
 
 
-def take_place(fold: Path, key: str, console: Console) -> None:
-    """Make ``fold`` the folder of ``key``: leave it, archive a training of another key, bring back one that is archived."""
+def prepare_fold(fold: Path, key: str, console: Console) -> None:
+    """Make ``fold`` the folder of ``key``: leave it, archive a stale one under its own key, bring back an archived one."""
     if fold.exists():
         state = fold / STATE
         held = read_json(state)["key"] if state.exists() else "unknown"

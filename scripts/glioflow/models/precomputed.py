@@ -1,9 +1,10 @@
-"""Masks that exist already, from any tool: finding them, reading them as canonical labels, and doubting their label scheme."""
+"""Precomputed predictions, masks from any tool: finding them, reading them as canonical labels, doubting their label scheme."""
 
 import glob
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
@@ -26,6 +27,16 @@ IMAGE_NAME = re.compile(r".+[_-](?:t1|t1c|t1ce|t1gd|t1n|t2|t2w|t2f|flair)\.nii(?
 # is taken for another overlaps by next to nothing; a sound model's masks overlap worse under every scheme but their own.
 BETTER_DICE = 0.1
 LISTED_VALUES = 10
+
+
+@dataclass(frozen=True)
+class MaskPair:
+    """The files of a case's truth and of its precomputed prediction; None where there is none and an empty one counts."""
+
+    case_id: str
+    truth: str
+    prediction: str | None
+
 
 # Raw value of a prediction (as text, for JSON) -> voxels by canonical label of the truth.
 Counts = dict[str, list[int]]

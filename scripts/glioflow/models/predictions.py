@@ -52,10 +52,8 @@ def remove_probabilities(folder: Path, cases: Iterable[str] | None = None) -> tu
 
     Only files of the names that nnU-Net gives them are deleted. Links are deleted, not what they lead to.
     """
-    patterns = ["*"] if cases is None else [glob.escape(case) for case in cases]
-    found = [
-        path for name in patterns for ending in PROBABILITY_ENDINGS for path in folder.glob(f"{name}{ending}") if path.is_file()
-    ]
+    names = ["*"] if cases is None else [glob.escape(case) for case in cases]
+    found = [path for name in names for ending in PROBABILITY_ENDINGS for path in folder.glob(name + ending) if path.is_file()]
     room = sum(path.lstat().st_size for path in found)
     for path in found:
         path.unlink()
@@ -102,7 +100,7 @@ def main_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(augmented_first(predictions).drop_duplicates("case_id").sort_index())
 
 
-def drop_torn(folder: Path, console: Console) -> None:
+def drop_truncated(folder: Path, console: Console) -> None:
     """Remove from a folder every mask that a killed job left half-written."""
     for path in sorted(folder.glob("*.nii.gz")):
         try:

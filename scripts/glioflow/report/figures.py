@@ -137,14 +137,14 @@ def draw_volumes(volumes: pd.DataFrame, groups: Mapping[str, Sequence[bool]]) ->
     axes.set_ylabel("volume in ml (logarithmic)")
     axes.grid(axis="x", visible=False)
     if len(groups) > 1:
-        handles = [_mark("#4d4d4d", name, hollow=place > 0) for place, name in enumerate(groups)]
+        handles = [_mark(name, hollow=place > 0) for place, name in enumerate(groups)]
         figure.legend(handles=handles, loc="outside upper right", ncols=len(groups))
     return figure
 
 
-def _mark(colour: str, label: str, hollow: bool, marker: str = "o") -> Line2D:
-    mark = Line2D([], [], color=colour, linestyle="none", marker=marker, markersize=5, label=label)
-    mark.set_markerfacecolor("white" if hollow else colour)
+def _mark(label: str, hollow: bool, marker: str = "o") -> Line2D:
+    mark = Line2D([], [], color="#4d4d4d", linestyle="none", marker=marker, markersize=5, label=label)
+    mark.set_markerfacecolor("white" if hollow else "#4d4d4d")
     return mark
 
 
@@ -226,7 +226,7 @@ def draw_scores(scores: pd.DataFrame, metrics: Sequence[str] = ("dice", "hausdor
     handles = [
         Line2D([], [], color=MEAN_COLOUR, linewidth=2.0, label="median"),
         Line2D([], [], color=MEAN_COLOUR, linewidth=1.4, linestyle=MEAN_DASHES, label="mean"),
-        *(_mark("#4d4d4d", label, hollow=True, marker=marker) for marker, label in marks.items()),
+        *(_mark(label, hollow=True, marker=marker) for marker, label in marks.items()),
     ]
     figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
     return figure

@@ -55,7 +55,7 @@ def comparison_table(source: Source) -> Table | None:
             lines.append((names, summary, source.unseen(pair), source.cases(pair, tta)))
     if not lines:
         return None
-    compared = present_metrics(COMPARED, [summary for _, summary, _, _ in lines])
+    compared = present_metrics([summary for _, summary, _, _ in lines])
     rows = []
     for names, summary, unseen, cases in lines:
         cells = compared_cells(summary, source.regions, compared, unseen)
@@ -66,10 +66,10 @@ def comparison_table(source: Source) -> Table | None:
     return Table(caption, columns, rows, frozenset(range(len(first), len(columns))), headers=len(first), sortable=True)
 
 
-def present_metrics(metrics: Sequence[tuple[str, str, bool]], summaries: Iterable[Summary]) -> list[tuple[str, str, bool]]:
-    """Return those of ``metrics`` that some summary has."""
+def present_metrics(summaries: Iterable[Summary]) -> list[tuple[str, str, bool]]:
+    """Return those of ``COMPARED`` that some summary has."""
     present = {metric for summary in summaries for _, metric in summary}
-    return [line for line in metrics if line[0] in present]
+    return [line for line in COMPARED if line[0] in present]
 
 
 def compared_columns(regions: Sequence[str], metrics: Sequence[tuple[str, str, bool]]) -> list[str]:
@@ -190,7 +190,7 @@ def group_tables(source: Source, pair: Pair, regions: Sequence[str]) -> list[dic
         values = rows["value"].fillna(UNKNOWN)
         summaries = {value: summaries_of(rows[values == value]) for value in dict.fromkeys(values)}
         both = any(len(kinds) > 1 for kinds in summaries.values())
-        compared = present_metrics(COMPARED, [summary for kinds in summaries.values() for summary in kinds.values()])
+        compared = present_metrics([summary for kinds in summaries.values() for summary in kinds.values()])
         lines = []
         for value, kinds in summaries.items():
             for tta, summary in kinds.items():

@@ -38,9 +38,9 @@ class Table:
     sortable: bool = False
 
 
-def text_cell(value: Any, code: bool = False) -> Cell:
+def text_cell(value: Any) -> Cell:
     """Return a cell of text, empty where the value is missing."""
-    return Cell("" if value is None or pd.isna(value) else str(value), code=code)
+    return Cell("" if value is None or pd.isna(value) else str(value))
 
 
 def number_cell(value: Any, decimals: int) -> Cell:

@@ -18,6 +18,8 @@ from glioflow.study.registry import Channel, Dataset, Patterns, Role, datasets
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders and nnU-Net data set names
 TRAINED_SETS = ("cv", "test")
 RESERVED_SETS = (*TRAINED_SETS, "given")
+# What stands behind a set's name in the names of the files beside its scores (rules/evaluation.smk).
+RESERVED_ENDINGS = ("_summary", "_groups", "_conventions", "_convention_ranks", "_shards", "_export")
 OWN_LAYOUTS = ("folders", "table", "bids")  # data sets of the user's own, which need a label scheme
 DATA_VARIABLE = "GLIOFLOW_DATA"
 
@@ -27,6 +29,7 @@ Loss = Literal["dice_ce", "soft_dice", "focal_ce"]
 Optimiser = Literal["sgd", "adam", "adamw", "ranger"]
 Schedule = Literal["poly", "cosine", "constant"]
 Tta = Literal[True, False, "both"]
+OnMismatch = Literal["error", "use_image_header"]
 Name = Annotated[str, Field(pattern=NAME)]
 
 
@@ -81,7 +84,7 @@ class RealCohort(Cohort):
         description="CSV of clinical columns, with a column case_id or patient_id; they travel to scores, failure analysis and "
         "report, beside those that the data set brings.",
     )
-    on_geometry_mismatch: Literal["error", "use_image_header"] = Field(
+    on_geometry_mismatch: OnMismatch = Field(
         "error",
         description="Where a label's header disagrees with its image: stop, or take voxels by index with the image's header.",
     )
@@ -270,7 +273,7 @@ class GivenModel(Block):
     cohort: str = Field(description="The cohort whose cases were segmented.")
     predictions: str = Field(description="Where the masks lie; `{case}` stands for the case's id.")
     label_scheme: str = Field(description="A key of `config/label_schemes.yaml`: what the masks' values mean.")
-    on_geometry_mismatch: Literal["error", "use_image_header"] = Field(
+    on_geometry_mismatch: OnMismatch = Field(
         "error",
         description="Where a mask's header disagrees with its image: stop, or take its voxels by index and the image's header.",
     )

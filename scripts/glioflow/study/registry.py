@@ -46,7 +46,6 @@ class CovariateTable(Entry):
     file: str = Field(description="Pattern of the table below the data set's folder; ** stands for any folders.")
     case_id: str | list[str] = Field(description="Column with the case's or the patient's id; the first that is there.")
     columns: dict[str, str] = Field({}, description="Column of the table: name of the covariate. Others keep their name.")
-    separator: str = Field(",", description="What divides the columns.")
     values: dict[str, dict[str, str]] = Field({}, description="Covariate: its codes and what they mean.")
     numbers: list[str] = Field([], description="Covariates that are numbers; of these, any other text counts as unknown.")
 

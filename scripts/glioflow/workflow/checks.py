@@ -18,6 +18,7 @@ from glioflow.models.nnunet.architectures import DEEP_STAGES, divisor
 from glioflow.models.nnunet.custom_trainers import find_trainer
 from glioflow.study.configuration import (
     OWN_LAYOUTS,
+    RESERVED_ENDINGS,
     RESERVED_SETS,
     AnyCohort,
     BidsCohort,
@@ -157,6 +158,8 @@ def _cross_check(study: Study) -> Iterator[str]:
 def _check_cohort(key: str, name: str, cohort: AnyCohort, data: str | None) -> Iterator[str]:
     if name in RESERVED_SETS:
         yield f"{key}: {name!r} is the name of a prediction set; choose another name for the cohort"
+    if ending := next((ending for ending in RESERVED_ENDINGS if name.endswith(ending)), None):
+        yield f"{key}: {name!r} ends in {ending!r}, as a file beside a set's scores does; choose another name for the cohort"
     yield from _check_split(key, cohort)
     if isinstance(cohort, PhantomCohort):
         if sum(cohort.planted.values()) > cohort.cases:

@@ -179,7 +179,7 @@ def empty_words(convention: Convention, rule: EmptyRule) -> str:
 
 def lesion_table() -> str:
     """Return the table of how each convention tells lesions apart and counts them."""
-    header = ["convention", "grown, times", "does not count, mm³", "HD95 of a miss, mm", "predicted lesions", "united by"]
+    header = ["convention", "dilated, times", "does not count, mm³", "HD95 of a miss, mm", "predicted lesions", "united by"]
     rows = []
     for name in lesion_conventions():
         lesions = conventions()[name].lesions

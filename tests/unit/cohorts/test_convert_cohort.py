@@ -149,7 +149,10 @@ def test_a_case_is_converted_once_and_again_when_its_file_changes(tmp_path):
     os.utime(list_cohort(cohort, Path(block["path"])).cases[2].sources[0])
     assert convert()[2] == 1
     Path(cases[0].files["t2"]).unlink()
-    assert convert()[2] == 1
+    Path(cases[1].files["t1"]).write_bytes(Path(cases[1].files["t2"]).read_bytes())
+    assert convert() == (cases, [], 2)
+    assert Path(cases[1].files["t1"]).read_bytes() != Path(cases[1].files["t2"]).read_bytes()
+    assert convert() == (cases, [], 0)
 
 
 def test_an_unconvertible_case_is_a_problem_and_left_out(tmp_path):

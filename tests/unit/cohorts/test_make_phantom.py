@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 import make_phantom
-from glioflow.cohorts.phantom import (
-    CHANNELS,
-    WHITE_MATTER_UNITS,
-    Phantom,
-    PhantomCase,
-    plan_phantoms,
-    render_phantom,
-)
+from glioflow.cohorts.phantom.plan import PhantomCase, plan_phantoms
+from glioflow.cohorts.phantom.rendering import CHANNELS, WHITE_MATTER_UNITS, Phantom, render_phantom
 from glioflow.console import Console, UserError
 from glioflow.files import read_table, sha256_file
 from glioflow.imaging.labels import ED, ET, NCR
@@ -353,7 +347,9 @@ def test_what_is_finished_is_not_rendered_again(tmp_path: Path) -> None:
     table = (tmp_path / "cohorts/demo/phantom.csv").read_bytes()
     assert run(tmp_path).startswith("3 cases, 0 rendered now")
     (tmp_path / "images/phantom_002/phantom_002_t2.nii.gz").unlink()
-    assert run(tmp_path).startswith("3 cases, 1 rendered now")
+    (tmp_path / "images/phantom_001/phantom_001_t2.nii.gz").write_bytes(b"altered")
+    assert run(tmp_path).startswith("3 cases, 2 rendered now")
+    assert hashes(tmp_path) == before
     assert run(tmp_path, cases=4).startswith("4 cases, 1 rendered now")
     assert run(tmp_path, seed=8).startswith("3 cases, 3 rendered now")
     assert hashes(tmp_path) != before

@@ -275,6 +275,20 @@ def test_a_second_pass_reads_only_the_case_that_changed_or_came(brats_folder, ru
     assert verify()[1] == 1
 
 
+def test_a_canonical_label_map_that_was_altered_is_made_again(brats_folder, rules, tmp_path):
+    cases = found_cases(brats_folder)
+
+    def verify():
+        return verify_cases(cases, rules, CaseCache(tmp_path / "cache.jsonl"), 1, Console())
+
+    first, _ = verify()
+    label = Path(first[0]["row"]["label"])
+    written = label.read_bytes()
+    save(label, np.zeros((10, 12, 8), np.uint8))
+    assert verify() == (first, 1)
+    assert label.read_bytes() == written
+
+
 def brain(radius_ml: float) -> np.ndarray:
     """An image of 48³ voxels of 4 mm with so many ml that are not background."""
     distance = np.linalg.norm(np.indices((48, 48, 48)) - 23.5, axis=0) * 4

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,15 @@ from scipy import ndimage
 from scipy.spatial.distance import directed_hausdorff
 
 from glioflow.evaluation import surfaces
-from glioflow.evaluation.conventions import conventions
+from glioflow.evaluation.conventions import Convention, conventions
 from glioflow.evaluation.metrics import (
     NOTE_BOTH_EMPTY,
     NOTE_PREDICTION_EMPTY,
     NOTE_TRUTH_EMPTY,
     PENALTY,
+    Pair,
     Score,
     metric_columns,
-    score_regions,
 )
 from glioflow.evaluation.surfaces import boundary
 from glioflow.imaging.labels import ED, ET, NCR, RC, canonical_labels, region_mask
@@ -52,6 +53,13 @@ def cube(start: int, stop: int) -> Box:
 
 def voxel(x: int, y: int, z: int) -> Box:
     return slice(x, x + 1), slice(y, y + 1), slice(z, z + 1)
+
+
+def score_regions(
+    truth: Labels, prediction: Labels, spacing: Sequence[float], regions: Sequence[str], convention: Convention
+) -> dict[str, Score]:
+    pair = Pair(truth, prediction, spacing)
+    return {region: pair.score(region, convention) for region in regions}
 
 
 def score(truth: Labels, prediction: Labels, region: str = "WT", spacing: tuple[float, ...] = (1, 1, 1)) -> Score:

@@ -282,7 +282,7 @@ def test_everything_that_is_wrong_is_said_at_once_case_by_case(folders: Folders)
     assert [sum(word in line for line in by_case["both"]) for word in ("values 7", "found shape", "values 9")] == [1, 1, 1]
     assert "found 2 predictions" in by_case["twice"][0]
     assert "found an affine that puts a corner 4 mm from the truth's" in by_case["moved"][0]
-    assert "--on-geometry-mismatch use_truth_header" in by_case["moved"][0]
+    assert "--on-geometry-mismatch use_image_header" in by_case["moved"][0]
     assert "cannot be read as a NIfTI image" in by_case["torn"][0]
 
 
@@ -308,7 +308,13 @@ def test_a_truth_without_a_voxels_size_cannot_be_measured_in(folders: Folders) -
 def test_other_headers_give_way_where_that_is_said(folders: Folders) -> None:
     folders.add("a", block(4), None)
     save(folders.predictions / "a.nii.gz", block(4), np.eye(4))
-    assert folders.run("--on-geometry-mismatch", "use_truth_header")[0]["dice"][0] == 1
+    assert folders.run("--on-geometry-mismatch", "use_image_header")[0]["dice"][0] == 1
+
+
+def test_the_former_word_for_that_is_refused_with_the_present_one(folders: Folders, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        folders.run("--on-geometry-mismatch", "use_truth_header")
+    assert "--on-geometry-mismatch: use_truth_header is called use_image_header" in capsys.readouterr().err
 
 
 def test_a_missing_prediction_counts_as_an_empty_one_where_that_is_said(folders: Folders) -> None:

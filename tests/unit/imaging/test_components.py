@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from glioflow.imaging.components import bounding_box, component_sizes, connected_components
+from glioflow.imaging.components import bounding_box, connected_components
 
 
 def mask_of(shape, *voxels):
@@ -11,11 +11,16 @@ def mask_of(shape, *voxels):
     return mask
 
 
+def sizes(numbers):
+    """Return the voxels of component 1, 2 and so on."""
+    return np.bincount(numbers.ravel(), minlength=1)[1:].tolist()
+
+
 def test_voxels_that_touch_at_a_corner_are_one_component_and_a_gap_parts_them():
     mask = mask_of((5, 4, 3), (0, 0, 0), (1, 1, 1), (3, 3, 1))
     numbers = connected_components(mask)
     assert [numbers[0, 0, 0], numbers[1, 1, 1], numbers[3, 3, 1]] == [1, 1, 2]
-    assert component_sizes(numbers).tolist() == [2, 1]
+    assert sizes(numbers) == [2, 1]
     assert ((numbers > 0) == mask).all()
 
 
@@ -25,7 +30,7 @@ def test_components_are_numbered_by_their_first_voxel_whatever_the_memory_order(
     mask = np.asarray(mask_of((3, 1, 6), (0, 0, 5), (1, 0, 0), (2, 0, 0)), order=order)
     numbers = connected_components(mask)
     assert (numbers[0, 0, 5], numbers[1, 0, 0]) == (1, 2)
-    assert component_sizes(numbers).tolist() == [1, 2]
+    assert sizes(numbers) == [1, 2]
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (0, 0, 0), (4, 4, 1)])
@@ -33,12 +38,12 @@ def test_an_empty_mask_has_no_component(shape):
     numbers = connected_components(np.zeros(shape, bool))
     assert numbers.shape == shape
     assert not numbers.any()
-    assert component_sizes(numbers).tolist() == []
+    assert sizes(numbers) == []
 
 
 def test_a_single_slice_has_components_like_any_volume():
     mask = mask_of((4, 4, 1), (0, 0, 0), (1, 1, 0), (3, 3, 0))
-    assert component_sizes(connected_components(mask)).tolist() == [2, 1]
+    assert sizes(connected_components(mask)) == [2, 1]
 
 
 def test_the_box_holds_every_voxel_and_no_more():

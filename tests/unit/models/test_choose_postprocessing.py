@@ -360,18 +360,20 @@ def test_a_case_is_read_again_only_where_it_changed(study, monkeypatch):
 
 def test_a_case_without_truth_is_named(study):
     study.truths = [row for row in study.truths if row["case_id"] != "a"]
-    with pytest.raises(UserError, match=r"a: .*a_prediction_True.nii.gz has no label map in the manifest"):
+    with pytest.raises(UserError, match=r"a: .*a_prediction_True.nii.gz has no case of this id in the manifest"):
         study.run()
 
 
 def test_maps_on_different_grids_and_strange_labels_are_named(study):
     study.add("c", line(2, 2), line(2, 2, 2))
-    with pytest.raises(UserError, match=r"c: .* do not lie on one grid"):
+    with pytest.raises(UserError, match=r"c: .*c_prediction_True.nii.gz: found shape \(3, 1, 1\); expected \(2, 1, 1\)"):
         study.run()
     study.add("c", line(2, 2), line(2, 7))
     study.truths = [row for row in study.truths if row["case_id"] != "c"]
     study.add("c", line(2, 2), line(2, 7))
-    with pytest.raises(UserError, match=r"c: .*c_prediction_True.nii.gz has the label 7; canonical labels are 0 to 4"):
+    with pytest.raises(
+        UserError, match=r"c: .*c_prediction_True.nii.gz: found the values 7; expected canonical labels, 0 to 4"
+    ):
         study.run()
 
 

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from conftest import AFFINE, save
 
-from convert_predictions import Given, convert_mask, main
+from convert_predictions import convert_mask, main
 from glioflow.console import Console, UserError
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.imaging.volumes import read_labels
-from glioflow.models.precomputed import count_labels, scheme_doubts, unexpected_masks
+from glioflow.models.precomputed import MaskPair, count_labels, scheme_doubts, unexpected_masks
 from glioflow.models.predictions import COLUMNS, read_predictions
 from glioflow.study.registry import label_schemes
 
@@ -23,7 +23,11 @@ def truth(tmp_path):
 
 def convert(tmp_path, truth, data, affine=AFFINE, **rules):
     mask = save(tmp_path / "mask.nii.gz", data, affine)
-    return convert_mask(Given("a", str(mask), True, str(truth)), tmp_path / "given", {**RULES, **rules})[1]
+    try:
+        convert_mask(MaskPair("a", str(truth), str(mask)), tmp_path / "given", {**RULES, **rules})
+    except UserError as error:
+        return list(error.args)
+    return []
 
 
 def test_a_mask_becomes_canonical_even_where_its_file_holds_floats(tmp_path, truth):
@@ -66,8 +70,8 @@ def test_a_mask_with_several_faults_has_all_of_them_told(tmp_path, truth):
 
 def test_an_unreadable_mask_is_a_problem(tmp_path, truth):
     (tmp_path / "bad.nii.gz").write_bytes(b"x")
-    (problem,) = convert_mask(Given("a", str(tmp_path / "bad.nii.gz"), True, str(truth)), tmp_path, RULES)[1]
-    assert "cannot be read" in problem
+    with pytest.raises(UserError, match=r"^a, .*bad\.nii\.gz: cannot be read"):
+        convert_mask(MaskPair("a", str(truth), str(tmp_path / "bad.nii.gz")), tmp_path, RULES)
 
 
 class Cohort:

@@ -107,7 +107,7 @@ def test_a_mask_is_made_again_only_where_it_or_the_steps_changed(study, monkeypa
     study.run(LARGEST)
     made = []
     process_mask = script.process_mask
-    monkeypatch.setattr(script, "process_mask", lambda task, steps: made.append(task.item) or process_mask(task, steps))
+    monkeypatch.setattr(script, "process_mask", lambda paths, steps: made.append(paths[1].name) or process_mask(paths, steps))
     assert study.run(LARGEST)[0] == "1 step changed 1 of 2 masks"
     assert made == []
     study.add("b", 2, 0, 2, 2, 0)

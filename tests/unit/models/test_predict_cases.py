@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 from conftest import save
 
-from glioflow.files import sha256_file
-from predict_cases import link_inputs, stands
+from predict_cases import link_inputs
 
 
 def test_inputs_are_links_in_channel_order(tmp_path):
@@ -23,27 +22,6 @@ def test_an_image_that_is_not_compressed_is_packed_for_nnunet(tmp_path):
     link_inputs(pd.DataFrame({"case_id": ["a"], "t1": [str(image)]}), ["a"], ["t1"], tmp_path / "input")
     packed = tmp_path / "input/a_0000.nii.gz"
     assert gzip.decompress(packed.read_bytes()) == image.read_bytes()
-
-
-def test_a_prediction_stands_only_while_it_is_there_and_unchanged(tmp_path):
-    mask = save(tmp_path / "a.nii.gz", np.ones((2, 2, 2), np.uint8))
-    entry = {"sha256": sha256_file(mask)}
-    assert stands(tmp_path, "a", entry, False)
-    assert not stands(tmp_path, "a", None, False)
-    save(mask, np.zeros((2, 2, 2), np.uint8))
-    assert not stands(tmp_path, "a", entry, False)
-    mask.unlink()
-    assert not stands(tmp_path, "a", entry, False)
-
-
-def test_a_prediction_whose_probabilities_are_expected_stands_only_with_both_their_files(tmp_path):
-    mask = save(tmp_path / "a.nii.gz", np.ones((2, 2, 2), np.uint8))
-    entry = {"sha256": sha256_file(mask)}
-    (tmp_path / "probabilities").mkdir()
-    for ending in (".npz", ".pkl"):
-        assert not stands(tmp_path, "a", entry, True)
-        (tmp_path / f"probabilities/a{ending}").touch()
-    assert stands(tmp_path, "a", entry, True)
 
 
 def test_links_of_a_former_job_are_no_inputs(tmp_path):

@@ -7,7 +7,8 @@ from glioflow.console import Console
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.models.predictions import (
     COLUMNS,
-    drop_torn,
+    drop_truncated,
+    has_probabilities,
     main_rows,
     place,
     prediction_table,
@@ -87,15 +88,22 @@ def test_the_mask_with_mirroring_stands_for_a_case_in_the_order_of_the_cases(kin
     assert main_rows(pd.DataFrame(rows))["prediction"].tolist() == [f"b_{expected}", f"a_{expected}"]
 
 
+def test_a_case_has_probabilities_only_with_both_their_files(tmp_path):
+    for ending in (".npz", ".pkl"):
+        assert not has_probabilities(tmp_path, "a")
+        (tmp_path / f"a{ending}").touch()
+    assert has_probabilities(tmp_path, "a")
+
+
 def test_a_mask_that_a_killed_job_left_half_written_is_dropped(tmp_path, capsys):
     whole = save(tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 4, (9, 9, 9)).astype(np.uint8))
-    torn = tmp_path / "b.nii.gz"
-    torn.write_bytes(whole.read_bytes()[:-40])
-    drop_torn(tmp_path, Console())
+    truncated = tmp_path / "b.nii.gz"
+    truncated.write_bytes(whole.read_bytes()[:-40])
+    drop_truncated(tmp_path, Console())
     assert whole.exists()
-    assert not torn.exists()
+    assert not truncated.exists()
     assert "b.nii.gz" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_not_there_yet_has_no_torn_masks(tmp_path):
-    drop_torn(tmp_path / "none", Console())
+def test_a_folder_that_is_not_there_yet_has_no_truncated_masks(tmp_path):
+    drop_truncated(tmp_path / "none", Console())

@@ -7,7 +7,8 @@ from conftest import save
 
 from glioflow.console import Console, UserError
 from glioflow.files import read_json, write_json
-from train_fold import FINAL, LATEST, PREVIOUS, STATE, locked, prepare_checkpoints, prepare_validation, take_place, usable
+from glioflow.models.fold_state import FINAL, STATE, is_whole, locked, prepare_fold
+from train_fold import LATEST, PREVIOUS, prepare_checkpoints, prepare_validation
 
 
 def fold_of(root, key, weights):
@@ -21,45 +22,45 @@ def fold_of(root, key, weights):
 
 def test_a_fold_of_the_same_key_stays_where_it_is(tmp_path):
     folder = fold_of(tmp_path, "a" * 64, "mine")
-    take_place(folder, "a" * 64, Console())
+    prepare_fold(folder, "a" * 64, Console())
     assert (folder / "checkpoint_latest.pth").read_text() == "mine"
 
 
-def test_a_foreign_checkpoint_is_set_aside_not_resumed_and_not_lost(tmp_path):
+def test_a_stale_checkpoint_is_archived_not_resumed_and_not_lost(tmp_path):
     folder = fold_of(tmp_path, "a" * 64, "former")
-    take_place(folder, "b" * 64, Console())
+    prepare_fold(folder, "b" * 64, Console())
     assert list(folder.iterdir()) == []
     assert (tmp_path / "superseded" / f"fold_0_{'a' * 12}" / "checkpoint_latest.pth").read_text() == "former"
 
 
-def test_a_training_set_aside_comes_back_when_its_key_does(tmp_path):
+def test_an_archived_training_comes_back_when_its_key_does(tmp_path):
     folder = fold_of(tmp_path, "a" * 64, "first")
-    take_place(folder, "b" * 64, Console())
+    prepare_fold(folder, "b" * 64, Console())
     write_json(folder / STATE, {"key": "b" * 64})
     (folder / "checkpoint_latest.pth").write_text("second")
-    take_place(folder, "a" * 64, Console())
+    prepare_fold(folder, "a" * 64, Console())
     assert (folder / "checkpoint_latest.pth").read_text() == "first"
     assert read_json(folder / STATE)["key"] == "a" * 64
-    take_place(folder, "b" * 64, Console())
+    prepare_fold(folder, "b" * 64, Console())
     assert (folder / "checkpoint_latest.pth").read_text() == "second"
 
 
 def test_a_checkpoint_that_nobody_vouches_for_is_never_resumed(tmp_path):
     folder = fold_of(tmp_path, "a" * 64, "stray")
     (folder / STATE).unlink()
-    take_place(folder, "a" * 64, Console())
+    prepare_fold(folder, "a" * 64, Console())
     assert list(folder.iterdir()) == []
     assert (tmp_path / "superseded/fold_0_unknown/checkpoint_latest.pth").exists()
 
 
 def test_two_processes_cannot_train_one_fold(tmp_path):
     with (
-        locked(tmp_path / "fold_0.lock"),
+        locked(tmp_path / "fold_0"),
         pytest.raises(UserError, match="another process is training this fold"),
-        locked(tmp_path / "fold_0.lock"),
+        locked(tmp_path / "fold_0"),
     ):
         pass
-    with locked(tmp_path / "fold_0.lock"):
+    with locked(tmp_path / "fold_0"):
         pass
 
 
@@ -95,13 +96,13 @@ def test_a_checkpoint_is_usable_where_torch_wrote_it_and_no_byte_is_lost_or_chan
 
     path = tmp_path / "whole.pth"
     torch.save({"network_weights": torch.arange(1000.0)}, path)
-    assert usable(path)
+    assert is_whole(path)
     for number, damage in enumerate((flip, cut, lambda path: path.write_bytes(b""))):
         damaged = tmp_path / f"{number}.pth"
         damaged.write_bytes(path.read_bytes())
         damage(damaged)
-        assert not usable(damaged)
-    assert not usable(tmp_path / "none.pth")
+        assert not is_whole(damaged)
+    assert not is_whole(tmp_path / "none.pth")
 
 
 def test_a_fold_without_checkpoints_starts_anew(tmp_path):

@@ -1,11 +1,13 @@
 import json
+import re
 import zipfile
 
 import pytest
 import yaml
+from conftest import REPO
 
 from glioflow.console import UserError
-from glioflow.study.configuration import ImportedModel, Study
+from glioflow.study.configuration import RESERVED_ENDINGS, ImportedModel, Study
 from glioflow.study.registry import CONFIG_DIR
 from glioflow.workflow.checks import load_study
 
@@ -54,6 +56,16 @@ def test_wrong_values_say_what_was_found():
 def test_names_that_cannot_be_folders_are_refused():
     assert "models.a b: a name may hold letters" in problems(DEMO + "models: {a b: {cohort: demo}}")
     assert "name of a prediction set" in problems("cohorts: {cv: {dataset: phantom}}")
+
+
+def test_a_cohort_whose_scores_would_be_taken_for_another_sets_table_is_refused():
+    rules = (REPO / "rules/evaluation.smk").read_text()
+    endings = set(re.findall(r"<results>/scores/\{model\}/\{set\}(_\w+)", rules))
+    assert endings == set(RESERVED_ENDINGS)
+    for ending in endings:
+        said = problems(f"cohorts: {{c{ending}: {{dataset: phantom}}}}")
+        assert f"cohorts.c{ending}: 'c{ending}' ends in '{ending}', as a file beside a set's scores does" in said
+    assert study("cohorts: {summary: {dataset: phantom}, c_summary_2: {dataset: phantom}}").cohorts
 
 
 @pytest.mark.parametrize(

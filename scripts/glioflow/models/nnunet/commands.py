@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,11 +108,10 @@ def run_nnunet(
     arguments: Sequence[object],
     env: dict[str, str],
     console: Console,
-    on_progress: Callable[[str], None] | None = None,
 ) -> None:
     """Run an nnU-Net command of this very Python environment, its output going to the log.
 
-    Lines of our trainer meant for people go to the terminal, or to ``on_progress``. The command dies with this process, so
+    Lines of our trainer meant for people go to the terminal. The command dies with this process, so
     that a killed job leaves no training behind; SIGTERM and Ctrl-C are handed on to it, and waited for while it saves itself.
     Raises UserError where it has done so, RuntimeError with the last lines printed where the command fails.
     """
@@ -135,7 +134,7 @@ def run_nnunet(
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(PROGRESS):
-                (on_progress or console.say)(line.removeprefix(PROGRESS).rstrip("\n"))
+                console.say(line.removeprefix(PROGRESS).rstrip("\n"))
                 continue
             console.note(line)
             if line.strip():

@@ -1,10 +1,8 @@
 import json
-import os
 
 import pandas as pd
 import pytest
 
-from glioflow.case_cache import CaseCache
 from glioflow.console import UserError, clock, count, run_script
 from glioflow.files import key_of, read_table, replacing, sha256_file, write_json, write_table
 
@@ -43,41 +41,6 @@ def test_a_key_depends_on_content_and_not_on_order():
 def test_the_hash_is_sha256(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_file(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")  # FIPS 180-2, appendix B.1
-
-
-def test_a_cache_remembers_across_runs_and_forgets_when_the_key_changes(tmp_path):
-    path = tmp_path / "x/cache.jsonl"
-    CaseCache(path).put("case", "k1", {"v": 1})
-    assert CaseCache(path).get("case", "k1") == {"v": 1}
-    assert CaseCache(path).get("case", "k2") is None
-    assert CaseCache(path).get("other", "k1") is None
-
-
-def test_the_last_entry_of_an_item_counts(tmp_path):
-    cache = CaseCache(tmp_path / "cache.jsonl")
-    cache.put("case", "k1", {"v": 1})
-    cache.put("case", "k2", {"v": 2})
-    assert CaseCache(cache.path).get("case", "k1") is None
-    assert CaseCache(cache.path).get("case", "k2") == {"v": 2}
-
-
-def test_a_torn_last_line_is_ignored_and_the_next_entry_survives(tmp_path):
-    cache = CaseCache(tmp_path / "cache.jsonl")
-    cache.put("a", "k", {"v": 1})
-    cache.put("b", "k", {"v": 2})
-    os.truncate(cache.path, cache.path.stat().st_size - 5)
-    again = CaseCache(cache.path)
-    assert (again.get("a", "k"), again.get("b", "k")) == ({"v": 1}, None)
-    again.put("c", "k", {"v": 3})
-    assert CaseCache(cache.path).get("c", "k") == {"v": 3}
-
-
-def test_a_cache_written_over_and_over_is_compacted(tmp_path):
-    cache = CaseCache(tmp_path / "cache.jsonl")
-    for number in range(50):
-        cache.put("case", str(number), {"v": number})
-    assert CaseCache(cache.path).get("case", "49") == {"v": 49}
-    assert len(cache.path.read_text().splitlines()) == 1
 
 
 def test_durations_and_counts_read_well():
