@@ -629,7 +629,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(exported, tmp_path, change, m
 
 def test_a_network_that_claims_to_be_huge_takes_no_memory_before_it_is_refused(exported, tmp_path):
     archive = repack(exported, tmp_path / "tiny.zip", set_operator("features_per_stage", [4096, 4096]))
-    refused(archive, tmp_path / "taken", r"another architecture .*the network's \(200000, 2, 3, 3, 3\)")
+    refused(archive, tmp_path / "taken", r"another architecture .*the network's \(4096, 2, 3, 3, 3\)")
 
 
 def test_what_is_written_is_not_the_file_that_came_but_one_written_anew(exported, tmp_path):
