@@ -34,9 +34,10 @@ import numpy as np
 
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, pair_cases, read_maps
-from glioflow.files import key_of, read_table, write_json
+from glioflow.files import key_of, write_json
 from glioflow.imaging.labels import LABEL_COUNT
 from glioflow.models.postprocessing import (
     ET_THRESHOLD,
@@ -52,6 +53,7 @@ from glioflow.models.postprocessing import (
     judged_regions,
     mean_dice,
 )
+from glioflow.models.predictions import read_predictions
 
 
 def pieces_key(case: Case) -> str:
@@ -137,10 +139,10 @@ def main(snakemake: Any, console: Console) -> str:
     Raises ``UserError``, with a line for each, once every other case is read, where some cannot be.
     """
     params, tables = snakemake.params, snakemake.input
-    predictions = read_table(tables.predictions)
+    predictions = read_predictions(tables.predictions)
     if predictions.empty:
         raise UserError(f"{tables.predictions} lists no case; post-processing is chosen on cases")
-    paired, problems = pair_cases(read_table(tables.manifest), predictions, shard=0, shards=1)
+    paired, problems = pair_cases(read_manifest(tables.manifest), predictions, shard=0, shards=1)
     cases = {case.case_id: case for case in reversed(paired)}  # of two predictions that with mirroring, which comes first
     found, _ = compute_cases(
         case_pieces,

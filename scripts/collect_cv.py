@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.files import read_json, read_table, write_table
-from glioflow.models.predictions import place, prediction_table, set_members, tta_folders
+from glioflow.files import read_json, read_table
+from glioflow.models.predictions import place, prediction_table, set_members, tta_folders, write_predictions
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -30,7 +30,7 @@ def main(snakemake: Any, console: Console) -> str:
                 folds[case] = manifest["fold"]
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     cases = set_members(split, "cv")
-    write_table(snakemake.output[0], prediction_table(folders, {case: patients[case] for case in cases}, folds))
+    write_predictions(snakemake.output[0], prediction_table(folders, {case: patients[case] for case in cases}, folds))
     return f"{count(len(folds), 'out-of-fold prediction')} of {count(len(snakemake.input.folds), 'fold')}"
 
 

@@ -15,9 +15,10 @@ from typing import Any
 import pandas as pd
 
 from glioflow.cohorts.covariates import other_names
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.cohorts.problems import PROBLEM_COLUMNS, Problem, problem_row
 from glioflow.console import Console, count, run_script
-from glioflow.files import read_table, write_table
+from glioflow.files import write_table
 from glioflow.study.configuration import OWN_LAYOUTS
 from glioflow.study.registry import CHANNELS
 
@@ -83,12 +84,12 @@ def compare_manifests(
 
 def main(snakemake: Any, console: Console) -> str:
     """Write comparison.csv."""
-    manifest = read_table(snakemake.input.manifest)
+    manifest = read_manifest(snakemake.input.manifest)
     cohort, dataset, names = snakemake.params.cohort, snakemake.params.dataset, dict(snakemake.params.training)
     problems = [
         problem
         for (name, other), path in zip(names.items(), snakemake.input.training, strict=True)
-        for problem in compare_manifests(manifest, cohort, read_table(path), name, id_severity(dataset, other))
+        for problem in compare_manifests(manifest, cohort, read_manifest(path), name, id_severity(dataset, other))
     ]
     write_table(snakemake.output[0], pd.DataFrame(problems, columns=PROBLEM_COLUMNS))
     against = f"compared with {', '.join(names)}" if names else "predicted from no other cohort"

@@ -47,14 +47,15 @@ import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
 from glioflow.evaluation.conventions import Convention, conventions
 from glioflow.evaluation.rankings import kendall_tau, rank_cases
 from glioflow.evaluation.score_tables import is_unseen, with_whole_numbers
 from glioflow.evaluation.scoring import Plan, plan_of, score_plans
-from glioflow.files import key_of, read_table, write_table
-from glioflow.models.predictions import augmented_first
+from glioflow.files import key_of, write_table
+from glioflow.models.predictions import augmented_first, read_predictions
 
 # Kind of headline to the column that its ranks stand in.
 RANKS = {"overlap": "rank_overlap", "distance": "rank_distance"}
@@ -207,7 +208,7 @@ def main(snakemake: Any, console: Console) -> str:
     """
     params, tables = snakemake.params, snakemake.input
     plans = plans_of(params)
-    cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), shard=0, shards=1)
+    cases, problems = pair_cases(read_manifest(tables.manifest), read_predictions(tables.predictions), shard=0, shards=1)
     scores, computed = compute_cases(
         score_conventions,
         {case.item: case for case in cases},

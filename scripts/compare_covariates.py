@@ -7,14 +7,17 @@ Params:  ``rank_by`` (the metric that the extremes were chosen by), ``region``.
 
 ``worst`` and ``best`` are the mean of a number, or the share of the cases with a level. ``effect`` is Cohen's d of a number
 (``glioflow.failure.effects``), the difference of the shares, worst minus best, of a level. ``n`` counts the cases of the set
-with a value and a metric, ``n_level`` those with the level, ``n_worst`` and ``n_best`` the extremes with a value.
+with a value and a metric, ``patients`` their patients, ``n_level`` the cases with the level, ``n_worst`` and ``n_best`` the
+extremes with a value.
 
-The tests are over all these ``n`` cases: Spearman's rho of covariate and metric (scipy.stats.spearmanr, p two-sided by
-Student's t), and for a category the Kruskal-Wallis H of the metric across its levels (scipy.stats.kruskal, p by chi-squared),
-on the first row of the covariate. Both approximations are too sure of themselves in small samples, so below
-``FEWEST_FOR_APPROXIMATION`` cases p is that of a permutation test of the same statistic (scipy.stats.permutation_test): exact
-where there are at most ``RESAMPLES`` permutations, else from as many drawn with a seed. p is uncorrected; q is corrected for
-the number of covariates tested (Benjamini & Hochberg 1995, J R Stat Soc B 57:289-300; scipy.stats.false_discovery_control).
+The tests are over all these cases, by patient, since cases of one patient are not independent: a patient counts once, by the
+means of its cases; in a category once for each level that its cases have. They are Spearman's rho of covariate and metric
+(scipy.stats.spearmanr, p two-sided by Student's t), and for a category the Kruskal-Wallis H of the metric across its levels
+(scipy.stats.kruskal, p by chi-squared), on the first row of the covariate. Both approximations are too sure of themselves in
+small samples, so below ``FEWEST_FOR_APPROXIMATION`` patients p is that of a permutation test of the same statistic
+(scipy.stats.permutation_test): exact where there are at most ``RESAMPLES`` permutations, else from as many drawn with a seed.
+p is uncorrected; q is corrected for the number of covariates tested (Benjamini & Hochberg 1995, J R Stat Soc B 57:289-300;
+scipy.stats.false_discovery_control).
 
 Numbers with fewer than three distinct values are categories (codes 0 and 1). Codes with more values, such as 1 to 4 for a
 grade, look like numbers and are treated as such. Identifiers (``*_id``), texts that no two cases share and covariates with one
@@ -28,14 +31,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, kruskal, permutation_test, rankdata, spearmanr
 
-from glioflow.cohorts.covariate_values import all_different, is_identifier, read_covariates, typed_covariate
+from glioflow.cohorts.covariate_values import all_different, are_dates, is_identifier, read_covariates, typed_covariate
 from glioflow.console import Console, count, run_script
 from glioflow.evaluation.score_tables import read_scores
 from glioflow.failure.effects import cohens_d
 from glioflow.files import read_table, write_table
 
 COLUMNS = (
-    *("covariate", "kind", "level", "n", "n_level", "n_worst", "n_best", "worst", "best", "effect", "effect_name"),
+    *("covariate", "kind", "level", "n", "patients", "n_level", "n_worst", "n_best", "worst", "best", "effect", "effect_name"),
     *("spearman_rho", "kruskal_h", "p", "q", "note"),
 )
 COHENS_D, RISK_DIFFERENCE = "Cohen's d", "risk difference"
@@ -78,36 +81,44 @@ def _permutation_p(data: list[Any], statistic: Any) -> float:
     return float(found.pvalue)
 
 
-def untested(metric: pd.Series) -> str:
-    """Return why cases with these metrics cannot be tested; nothing where they can."""
+def untested(values: pd.Series, metric: pd.Series) -> str:
+    """Return why patients with these values and metrics cannot be tested; nothing where they can."""
     if len(metric) < FEWEST_TESTED:
-        return f"fewer than {FEWEST_TESTED} cases to test"
-    return "the metric is the same in every case" if metric.nunique() == 1 else ""
+        return f"fewer than {FEWEST_TESTED} patients to test"
+    if metric.nunique() == 1:
+        return "the metric is the same in every patient"
+    return "the covariate is the same in every patient" if values.nunique() == 1 else ""
 
 
 def why_not(name: str, kind: Any, whole: pd.Series, values: pd.Series) -> str:
     """Return why a covariate is not compared; nothing where it is. ``whole``: of the cohort; ``values``: the set's, defined."""
     if is_identifier(name):
         return "an identifier"
+    if are_dates(whole):
+        return "dates; days since a date of each case, or years of age, could be compared"
     if all_different(kind, whole):
-        return "a text that differs in every case"
+        return "a text that differs in every case; numbers (with a decimal point) or a few categories could be compared"
     if values.empty:
         return "no case of the set has a value"
     return f"one value in every case: {values.iloc[0]}" if values.nunique() == 1 else ""
 
 
-def compare_number(values: pd.Series, metric: pd.Series, groups: dict[str, list[str]]) -> list[Row]:
-    """Return the row of a numeric covariate. ``values`` and ``metric``: by case; ``groups``: worst and best to case ids."""
+def compare_number(values: pd.Series, metric: pd.Series, patients: pd.Series, groups: dict[str, list[str]]) -> list[Row]:
+    """Return the row of a numeric covariate.
+
+    ``values``, ``metric``, ``patients``: by case; ``groups``: worst and best to case ids.
+    """
     effect = cohens_d(values.reindex(groups["worst"]), values.reindex(groups["best"]), "covariate")
     row: Row = {"n_worst": effect.n_worst, "n_best": effect.n_best, "worst": effect.mean_worst, "best": effect.mean_best}
     row |= {"effect": effect.cohens_d, "effect_name": COHENS_D}
-    notes = [effect.note, untested(metric)]
+    tested = pd.DataFrame({"value": values, "metric": metric}).groupby(patients.to_numpy(object)).mean()
+    notes = [effect.note, untested(tested["value"], tested["metric"])]
     if not notes[1]:
-        row["spearman_rho"], row["p"] = correlate(values.to_numpy(float), metric.to_numpy(float))
+        row["spearman_rho"], row["p"] = correlate(tested["value"].to_numpy(float), tested["metric"].to_numpy(float))
     return [{**row, "note": "; ".join(filter(None, notes))}]
 
 
-def compare_category(values: pd.Series, metric: pd.Series, groups: dict[str, list[str]]) -> list[Row]:
+def compare_category(values: pd.Series, metric: pd.Series, patients: pd.Series, groups: dict[str, list[str]]) -> list[Row]:
     """Return the rows of a categorical covariate, the level with the largest effect first; the test stands in the first row."""
     worst, best = (values.reindex(groups[group]).dropna() for group in ("worst", "best"))
     empty = " and ".join(name for name, group in (("worst", worst), ("best", best)) if group.empty)
@@ -119,17 +130,22 @@ def compare_category(values: pd.Series, metric: pd.Series, groups: dict[str, lis
         row |= {"worst": shares[0], "best": shares[1], "effect": shares[0] - shares[1], "effect_name": RISK_DIFFERENCE}
         rows.append({**row, "note": note})
     rows.sort(key=lambda row: 0.0 if np.isnan(row["effect"]) else -abs(row["effect"]))
-    if reason := untested(metric):
+    tested = metric.groupby([patients.to_numpy(object), values.to_numpy(object)]).mean()
+    levels = pd.Series(tested.index.get_level_values(1), tested.index)
+    if reason := untested(levels, tested):
         rows[0]["note"] = "; ".join(filter(None, [note, reason]))
     else:
-        rows[0]["kruskal_h"], rows[0]["p"] = compare_levels(metric, values)
+        rows[0]["kruskal_h"], rows[0]["p"] = compare_levels(tested, levels)
     return rows
 
 
-def compare_covariates(covariates: pd.DataFrame, metric: pd.Series, extremes: pd.DataFrame) -> pd.DataFrame:
+def compare_covariates(
+    covariates: pd.DataFrame, metric: pd.Series, patients: pd.Series, extremes: pd.DataFrame
+) -> pd.DataFrame:
     """Return the rows of covariates.csv.
 
-    ``covariates``: text by case_id, of the whole cohort; ``metric``: by case_id, of the set; ``extremes``: group, case_id.
+    ``covariates``: text by case_id, of the whole cohort; ``metric`` and ``patients``: by case_id, of the set; ``extremes``:
+    group, case_id.
     """
     ranked = metric[metric.notna()]
     groups = {str(name): list(cases) for name, cases in extremes.groupby("group")["case_id"]}
@@ -137,17 +153,18 @@ def compare_covariates(covariates: pd.DataFrame, metric: pd.Series, extremes: pd
     for name in map(str, covariates.columns):
         kind, whole = typed_covariate(covariates[name])
         values = whole.reindex(ranked.index).dropna()
-        named = {"covariate": name, "kind": kind, "n": len(values)}
+        of_patients = patients[values.index]
+        named = {"covariate": name, "kind": kind, "n": len(values), "patients": of_patients.nunique()}
         if reason := why_not(name, kind, whole, values):
             blocks.append([{**named, "note": reason}])
             continue
         compare = compare_number if kind == "number" else compare_category
-        blocks.append([{**named, **row} for row in compare(values, ranked[values.index], groups)])
+        blocks.append([{**named, **row} for row in compare(values, ranked[values.index], of_patients, groups)])
     table = pd.DataFrame([row for block in sorted(blocks, key=_order) for row in block], columns=list(COLUMNS))
     tested = table["p"].notna()
     if tested.any():
         table.loc[tested, "q"] = false_discovery_control(table.loc[tested, "p"].astype(float))
-    counts = dict.fromkeys(("n", "n_level", "n_worst", "n_best"), "Int64")
+    counts = dict.fromkeys(("n", "patients", "n_level", "n_worst", "n_best"), "Int64")
     return table.astype(counts)
 
 
@@ -159,8 +176,9 @@ def _order(block: list[Row]) -> tuple[bool, float, str]:
 def main(snakemake: Any, console: Console) -> str:
     """Write ``covariates.csv``."""
     source, metric = snakemake.input, snakemake.params.rank_by
-    scores = read_scores(source.scores, snakemake.params.region, (metric,)).set_index("case_id")[metric]
-    table = compare_covariates(read_covariates(source.manifest), scores, read_table(source.extremes))
+    scores = read_scores(source.scores, snakemake.params.region, (metric,)).set_index("case_id")
+    covariates, extremes = read_covariates(source.manifest), read_table(source.extremes)
+    table = compare_covariates(covariates, scores[metric], scores["patient_id"], extremes)
     write_table(snakemake.output.covariates, table)
     names, tested = table["covariate"].nunique(), table.dropna(subset=["q"])
     if tested.empty:

@@ -17,8 +17,9 @@ comparison : a row per group, region, metric and pair of models (``COLUMNS``). `
     ``undefined`` cases without; ``mean_a``, ``mean_b`` and ``median_difference`` (a less b, with its bootstrap interval,
     ``glioflow.evaluation.bootstrap``) over the ``n`` cases; ``better_a``, ``better_b``, ``tied``: in how many of them which is
     better; ``rank_biserial`` (above 0: a has the larger values), ``p`` (``glioflow.evaluation.paired_tests``; both on the mean
-    difference of each patient, since cases of one patient are no independent pairs), ``p_holm`` (corrected for all tests of
-    the table) and ``favours``: the model that the effect size makes the better one
+    difference of each patient, since cases of one patient are no independent pairs), ``p_holm`` (corrected for the
+    ``tests`` of one metric in one group: its regions and pairs of models, which the report shows in one table) and
+    ``favours``: the model that the effect size makes the better one
 ranks : a row per group, region, metric, way to rank (``glioflow.evaluation.rankings``) and model (``RANK_COLUMNS``), the best
     first: ``value`` (mean or mean rank), ``rank``; of the ranks in bootstrap samples the median, the ends of the central 95 %
     and ``share_rank_1`` …, the share of the samples that put the model at that rank; ``tau`` with its central 95 %, Kendall's
@@ -52,7 +53,19 @@ from glioflow.study.metric_registry import find_metric
 GROUP_COLUMNS = ("cohort", "set", "folds", "label", "metric")
 COLUMNS = (
     *(*GROUP_COLUMNS, "model_a", "model_b", "n", "patients", "undefined", "mean_a", "mean_b"),
-    *("median_difference", "ci_low", "ci_high", "better_a", "better_b", "tied", "rank_biserial", "p", "p_holm", "favours"),
+    *(
+        "median_difference",
+        "ci_low",
+        "ci_high",
+        "better_a",
+        "better_b",
+        "tied",
+        "rank_biserial",
+        "p",
+        "p_holm",
+        "tests",
+        "favours",
+    ),
 )
 RANK_COLUMNS = (
     *(*GROUP_COLUMNS, "ranking", "model", "n", "patients", "undefined", "value", "rank", "rank_median", "rank_ci_low"),
@@ -140,7 +153,10 @@ def compare_groups(groups: Sequence[Group], tables: Mapping[str, pd.DataFrame], 
                 found.append({**group.columns, "label": region, **row, "model_a": a, "model_b": b, "favours": favours})
         rows += sorted(found, key=lambda row: metrics.index(row["metric"]))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.assign(p_holm=holm(table["p"].to_numpy(float))).astype({"folds": "Int64"})
+    for _, family in table.groupby(["cohort", "set", "folds", "metric"], dropna=False, sort=False):
+        table.loc[family.index, "p_holm"] = holm(family["p"].to_numpy(float))
+        table.loc[family.index, "tests"] = int(family["p"].notna().sum())
+    return table.astype({"folds": "Int64", "tests": "Int64"})
 
 
 def grouped_scores(

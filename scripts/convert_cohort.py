@@ -18,8 +18,10 @@ from pydantic import TypeAdapter
 
 from glioflow.case_cache import CaseCache
 from glioflow.cohorts.conversion import convert_cases
+from glioflow.cohorts.covariate_values import mixed_numbers
 from glioflow.cohorts.covariates import add_covariates
 from glioflow.cohorts.layouts import FoundCase, list_cohort
+from glioflow.cohorts.manifests import write_manifest
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_table, write_table
@@ -60,8 +62,11 @@ def main(snakemake: Any, console: Console) -> str:
     cases = case_table(converted)
     if "truth" in snakemake.input.keys():  # noqa: SIM118 - Snakemake's list of inputs
         cases = add_truth(cases, read_table(snakemake.input.truth))
-    write_table(snakemake.output.cases, cases)
-    problems = [*listing.problems, *unmatched, *wrong]
+    write_manifest(snakemake.output.cases, cases)
+    problems = [*listing.problems, *unmatched, *mixed_numbers(found), *wrong]
+    for problem in problems:
+        if problem["problem"] == "table_format":
+            console.note(problem["message"])
     write_table(snakemake.output.conversion, pd.DataFrame(problems, columns=PROBLEM_COLUMNS))
     names = f"{count(len(cases), 'case')} of {cohort_dataset(cohort).title}"
     return f"{names}, {written} converted now" if written else names

@@ -30,13 +30,14 @@ import numpy as np
 
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.scoring import geometry_problems
-from glioflow.files import key_of, read_table, write_table
+from glioflow.files import key_of, read_table
 from glioflow.imaging.placement import BY_INDEX, place_mask
 from glioflow.imaging.volumes import Volume, read_labels, read_volume, write_volume
 from glioflow.models.precomputed import Counts, MaskPair, count_labels, labels_as, scheme_doubts, unexpected_masks
-from glioflow.models.predictions import prediction_table, set_members
+from glioflow.models.predictions import prediction_table, set_members, write_predictions
 
 NAMED_CASES = 10
 
@@ -85,7 +86,7 @@ def main(snakemake: Any, console: Console) -> str:
     params, model = snakemake.params, snakemake.wildcards.model
     folder = Path(snakemake.output[0]).parent
     split = read_table(snakemake.input.split)
-    manifest = read_table(snakemake.input.manifest).set_index("case_id")
+    manifest = read_manifest(snakemake.input.manifest).set_index("case_id")
     rules = {"scheme": params.scheme, "scheme_name": params.scheme_name, "on_geometry_mismatch": params.on_geometry_mismatch}
     paths = {case: params.pattern.replace("{case}", case) for case in set_members(split, "given")}
     missing = {case: path for case, path in paths.items() if not Path(path).exists()}
@@ -121,7 +122,7 @@ def main(snakemake: Any, console: Console) -> str:
         console.say(f"warning: {doubt}")
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     table = prediction_table({None: folder}, patients)
-    write_table(snakemake.output[0], table.assign(missing=table["case_id"].isin(missing)))
+    write_predictions(snakemake.output[0], table.assign(missing=table["case_id"].isin(missing)))
     counted_empty = f", {len(missing)} missing and counted as empty" if missing else ""
     return f"{count(len(patients), 'mask')}, {converted} converted{counted_empty}"
 

@@ -23,12 +23,14 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from glioflow.case_cache import compute_cases
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.score_tables import read_scores
 from glioflow.failure.case_files import CaseFiles, find_case_files
 from glioflow.files import read_table, write_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import read_labels, read_volume
+from glioflow.models.predictions import read_predictions
 from glioflow.report.plotting import (
     CHANNEL_NAMES,
     PREDICTION_COLOUR,
@@ -159,7 +161,10 @@ def main(snakemake: Any, console: Console) -> str:
     extremes = read_table(snakemake.input.extremes)
     scores = read_scores(snakemake.input.scores, params.region, tuple(dict.fromkeys([params.rank_by, "hausdorff", "dice"])))
     cases = find_case_files(
-        extremes["case_id"], read_table(snakemake.input.manifest), read_table(snakemake.input.predictions), params.image
+        extremes["case_id"],
+        read_manifest(snakemake.input.manifest),
+        read_predictions(snakemake.input.predictions),
+        params.image,
     )
     names = [
         f"overlays/{group}_{rank:02d}_{case_id}.png"

@@ -43,10 +43,17 @@ import pandas as pd
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.files import key_of, read_json, read_table, sha256_file, write_table
+from glioflow.files import key_of, read_json, read_table, sha256_file
 from glioflow.imaging.volumes import Volume, read_labels, same_geometry, write_volume
 from glioflow.models.ensembles import covers_all, merge_regions, staple, vote
-from glioflow.models.predictions import COLUMNS, PROBABILITY_ENDINGS, WITHOUT_TTA, read_predictions, set_members
+from glioflow.models.predictions import (
+    COLUMNS,
+    PROBABILITY_ENDINGS,
+    WITHOUT_TTA,
+    read_predictions,
+    set_members,
+    write_predictions,
+)
 
 COMBINATIONS = {"vote": vote, "staple": staple}
 TOOLS = {"mean": "nnunetv2", "staple": "simpleitk"}  # what others combine
@@ -276,7 +283,7 @@ def main(snakemake: Any, console: Console) -> str:
         files=lambda name, _: [tasks[name].target],
     )
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
-    write_table(snakemake.output[0], ensemble_table(listed, patients))
+    write_predictions(snakemake.output[0], ensemble_table(listed, patients))
     kept = f", {len(tasks) - made} unchanged" if made < len(tasks) else ""
     return f"{count(made, 'mask')} made from {', '.join(params.members)}{kept}"
 

@@ -34,12 +34,14 @@ import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, pair_cases, read_maps
 from glioflow.evaluation.metrics import Pair, ratio
 from glioflow.evaluation.scoring import Plan, plan_of
-from glioflow.files import key_of, read_table, write_json, write_table
+from glioflow.files import key_of, write_json, write_table
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS
+from glioflow.models.predictions import read_predictions
 
 # Column of open_brats2020's table: ours. The spelling is its own.
 TABLE_METRICS = {"haussdorf": "hausdorff", "dice": "dice", "sens": "sens", "spec": "spec"}
@@ -113,7 +115,7 @@ def main(snakemake: Any, console: Console) -> str:
     """
     params, tables = snakemake.params, snakemake.input
     plan, code = plan_of(params, params.convention), module_fingerprint("export_scores")
-    cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), 0, 1)
+    cases, problems = pair_cases(read_manifest(tables.manifest), read_predictions(tables.predictions), 0, 1)
     exported, computed = compute_cases(
         export_case,
         {case.item: case for case in cases},

@@ -18,12 +18,14 @@ import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.failure.case_files import CaseFiles, find_case_files
 from glioflow.failure.radiomics import complete_settings, extract_features, extraction_key, feature_names
 from glioflow.files import key_of, read_table, write_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import read_labels, read_volume
+from glioflow.models.predictions import read_predictions
 
 MASKS = ("truth", "prediction")
 
@@ -66,7 +68,7 @@ def main(snakemake: Any, console: Console) -> str:
     settings = complete_settings(params.settings)
     rows = shard_of(read_table(snakemake.input.extremes), params.shard, params.shards)
     cases = find_case_files(
-        rows["case_id"], read_table(snakemake.input.manifest), read_table(snakemake.input.predictions), params.image
+        rows["case_id"], read_manifest(snakemake.input.manifest), read_predictions(snakemake.input.predictions), params.image
     )
     names = list(feature_names())  # loads pyradiomics here, once, and not in every process
     results, computed = compute_cases(

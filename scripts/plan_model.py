@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, count, run_script
-from glioflow.files import key_of, read_json, read_table, write_json
+from glioflow.files import key_of, read_json, write_json
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.models.nnunet.custom_trainers import try_trainer, write_trainer
 from glioflow.models.nnunet.keys import case_hashes, describe, installed
@@ -55,7 +56,7 @@ def main(snakemake: Any, console: Console) -> str:
     planner, name = PLANNERS[model["network"]]
     env = environment(folders, snakemake.threads, "cpu")
     described = read_json(snakemake.input.dataset)
-    hashes = case_hashes(read_table(snakemake.input.manifest), model["channels"], list(described["dataset"]))
+    hashes = case_hashes(read_manifest(snakemake.input.manifest), model["channels"], list(described["dataset"]))
     key = key_of({"cases": hashes, "dataset": describe(described)})
     stamp = folders.preprocessed / "fingerprint.key"
     fresh = not stamp.exists() or stamp.read_text() != key

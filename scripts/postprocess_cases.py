@@ -27,10 +27,10 @@ import pandas as pd
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, count, run_script
-from glioflow.files import key_of, read_json, sha256_file, write_table
+from glioflow.files import key_of, read_json, sha256_file
 from glioflow.imaging.volumes import Volume, read_labels, write_volume
 from glioflow.models.postprocessing import Step, process_labels
-from glioflow.models.predictions import WITHOUT_TTA, place, read_predictions
+from glioflow.models.predictions import WITHOUT_TTA, place, read_predictions, write_predictions
 
 
 def mask_names(predictions: pd.DataFrame) -> list[str]:
@@ -74,7 +74,7 @@ def main(snakemake: Any, console: Console) -> str:
     )
     masks = [folder / name for name in names]
     table = predictions.assign(prediction=[mask.as_posix() for mask in masks], sha256=[sha256_file(mask) for mask in masks])
-    write_table(snakemake.output[0], table.astype({"fold": "Int64"}))
+    write_predictions(snakemake.output[0], table.astype({"fold": "Int64"}))
     of_all = f"{sum(voxels > 0 for voxels in changed.values())} of {count(len(names), 'mask')}"
     return f"{count(len(described), 'step')} changed {of_all}"
 

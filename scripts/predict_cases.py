@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from glioflow.case_cache import CaseCache
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, read_table, write_json, write_table
 from glioflow.imaging.volumes import pack
@@ -37,6 +38,7 @@ from glioflow.models.predictions import (
     remove_probabilities,
     set_members,
     tta_folders,
+    write_predictions,
 )
 
 
@@ -62,7 +64,7 @@ def main(snakemake: Any, console: Console) -> str:
     """Predict what is not predicted yet, mirrored or not or both, and list the set's masks."""
     params = snakemake.params
     folder = Path(snakemake.output[0]).parent
-    split, manifest = read_table(snakemake.input.split), read_table(snakemake.input.manifest)
+    split, manifest = read_table(snakemake.input.split), read_manifest(snakemake.input.manifest)
     plans, dataset = read_json(snakemake.input.plans), read_json(snakemake.input.dataset)
     folds = [read_json(path) for path in snakemake.input.folds]
     cases = set_members(split, snakemake.wildcards.set)
@@ -106,7 +108,7 @@ def main(snakemake: Any, console: Console) -> str:
             hashed.append({"case_id": case, "tta": tta, "sha256": sha256})
     write_table(snakemake.output.probabilities, pd.DataFrame(hashed, columns=["case_id", "tta", "sha256"]))
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
-    write_table(snakemake.output[0], prediction_table(targets, {case: patients[case] for case in cases}))
+    write_predictions(snakemake.output[0], prediction_table(targets, {case: patients[case] for case in cases}))
     unchanged = len(cases) * len(targets) - predicted
     return f"{count(predicted, 'mask')} predicted with {count(len(folds), 'fold')}, {unchanged} unchanged"
 

@@ -8,8 +8,9 @@ step returns at once.
 from pathlib import Path
 from typing import Any
 
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, count, run_script
-from glioflow.files import key_of, read_json, read_table, write_json
+from glioflow.files import key_of, read_json, write_json
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.models.nnunet.keys import case_hashes, describe, preprocessing_code
 from glioflow.models.nnunet.plans import preprocessing_part
@@ -21,7 +22,7 @@ def main(snakemake: Any, console: Console) -> str:
     folders = ModelFolders(snakemake.wildcards.model, Path(params.root))
     described = read_json(snakemake.input.dataset)
     plans = read_json(snakemake.input.plans)
-    hashes = case_hashes(read_table(snakemake.input.manifest), params.channels, list(described["dataset"]))
+    hashes = case_hashes(read_manifest(snakemake.input.manifest), params.channels, list(described["dataset"]))
     planned = preprocessing_part(plans, params.configuration)
     parts = {"cases": hashes, "dataset": describe(described), "plans": planned, "code": preprocessing_code()}
     key = key_of(parts)

@@ -34,10 +34,12 @@ cache : path of this shard's cache
 from typing import Any
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
 from glioflow.evaluation.scoring import Plan, plan_of, score_pair, score_table
-from glioflow.files import read_table, write_table
+from glioflow.files import write_table
+from glioflow.models.predictions import read_predictions
 
 
 def score_case(case: Case, plan: Plan) -> list[dict[str, Any]]:
@@ -53,7 +55,9 @@ def main(snakemake: Any, console: Console) -> str:
     """
     params, tables = snakemake.params, snakemake.input
     plan = plan_of(params, params.convention, params.lesionwise, params.reproduce_defects)
-    cases, problems = pair_cases(read_table(tables.manifest), read_table(tables.predictions), params.shard, params.shards)
+    cases, problems = pair_cases(
+        read_manifest(tables.manifest), read_predictions(tables.predictions), params.shard, params.shards
+    )
     scores, computed = compute_cases(
         score_case,
         {case.item: case for case in cases},

@@ -7,7 +7,8 @@ the other is put aside.
 Inputs:  ``scores``, a table that begins patient_id,label,tta,hausdorff,dice,sens,spec; cases are told apart by case_id, or
          by patient_id where there is no such column.
 Outputs: ``extremes`` (extremes.csv): group, rank, case_id, patient_id, label, metric, value, note. The worst case comes
-         first, the best last; rank 1 is the very worst, or the very best.
+         first, the best last; rank 1 is the very worst, or the very best. Fewer than ``extremes`` where not twice as
+         many cases can be ranked, so that none is both.
 Params:  ``rank_by`` (column), ``region``, ``extremes`` (cases at either end), ``model`` and ``set`` (for messages).
 """
 
@@ -18,23 +19,19 @@ import pandas as pd
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.rankings import rank_cases
 from glioflow.evaluation.score_tables import read_scores
-from glioflow.files import PathLike, write_table
+from glioflow.files import write_table
 from glioflow.study.configuration import largest_extremes
 from glioflow.study.metric_registry import RANKING_METRICS
 
 COLUMNS = ["group", "rank", "case_id", "patient_id", "label", "metric", "value", "note"]
 
 
-def select_extremes(ranked: pd.DataFrame, metric: str, region: str, extremes: int, source: PathLike) -> pd.DataFrame:
+def select_extremes(ranked: pd.DataFrame, metric: str, region: str, extremes: int) -> pd.DataFrame:
     """Return the ``extremes`` worst and best of the ranked cases as the rows of ``extremes.csv``.
 
-    Raises ``UserError`` where there are not twice as many cases.
+    Where there are not twice as many cases, as many as can be had without any case being both.
     """
-    if extremes > largest_extremes(len(ranked)):
-        raise UserError(
-            f"extremes: {extremes} asks for {2 * extremes} different cases, but only {len(ranked)} have a {metric} "
-            f"for {region} in {source}; the largest possible is {largest_extremes(len(ranked))}"
-        )
+    extremes = min(extremes, largest_extremes(len(ranked)))
     worst = ranked.iloc[:extremes].assign(group="worst", rank=range(1, extremes + 1))
     best = ranked.iloc[len(ranked) - extremes :].assign(group="best", rank=range(extremes, 0, -1))
     chosen = pd.concat([worst, best], ignore_index=True)
@@ -48,7 +45,13 @@ def main(snakemake: Any, console: Console) -> str:
         raise UserError(f"rank_by: {metric} is not one of {', '.join(RANKING_METRICS)}")
     scores = read_scores(source, region, tuple(dict.fromkeys([metric, "dice"])))
     ranked = rank_cases(scores, metric)
-    chosen = select_extremes(ranked, metric, region, snakemake.params.extremes, source)
+    wanted = snakemake.params.extremes
+    chosen = select_extremes(ranked, metric, region, wanted)
+    if len(chosen) < 2 * wanted:
+        console.say(
+            f"note: failure.extremes: {wanted} asks for {2 * wanted} different cases; {count(len(ranked), 'case')} of {source} "
+            f"can be ranked, so {len(chosen) // 2} worst and as many best are compared"
+        )
     write_table(snakemake.output.extremes, chosen)
     unranked = len(scores) - len(ranked)
     left_out = f", {unranked} not ranked ({metric} undefined)" if unranked else ""

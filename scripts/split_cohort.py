@@ -13,9 +13,11 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.cohorts.splits import SplitPlan, fold_column, split_cases
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.files import read_table, replacing, write_table
+from glioflow.files import read_table, read_text_table, replacing, write_table
+from glioflow.user_tables import read_user_table
 
 SHOWN_PROBLEMS = 40
 
@@ -35,12 +37,22 @@ def refuse_errors(problems: Mapping[str, pd.DataFrame], cohort: str) -> None:
     raise UserError("\n".join([head, *lines, f"The whole table: {tables}"]))
 
 
-def is_complete(path: str | None, folds: list[int]) -> bool:
-    """Tell whether a split file is a split.csv that has everything the study needs."""
+def is_complete(path: str | None, split: pd.DataFrame, folds: list[int]) -> bool:
+    """Tell whether a split file is a split.csv that has everything the study needs, written as the workflow reads it.
+
+    ``split``: what was read from it, with the patients of the manifest.
+    """
     if path is None or path.endswith(".json"):
         return False
-    columns = read_table(path).columns
-    return {"case_id", "patient_id", "set", *map(fold_column, folds)} <= set(columns)
+    try:
+        table = read_text_table(path).fillna("")
+    except ValueError:
+        return False
+    return (
+        {"case_id", "patient_id", "set", *map(fold_column, folds)} <= set(table.columns)
+        and table["patient_id"].tolist() == split["patient_id"].tolist()
+        and table.to_dict("records") == read_user_table(Path(path)).rows
+    )
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -48,8 +60,8 @@ def main(snakemake: Any, console: Console) -> str:
     tables = {path: read_table(path) for path in (snakemake.input.verification, snakemake.input.comparison)}
     refuse_errors(tables, snakemake.wildcards.cohort)
     plan = SplitPlan(**dict(snakemake.params.split))
-    split = split_cases(read_table(snakemake.input.manifest), plan)
-    if plan.file and is_complete(plan.file, list(plan.folds)):
+    split = split_cases(read_manifest(snakemake.input.manifest), plan)
+    if plan.file and is_complete(plan.file, split, list(plan.folds)):
         with replacing(snakemake.output[0]) as temporary:
             shutil.copyfile(Path(plan.file), temporary)
     else:

@@ -26,8 +26,9 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, clock, count, run_script
-from glioflow.files import key_of, read_json, read_table, sha256_file, write_json, write_table
+from glioflow.files import key_of, read_json, sha256_file, write_json, write_table
 from glioflow.models.devices import claim_device
 from glioflow.models.fold_state import (
     FINAL,
@@ -238,7 +239,7 @@ def main(snakemake: Any, console: Console) -> str:
     folders = ModelFolders(snakemake.wildcards.model, Path(params.root), params.trainer)
     plans, dataset = read_json(snakemake.input.plans), read_json(snakemake.input.dataset)
     members = read_json(snakemake.input.splits)[fold]
-    manifest = read_table(snakemake.input.manifest)
+    manifest = read_manifest(snakemake.input.manifest)
     parts = {
         "fold": fold,
         "cases": case_hashes(manifest, params.channels, members["train"]),

@@ -20,10 +20,12 @@ from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.case_checks import CheckRules, check_case
 from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
 from glioflow.cohorts.layouts import file_stamps
+from glioflow.cohorts.manifests import write_manifest
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
-from glioflow.files import key_of, read_table, write_table
+from glioflow.files import key_of, read_table, read_text_table, write_table
 from glioflow.imaging.labels import REGIONS
+from glioflow.stored_paths import find_path
 from glioflow.study.registry import CHANNELS, ROLES
 
 
@@ -60,8 +62,10 @@ def verify_cases(
 
 def read_cases(path: str) -> list[dict[str, Any]]:
     """Return the rows of cases.csv without their empty cells, all as text: a covariate 007 stays what it is."""
-    rows = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""]).to_dict("records")
+    rows = read_text_table(path).to_dict("records")
     cases = [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
+    for case in cases:
+        case |= {role: find_path(case[role], path) for role in ROLES if role in case}
     for case in cases:
         case["case_id"] = str(case.get("case_id", ""))
         case["patient_id"] = str(case.get("patient_id", case["case_id"]))
@@ -90,7 +94,7 @@ def main(snakemake: Any, console: Console) -> str:
     problems += [] if manifest.empty else check_patients(manifest)
     problems += check_demands(manifest, params.requirements)
     table = pd.DataFrame(problems, columns=PROBLEM_COLUMNS).drop_duplicates()
-    write_table(snakemake.output.manifest, manifest)
+    write_manifest(snakemake.output.manifest, manifest)
     write_table(snakemake.output.verification, table)
     errors = int((table["severity"] == "error").sum())
     said = f"{count(errors, 'error')}, {count(len(table) - errors, 'warning')}" if len(table) else "no problem"

@@ -4,25 +4,29 @@ Inputs: ``manifest.csv``, ``split.csv``. Params: ``channels``, ``regions``, ``fo
 ``splits_final.json``, where nnU-Net looks for them.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.cohorts.splits import fold_column
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_table, write_json
 from glioflow.models.nnunet.plans import dataset_json
+from glioflow.stored_paths import store_path
 
 
-def training_cases(manifest: pd.DataFrame, split: pd.DataFrame, channels: list[str]) -> dict[str, dict[str, Any]]:
-    """Return case -> absolute paths of its images (in channel order) and its label, for the training cases."""
+def training_cases(manifest: pd.DataFrame, split: pd.DataFrame, channels: list[str], dataset: str) -> dict[str, dict[str, Any]]:
+    """Return case -> paths of its images (in channel order) and its label, for the training cases.
+
+    nnU-Net looks for relative ones from the folder of ``dataset``, dataset.json (``nnunetv2/utilities/utils.py``).
+    """
     training = split.loc[split["set"] == "train", "case_id"]
     rows = manifest.set_index("case_id").loc[sorted(training)]
     return {
         str(case): {
-            "images": [str(Path(row[channel]).absolute()) for channel in channels],
-            "label": str(Path(row["label"]).absolute()),
+            "images": [store_path(row[channel], dataset) for channel in channels],
+            "label": store_path(row["label"], dataset),
         }
         for case, row in rows.iterrows()
     }
@@ -45,7 +49,7 @@ def main(snakemake: Any, console: Console) -> str:
     """Write dataset.json and splits_final.json."""
     params = snakemake.params
     split = read_table(snakemake.input.split)
-    cases = training_cases(read_table(snakemake.input.manifest), split, params.channels)
+    cases = training_cases(read_manifest(snakemake.input.manifest), split, params.channels, snakemake.output.dataset)
     write_json(snakemake.output.dataset, dataset_json(params.channels, params.regions, params.labels, cases))
     write_json(snakemake.output.splits, fold_lists(split, params.folds))
     return f"{count(len(cases), 'training case')}, {count(params.folds, 'fold')}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from glioflow.job_records import remove_records, write_records
+from glioflow.stored_paths import set_results_folder
 
 SAY_EVERY_S = 10.0  # the least time between two lines on how far a loop is
 
@@ -81,6 +82,8 @@ def run_script(main: Callable[[Any, Console], str], snakemake: Any) -> None:
     name = " ".join([snakemake.rule, *dict(snakemake.wildcards).values()])
     console = Console(snakemake.log[0] if snakemake.log else None, name)
     start = time.monotonic()
+    if snakemake.log:
+        set_results_folder(str(snakemake.log[0]).rpartition("/logs/")[0])
     remove_records(snakemake.output)
     try:
         done = main(snakemake, console)

@@ -1,10 +1,13 @@
 """Writing files so that nothing half-done looks done, and hashing what they hold."""
 
+import csv
 import hashlib
 import json
+import operator
 import os
+import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,9 @@ from typing import Any
 import pandas as pd
 
 TEXT_COLUMNS = ("label", "group", "note", "file", "message", "set")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# A spreadsheet runs a text that begins so as a formula (owasp.org/www-community/attacks/CSV_Injection).
+FORMULA = re.compile(r"'*[=+\-@]")
 
 PathLike = str | os.PathLike[str]
 
@@ -46,19 +52,51 @@ def read_json(path: PathLike) -> Any:
 
 
 def write_table(path: PathLike, table: pd.DataFrame) -> None:
-    """Write ``table`` as CSV without its index, all or nothing. Undefined values are empty; floats keep full precision."""
+    """Write ``table`` as CSV without its index, all or nothing. Undefined values are empty; floats keep full precision.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe before it, which ``read_table`` takes away. Numbers, and
+    texts that are numbers, stay as they are.
+    """
+    cells = {str(name): list(column) for name, column in table.items() if not pd.api.types.is_numeric_dtype(column)}
+    inert = {name: [_inert(cell) for cell in column] for name, column in cells.items()}
+    changed = {name: column for name, column in inert.items() if any(map(operator.is_not, column, cells[name]))}
+    # Left to itself the writer puts no quotes around a lone carriage return, and readers take it for the end of a row.
+    returns = any(isinstance(cell, str) and "\r" in cell for column in cells.values() for cell in column)
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        table.assign(**changed).to_csv(
+            temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+        )
 
 
-def read_table(path: PathLike) -> pd.DataFrame:
-    """Return a CSV table written by ``write_table``: identifiers as strings, the rest as pandas infers it.
+def _inert(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
+
+
+def read_table(path: PathLike, text: Collection[str] = ()) -> pd.DataFrame:
+    """Return a CSV table written by ``write_table``: identifiers and ``text`` as strings, the rest as pandas infers it.
 
     An identifier is a column whose name ends in ``_id``. Only an empty cell is undefined: a case may be called NA.
     """
     columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
-    text = {column: "string" for column in columns if column in TEXT_COLUMNS or column.endswith("_id")}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8-sig")  # type: ignore[arg-type]
+    return _read(path, {name: "string" for name in columns if name in (*TEXT_COLUMNS, *text) or name.endswith("_id")})
+
+
+def read_text_table(path: PathLike) -> pd.DataFrame:
+    """Return a CSV table written by ``write_table`` with every cell as the text that it is: a covariate 007 stays 007."""
+    return _read(path, "string")
+
+
+def _read(path: PathLike, dtype: Any) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
+    for name, column in table.items():
+        if pd.api.types.is_string_dtype(column):
+            table[name] = column.map(restore_text, na_action="ignore").astype(column.dtype)
+    return table
+
+
+def restore_text(cell: str) -> str:
+    """Return a text of a CSV table without the apostrophe that keeps spreadsheets from running it as a formula."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def sha256_file(path: PathLike) -> str:

@@ -23,7 +23,7 @@ def number(value: Any, decimals: int) -> str:
 def significant(value: Any, digits: int = 4) -> str:
     """Return a number with ``digits`` significant digits, without dropping digits before the point."""
     if value is None or pd.isna(value) or not isfinite(float(value)):
-        return UNDEFINED
+        return number(value, 0)
     size = float(value)
     if size == 0:
         return "0"

@@ -82,9 +82,8 @@ def _read_record(output: str, results: str) -> dict[str, Any]:
         if former == results:
             return record
         text = json.dumps([record["params"], record["inputs"]])
-        for quote in ('"', "'"):
-            for end in ("/", quote):
-                text = text.replace(f"{quote}{former}{end}", f"{quote}{results}{end}")
+        # A text that is the folder, or begins with it; no key of a mapping.
+        text = re.sub(rf"""(?<=["']){re.escape(former)}(?=/|["'](?!:))""", lambda _: results, text)
         params, inputs = json.loads(text)
         return {"params": sorted(params), "inputs": inputs}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

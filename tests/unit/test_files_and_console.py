@@ -1,10 +1,14 @@
+import csv
 import json
+import math
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from glioflow.console import UserError, clock, count, run_script
-from glioflow.files import key_of, read_table, replacing, sha256_file, write_json, write_table
+from glioflow.files import key_of, read_table, read_text_table, replacing, sha256_file, write_json, write_table
 
 
 def test_a_file_that_failed_half_way_is_not_there(tmp_path):
@@ -33,6 +37,35 @@ def test_tables_keep_identifiers_as_text_and_floats_in_full(tmp_path):
     assert (tmp_path / "t.csv").read_text().endswith("NA,2,\n")
 
 
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1) | st.text(
+    st.sampled_from("=+-@'\"0.e \t\r\n,a"), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(TEXT, TEXT | st.none(), st.floats(allow_nan=False)), min_size=1, max_size=4))
+def test_any_text_comes_back_and_no_cell_runs_as_a_formula(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    table = pd.DataFrame(rows, columns=["case_id", "note", "value"]).astype({"case_id": "string", "note": "string"})
+    write_table(path, table)
+    for back in (read_table(path), read_text_table(path)):
+        assert back["case_id"].tolist() == table["case_id"].tolist()
+        assert back["note"].fillna("").tolist() == table["note"].fillna("").tolist()
+        assert back["value"].astype(float).tolist() == table["value"].tolist()
+    with path.open(newline="", encoding="utf-8") as stream:
+        for cell in (cell for row in csv.reader(stream) for cell in row if cell):
+            assert cell[0] not in "=+-@" or math.isfinite(float(cell)) or cell == "-inf"
+
+
+def test_a_formula_gets_an_apostrophe_and_a_number_does_not(tmp_path):
+    values = ["=1+1", "+49 30", "-x", "@SUM(A1)", "-1.5e3", "+2", "'=1", "'x'", "a=b"]
+    write_table(tmp_path / "t.csv", pd.DataFrame({"patient_id": values, "value": -0.5}))
+    lines = (tmp_path / "t.csv").read_text().splitlines()[1:]
+    cells = ["'=1+1", "'+49 30", "'-x", "'@SUM(A1)", "-1.5e3", "+2", "''=1", "'x'", "a=b"]
+    assert lines == [f"{cell},-0.5" for cell in cells]
+    assert read_table(tmp_path / "t.csv")["patient_id"].tolist() == values
+
+
 def test_a_key_depends_on_content_and_not_on_order():
     assert key_of({"a": 1, "b": [1, 2]}) == key_of({"b": [1, 2], "a": 1})
     assert key_of({"a": 1, "b": [1, 2]}) != key_of({"a": 1, "b": [2, 1]})
@@ -45,12 +78,13 @@ def test_the_hash_is_sha256(tmp_path):
 
 def test_durations_and_counts_read_well():
     assert (clock(59.6), clock(61), clock(3661)) == ("1:00", "1:01", "1:01:01")
-    assert (count(1, "case"), count(2, "case"), count(2, "box", "boxes")) == ("1 case", "2 cases", "2 boxes")
+    assert (count(1, "case"), count(2, "case")) == ("1 case", "2 cases")
 
 
 class Job:
     def __init__(self, log):
         self.rule, self.wildcards, self.log = "some_rule", {"model": "m"}, [str(log)]
+        self.input, self.output, self.params = [], [], []
 
 
 def test_a_users_mistake_ends_with_its_message_and_no_traceback(tmp_path, capsys):

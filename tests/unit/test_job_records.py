@@ -21,7 +21,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(name)
     inputs = ["results/cohorts/c/manifest.csv", "mine.csv"]
-    job = SimpleNamespace(input=inputs, output=[OUTPUT], params=["results/models/a", {"it's": ["results", 1.5, None]}])
+    job = SimpleNamespace(input=inputs, output=[OUTPUT], params=["results/models/a", {"results": ["results", 1.5, None]}])
     write_records(job)
     return job
 
@@ -43,7 +43,7 @@ def test_a_moved_folder_is_known_under_its_new_name(made):
     Path("results").rename("moved")
     restore_notes("moved", [pattern.replace("results", "moved") for pattern in PATTERNS])
     found = notes("moved/scores/a/cv.csv")
-    assert sorted(found.params) == sorted([repr("moved/models/a"), repr({"it's": ["moved", 1.5, None]})])
+    assert sorted(found.params) == sorted([repr("moved/models/a"), repr({"results": ["moved", 1.5, None]})])
     assert found.input == ["mine.csv", "moved/cohorts/c/manifest.csv"]
     assert set(found.input_checksums) == set(found.input)
 

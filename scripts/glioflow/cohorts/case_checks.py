@@ -6,6 +6,7 @@ written once, as uint8 on its image's grid.
 
 import glob
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from glioflow.cohorts.conversion import CASE_ID
+from glioflow.cohorts.conversion import CASE_ID, LONGEST_ID
 from glioflow.cohorts.layouts.patterns import OTHER_FORMATS
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import UserError, count
@@ -83,9 +84,16 @@ class CaseCheck:
 
     def check(self) -> dict[str, Any]:
         """Read the case's files; return its manifest row (empty values where a file failed) and its problems."""
-        if not CASE_ID.fullmatch(self.case["case_id"]):
-            found = f"the case id {self.case['case_id']!r}"
-            self.report("", "case_id", found, "letters, digits, '.', '_' and '-' only: the id becomes a file name")
+        case_id, patient_id = self.case["case_id"], self.case["patient_id"]
+        if not CASE_ID.fullmatch(case_id):
+            expected = (
+                "letters, digits, '.', '_' and '-' only, the first one a letter or a digit, "
+                f"{LONGEST_ID} at most: the id becomes a file name"
+            )
+            self.report("", "case_id", f"the case id {case_id!r} of {count(len(case_id), 'character')}", expected)
+        if any(unicodedata.category(character) == "Cc" for character in patient_id):
+            self.report("", "patient_id", f"the patient id {patient_id!r}", "an id without line ends and control characters")
+        if self.problems:
             return {"row": {}, "problems": self.problems}
         for channel in CHANNELS:
             if channel in self.case or channel in self.rules.channels:

@@ -13,6 +13,7 @@ from glioflow.cohorts.splits import SplitPlan, check_split, split_cases
 from glioflow.console import count
 from glioflow.study.configuration import largest_extremes
 from glioflow.study.registry import CHANNELS
+from glioflow.user_tables import alike
 
 
 def check_identity(cases: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
@@ -60,7 +61,7 @@ def check_orientations(manifest: pd.DataFrame) -> list[Problem]:
 
 
 def check_patients(manifest: pd.DataFrame) -> list[Problem]:
-    """Return the patients who stand under two ids, as their other names tell."""
+    """Return the patients who stand under two ids, as their other names tell, or who may, as the ids are nearly alike."""
     problems = []
     for column in other_names(manifest):
         patients: dict[str, set[str]] = defaultdict(set)
@@ -71,6 +72,11 @@ def check_patients(manifest: pd.DataFrame) -> list[Problem]:
                 found = f"one {column}, {name}, under the patients {', '.join(sorted(ids))}"
                 expected = "one patient_id for a patient, so that no split divides the cases"
                 problems.append(problem_row("", "", "patient_under_two_ids", found, expected))
+    for names in alike(manifest["patient_id"].astype(str)).values():
+        if len(names) > 1:
+            found = f"the patients {' and '.join(map(repr, names))}"
+            expected = "one patient_id for a patient; if these are different people, nothing is wrong"
+            problems.append(problem_row("", "", "near_ids", found, expected, "warning"))
     return problems
 
 
@@ -96,6 +102,8 @@ def check_demands(manifest: pd.DataFrame, demands: Mapping[str, Any]) -> list[Pr
         size = sizes.get(set_name, len(split))
         if demands["extremes"] > largest_extremes(size):
             found = f"failure.extremes: {demands['extremes']} for a set {set_name!r} of {count(size, 'case')}"
-            expected = f"{largest_extremes(size)} at most, so that no case is both among the worst and the best"
-            problems.append(problem_row("", "", "too_many_extremes", found, expected))
+            expected = (
+                f"{largest_extremes(size)} at most, so that no case is both among the worst and the best; so many are compared"
+            )
+            problems.append(problem_row("", "", "too_many_extremes", found, expected, "warning"))
     return problems

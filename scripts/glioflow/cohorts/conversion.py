@@ -20,7 +20,8 @@ from glioflow.files import key_of
 from glioflow.study.configuration import AnyCohort, Grid, PhantomCohort, cohort_dataset
 from glioflow.study.registry import CHANNELS
 
-CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_ID = 128  # file systems take names of 255 bytes, and an id is but a part of a file's name
+CASE_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_ID - 1}}}")
 
 
 def needs_conversion(cohort: AnyCohort) -> bool:

@@ -1,23 +1,31 @@
 """The values of covariates: read as the text that they are, and told apart into numbers and categories."""
 
-from pathlib import Path
+import re
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Literal
 
 import pandas as pd
 
-from glioflow.cohorts.covariates import covariate_columns
-from glioflow.files import PathLike
+from glioflow.cohorts.covariates import covariate_columns, is_number
+from glioflow.cohorts.layouts.listing import FoundCase
+from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.console import count
+from glioflow.files import PathLike, read_text_table
 
 # Numbers with no more distinct values than this are taken for the codes of a category, such as 0 and 1 for no and yes.
 FEWEST_NUMBERS = 3
 IDENTIFIER_SUFFIX = "_id"
+NUMBER_WITH_COMMA = re.compile(r"[+-]?\d+(,\d+)+(\.\d+)?")
+DATE = re.compile(r"\d{4}([-/.])\d{1,2}\1\d{1,2}([ T][\d:.]+Z?)?|\d{1,2}([-/.])\d{1,2}\3\d{2,4}")
+SHOWN_CASES = 3
 
 Kind = Literal["number", "category"]
 
 
 def read_covariates(manifest: PathLike) -> pd.DataFrame:
     """Return the covariates of manifest.csv as text, as they stand there: a row a case, by case_id; empty cells undefined."""
-    table = pd.read_csv(Path(manifest), dtype="string", keep_default_na=False, na_values=[""])
+    table = read_text_table(manifest)
     return pd.DataFrame(table.set_index("case_id")[covariate_columns(table)])
 
 
@@ -51,3 +59,30 @@ def is_identifier(name: str) -> bool:
 def all_different(kind: Kind, values: pd.Series) -> bool:
     """Tell whether a covariate is text that no two cases share, so that there is nothing to compare."""
     return kind == "category" and len(known := values.dropna()) > 1 and bool(known.is_unique)
+
+
+def are_dates(values: pd.Series) -> bool:
+    """Tell whether every known value of a covariate is a date, in figures."""
+    known = values.dropna()
+    return bool(len(known) and known.astype("string").str.fullmatch(DATE).all())
+
+
+def mixed_numbers(cases: Sequence[FoundCase]) -> list[Problem]:
+    """Return a warning for each covariate that would be a number, were it not for texts or commas in some cases."""
+    values: dict[str, dict[str, str]] = defaultdict(dict)
+    for case in cases:
+        for name, text in case.covariates.items():
+            values[name][case.case_id] = text
+    problems = []
+    for name, by_case in values.items():
+        strange = {case: text for case, text in by_case.items() if not is_number(text)}
+        numbers = [text for text in by_case.values() if is_number(text) or NUMBER_WITH_COMMA.fullmatch(text)]
+        if not strange or len(set(numbers)) < FEWEST_NUMBERS or 2 * len(numbers) <= len(by_case):
+            continue
+        shown = "; ".join(f"{case}: {text!r}" for case, text in list(strange.items())[:SHOWN_CASES])
+        more = "; …" if len(strange) > SHOWN_CASES else ""
+        plain = f"a number in {len(by_case) - len(strange)} of {count(len(by_case), 'case')}"
+        found = f"{name}, {plain}, another text in {shown}{more}"
+        expected = "a number with a decimal point, or an empty cell; as it is, each value counts as a category"
+        problems.append(problem_row("", "", "mixed_numbers", found, expected, "warning"))
+    return problems

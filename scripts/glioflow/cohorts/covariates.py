@@ -13,16 +13,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from glioflow.cohorts.layouts.case_table import read_text_table
 from glioflow.cohorts.layouts.listing import FoundCase
-from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.cohorts.problems import Problem, format_problems, near_id_problems, problem_row
 from glioflow.console import count
+from glioflow.files import NUMBER
 from glioflow.study.configuration import AnyCohort, PhantomCohort, cohort_dataset, expand_path
 from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import CHANNELS, CovariateTable
+from glioflow.user_tables import UNKNOWN, column_name, covariate_names, read_user_table
 
-# What tables write where nothing is known; in a manifest such a cell is empty.
-UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "null", "not available", "not applicable", "unknown", "-"})
 IDENTIFIERS = ("case_id", "patient_id", "participant_id")
 
 # Columns of score tables and of the tables made of them, besides the metrics.
@@ -51,12 +50,6 @@ def is_reserved(name: str) -> bool:
     return bool(known) or find_metric(name).kind != "other"
 
 
-def column_name(text: str) -> str:
-    """Return a column's name in snake_case: ``Extent of Resection`` becomes ``extent_of_resection``."""
-    words = re.sub(r"([a-z0-9])([A-Z][a-z])", r"\1_\2", text.strip())
-    return re.sub(r"[^0-9a-z]+", "_", words.lower()).strip("_")
-
-
 def add_covariates(cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path) -> tuple[list[FoundCase], list[Problem]]:
     """Return the cases with the columns of every clinical table of the cohort, and what is wrong with those tables.
 
@@ -74,7 +67,8 @@ def add_covariates(cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path) 
         path = Path(expand_path(given))
         added, known, wrong = join_table(added, path, CovariateTable(file=given, case_id=list(IDENTIFIERS)))
         problems += wrong
-        if not wrong and (lacking := [case.case_id for case in cases if case.case_id not in known]):
+        sound = all(problem["severity"] == "warning" for problem in wrong)
+        if sound and (lacking := [case.case_id for case in cases if case.case_id not in known]):
             found = (
                 f"no row for {len(lacking)} of {len(cases)} cases ({', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''})"
             )
@@ -91,18 +85,20 @@ def add_covariates(cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path) 
 
 
 def tidy(values: Mapping[str, str]) -> dict[str, str]:
-    """Return covariates under names in snake_case, without those of which nothing is known."""
-    return {column_name(name): text.strip() for name, text in values.items() if text.strip().lower() not in UNKNOWN}
+    """Return covariates under names in snake_case, each on one line, without those of which nothing is known."""
+    known = {name: re.sub(r"\s*[\r\n]+\s*", " ", text.strip()) for name, text in values.items()}
+    return {column_name(name): text for name, text in known.items() if text.lower() not in UNKNOWN}
 
 
 def join_table(
     cases: Sequence[FoundCase], path: Path, table: CovariateTable
 ) -> tuple[list[FoundCase], set[str], list[Problem]]:
     """Return the cases with the columns of one clinical table, the ids of those it has a row for, and what is wrong with it."""
-    rows = read_text_table(path)
-    columns = list(rows[0]) if rows else []
+    read = read_user_table(path)
+    rows, columns = read.rows, read.columns
+    names = covariate_names(path, (column for column in columns if column not in IDENTIFIERS), table.columns)
     keys = [key for key in ([table.case_id] if isinstance(table.case_id, str) else table.case_id) if key in columns]
-    problems = []
+    problems = format_problems(path.as_posix(), read.notes)
     if rows and not keys:
         found, expected = (
             f"the columns {', '.join(columns[:8])}",
@@ -123,13 +119,15 @@ def join_table(
             joined.append(case)
             continue
         known.add(case.case_id)
-        named = {
-            table.columns.get(column) or column: text for column, text in row.items() if column not in (*keys, *IDENTIFIERS)
-        }
+        named = {names[column]: text for column, text in row.items() if column not in (*keys, *IDENTIFIERS)}
         values = {name: table.values.get(name, {}).get(text, text) for name, text in tidy(named).items()}
         for name in [name for name in table.numbers if name in values and not is_number(values[name])]:
             dropped[f"{name}: {values.pop(name)}"] += 1
         joined.append(replace(case, covariates={**case.covariates, **values}))
+    lacking = [name for case in cases if case.case_id not in known for name in {case.case_id, case.patient_id}]
+    ids_of_cases = {name for case in cases for name in (case.case_id, case.patient_id)}
+    problems += near_id_problems(path.as_posix(), lacking, by_id.keys() - ids_of_cases)
+    problems += other_patients(path, cases, rows)
     if dropped:
         found = f"no number in {count(sum(dropped.values()), 'cell')} ({', '.join(list(dropped)[:3])})"
         problems.append(
@@ -138,10 +136,18 @@ def join_table(
     return joined, known, problems
 
 
+def other_patients(path: Path, cases: Sequence[FoundCase], rows: Sequence[Mapping[str, str]]) -> list[Problem]:
+    """Return a warning where a table of covariates calls patients otherwise than the cohort, which does not heed it."""
+    patients = {case.case_id: case.patient_id for case in cases}
+    named = [(row["case_id"], row["patient_id"]) for row in rows if row.get("case_id") in patients and row.get("patient_id")]
+    others = [f"{patient} for {patients[case]} (case {case})" for case, patient in named if patient != patients[case]]
+    if not others:
+        return []
+    found = f"other patients than the cohort's in {count(len(others), 'row')}: {', '.join(others[:3])}"
+    expected = "the cohort's; who is a patient, its own files, or its key patient_id, say, and not a table of covariates"
+    return [problem_row("", path.as_posix(), "other_patient", found, expected, "warning")]
+
+
 def is_number(text: str) -> bool:
-    """Tell whether a text is a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    """Tell whether a text is a number with a decimal point."""
+    return bool(NUMBER.fullmatch(text))

@@ -16,7 +16,7 @@ import pandas as pd
 
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import UserError, count
-from glioflow.files import read_table
+from glioflow.user_tables import near_ids, offered_ids, read_user_table
 
 SETS = ("train", "test", "external")
 SHOWN_IDS = 5
@@ -82,13 +82,13 @@ def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
     """Return split.csv: case_id, patient_id, set (train, test, external), stratum, a fold column for each number of folds.
 
     ``manifest`` has case_id, patient_id, volume_WT_ml and the covariate to stratify by. A draw depends on the patients, their
-    volumes and the seed, not on the order of the rows. A split read from a file is returned as it is, with a drawn column for
-    each number of folds that it lacks. Raises ValueError where there are fewer training patients than folds, UserError where
-    the file cannot be read; whether the split is sound tells ``check_split``.
+    volumes and the seed, not on the order of the rows. A split read from a file is returned with the manifest's patients and a
+    drawn column for each number of folds that it lacks. Raises ValueError where there are fewer training patients than folds,
+    UserError where the file cannot be read; whether the split is sound tells ``check_split``.
     """
     ranked = rank_patients(manifest, plan.stratify_by)
     if plan.file:
-        split = read_split(plan.file, manifest)
+        split = with_patients(read_split(plan.file), manifest)
     else:
         split = manifest[["case_id", "patient_id"]].astype(str).sort_values("case_id").reset_index(drop=True)
         listed = split["case_id"].isin(plan.test_cases) | split["patient_id"].isin(plan.test_cases)
@@ -107,28 +107,30 @@ def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
     return split
 
 
-def read_split(path: str, manifest: pd.DataFrame) -> pd.DataFrame:
+def read_split(path: str) -> pd.DataFrame:
     """Return the split that a file holds: a split.csv, or the folds of nnU-Net's splits_final.json, where every case trains.
 
-    Patients are the manifest's, whatever the file says. Raises UserError where it is neither.
+    Raises UserError where it is neither.
     """
+    return _read_json_split(path) if path.endswith(".json") else _read_csv_split(path)
+
+
+def with_patients(split: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return a split with the patients of the manifest, which alone says who a patient is; another case is its own."""
     patients = dict(zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True))
-    split = _read_json_split(path) if path.endswith(".json") else _read_csv_split(path)
-    if "patient_id" not in split:
-        split.insert(1, "patient_id", split["case_id"])
-    split["patient_id"] = split["case_id"].map(patients).fillna(split["patient_id"])
-    return split
+    own = split["case_id"].map(patients).fillna(split["case_id"])
+    others = split.drop(columns="patient_id", errors="ignore")
+    others.insert(list(others).index("case_id") + 1, "patient_id", own)
+    return others
 
 
 def _read_csv_split(path: str) -> pd.DataFrame:
-    try:
-        split = read_table(path)
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as a table ({error})") from None
-    if missing := [column for column in ("case_id", "set") if column not in split]:
+    table = read_user_table(Path(path))
+    if missing := [column for column in ("case_id", "set") if column not in table.columns]:
         raise UserError(f"{path}: has no column {', '.join(missing)}; a split has case_id, set and fold_of_<k>")
+    split = pd.DataFrame(table.rows, columns=table.columns, dtype="string").replace("", pd.NA)
     try:
-        return split.astype(dict.fromkeys(fold_columns(split), "Int64"))
+        return split.assign(**{column: pd.to_numeric(split[column]).astype("Int64") for column in fold_columns(split)})
     except (TypeError, ValueError):
         raise UserError(f"{path}: a fold is not a whole number; folds count from 0") from None
 
@@ -160,15 +162,22 @@ def check_split(manifest: pd.DataFrame, plan: SplitPlan) -> list[Problem]:
         problems.append(problem_row("", "", "no_covariate", found, f"one of the manifest's columns: {known}"))
     if unknown := sorted(set(plan.test_cases) - cases - patients):
         found = f"test_cases that the cohort does not have: {shown(unknown)}"
-        problems.append(problem_row("", "", "unknown_test_case", found, "ids of cases or patients of this cohort"))
+        expected = f"ids of cases or patients of this cohort{offered_ids(near_ids(cases | patients, unknown))}"
+        problems.append(problem_row("", "", "unknown_test_case", found, expected))
     if plan.file is None:
         return problems
     try:
-        split = read_split(plan.file, manifest)
+        read = read_split(plan.file)
     except UserError as error:
         found = str(error).removeprefix(f"{plan.file}: ")
         return [*problems, problem_row("", plan.file, "split_file", found, "a split of this cohort")]
-    return [*problems, *_check_rows(split, plan.file, cases), *_check_patients(split, plan.file)]
+    split = with_patients(read, manifest)
+    return [
+        *problems,
+        *_check_rows(split, plan.file, cases),
+        *_check_patient_ids(read, split, plan.file),
+        *_check_patients(split, plan.file),
+    ]
 
 
 def shown(ids: Sequence[str]) -> str:
@@ -187,7 +196,8 @@ def _check_rows(split: pd.DataFrame, path: str, cases: set[str]) -> list[Problem
         add(f"{count(unnamed, 'row')} without a case_id", "a case in each row")
     ids = split["case_id"].dropna().astype(str)
     if unknown := sorted(set(ids) - cases):
-        add(f"cases that the cohort does not have: {shown(unknown)}", "its cases")
+        near = offered_ids(near_ids(cases - set(ids), unknown))
+        add(f"cases that the cohort does not have: {shown(unknown)}", f"its cases{near}")
     if left_out := sorted(cases - set(ids)):
         expected = "a row for each case" if not path.endswith(".json") else "every case; a split.csv can say which are the test"
         add(f"no row for {count(len(left_out), 'case')} of the cohort: {shown(left_out)}", expected)
@@ -205,6 +215,26 @@ def _check_rows(split: pd.DataFrame, path: str, cases: set[str]) -> list[Problem
         elif empty := sorted(set(range(number)) - set(folds[training])):
             add(f"no case in fold {shown([str(fold) for fold in empty])} of the column {column}", "cases in every fold")
     return problems
+
+
+def _check_patient_ids(read: pd.DataFrame, split: pd.DataFrame, path: str) -> list[Problem]:
+    """Return the cases whose patient a split file calls otherwise than the manifest, of which ``split`` has the ids."""
+    if "patient_id" not in read:
+        return []
+    told = zip(split["case_id"], read["patient_id"], split["patient_id"], strict=True)
+    return [
+        problem_row(
+            case,
+            path,
+            "other_patient",
+            f"the patient {found}",
+            f"{patient}, as the cohort has it: correct the file or leave its column patient_id out; who is a patient, "
+            "the cohort's own files and its key patient_id say",
+            patient_id=patient,
+        )
+        for case, found, patient in told
+        if not pd.isna(case) and not pd.isna(found) and found != patient
+    ]
 
 
 def _check_patients(split: pd.DataFrame, path: str) -> list[Problem]:

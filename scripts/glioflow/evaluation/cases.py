@@ -63,7 +63,7 @@ def pair_cases(manifest: pd.DataFrame, predictions: pd.DataFrame, shard: int, sh
             cases.append(
                 Case(
                     case_id=case_id,
-                    patient_id=row["patient_id"],
+                    patient_id=truth["patient_id"],
                     fold=None if pd.isna(row["fold"]) else int(row["fold"]),
                     tta=tta,
                     truth=truth["label"],

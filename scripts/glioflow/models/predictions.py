@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from glioflow.console import Console, UserError
-from glioflow.files import PathLike, key_of, read_table, replacing, sha256_file
+from glioflow.files import PathLike, key_of, replacing, sha256_file
 from glioflow.imaging.volumes import read_volume
+from glioflow.stored_paths import read_path_table, write_path_table
 
 COLUMNS = ["case_id", "patient_id", "fold", "tta", "prediction", "sha256"]
 WITHOUT_TTA = "without_tta"
@@ -91,8 +92,13 @@ def prediction_table(
 
 def read_predictions(path: PathLike) -> pd.DataFrame:
     """Return a table of masks, its ``tta`` as True, False or NA, which it is throughout where the table has no such column."""
-    table = read_table(path)
+    table = read_path_table(path, ["prediction"])
     return table.assign(tta=read_tta(table).astype("boolean"))
+
+
+def write_predictions(path: PathLike, table: pd.DataFrame) -> None:
+    """Write a table of masks, their paths relative to it."""
+    write_path_table(path, table, ["prediction"])
 
 
 def main_rows(predictions: pd.DataFrame) -> pd.DataFrame:

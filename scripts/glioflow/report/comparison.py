@@ -34,9 +34,9 @@ OPEN_ROWS, SHOWN_ROWS = 18, 120
 def comparison_sections(source: Source) -> list[dict[str, Any]]:
     """Return what the page says of each group of models, nothing where no two models are compared."""
     comparison, ranks = source.comparison(), source.ranks()
-    tests, metrics = int(comparison["p"].notna().sum()), shown_metrics(source, comparison)
+    metrics = shown_metrics(source, comparison)
     groups = records(comparison[["cohort", "set", "folds"]].drop_duplicates())
-    return [group_section(group, of_group(comparison, group), of_group(ranks, group), metrics, tests) for group in groups]
+    return [group_section(group, of_group(comparison, group), of_group(ranks, group), metrics) for group in groups]
 
 
 def shown_metrics(source: Source, comparison: pd.DataFrame) -> list[str]:
@@ -53,21 +53,28 @@ def of_group(table: pd.DataFrame, group: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def group_section(
-    group: Mapping[str, Any], comparison: pd.DataFrame, ranks: pd.DataFrame, metrics: Sequence[str], tests: int
+    group: Mapping[str, Any], comparison: pd.DataFrame, ranks: pd.DataFrame, metrics: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what the page says of one group. ``tests``: how many p was corrected for."""
+    """Return what the page says of one group: a table a metric, whose tests were corrected together."""
     shown = in_order(comparison, metrics)
     ranked = in_order(ranks[ranks["ranking"] == SHOWN_RANKING], metrics)
     name = group_name(group)
     return {
         "name": name,
         "anchor": slug("compared", *(str(value) for value in group.values() if not pd.isna(value))),
-        "words": together(group_words(shown, tests)),
+        "words": together(group_words(shown)),
         "figure": rank_picture(name, ranked, metrics),
-        "table": pair_table(name, shown.head(SHOWN_ROWS)),
-        "folded": len(shown) > OPEN_ROWS,
-        "shown": min(len(shown), SHOWN_ROWS),
-        "rows": len(shown),
+        "tables": [
+            {
+                "table": pair_table(name, metric, rows.head(SHOWN_ROWS)),
+                "name": find_metric(metric).heading,
+                "folded": len(rows) > OPEN_ROWS,
+                "shown": min(len(rows), SHOWN_ROWS),
+                "rows": len(rows),
+            }
+            for metric in metrics
+            if len(rows := shown[shown["metric"] == metric])
+        ],
         "ranks": rank_table(name, ranked),
     }
 
@@ -86,7 +93,7 @@ def group_name(group: Mapping[str, Any]) -> str:
     return f"{group['cohort']} · {SET_WORDS.get(group['set'], group['set'])}{folds}"
 
 
-def group_words(shown: pd.DataFrame, tests: int) -> str:
+def group_words(shown: pd.DataFrame) -> str:
     """Return in words who is compared and how much of it may be chance."""
     models = list(dict.fromkeys([*shown["model_a"], *shown["model_b"]]))
     cases, patients = (shown[column].max() for column in ("n", "patients"))
@@ -96,19 +103,18 @@ def group_words(shown: pd.DataFrame, tests: int) -> str:
     below = f"{firm or 'none'} {'is' if firm < 2 else 'are'} below p = {SIGNIFICANT}"
     return (
         f"{join_words(models)}, on up to {cases} cases{of_patients} that they share. Of the {len(tested)} differences tested "
-        f"here, {below} after correction for all {tests} tests of this study."
+        f"here, {below} after correction for all tests of their table."
     )
 
 
-def pair_table(name: str, rows: pd.DataFrame) -> Table:
-    """Return the difference of each pair of models, a row a region, metric and pair, the better model first."""
+def pair_table(name: str, metric: str, rows: pd.DataFrame) -> Table:
+    """Return the difference of each pair of models by one metric, a row a region and pair, the better model first."""
     lines = []
     for row in map(better_first, records(rows)):
         decimals = find_metric(row["metric"]).decimals
         lines.append(
             [
                 Cell(row["label"]),
-                Cell(find_metric(row["metric"]).heading),
                 Cell(f"{row['model_a']} − {row['model_b']}"),
                 Cell(better_words(row)),
                 Cell(f"{number(row['median_difference'], decimals)} {interval_text(row['ci_low'], row['ci_high'], decimals)}"),
@@ -117,10 +123,11 @@ def pair_table(name: str, rows: pd.DataFrame) -> Table:
                 count_cell(row["undefined"]) if row["undefined"] else Cell(""),
             ]
         )
-    columns = ["Region", "Metric", "Models", "First better in", "Median difference [95\u00a0%\u00a0CI]"]
-    columns += ["Effect size", "p (Holm)", "Undefined"]
-    caption = f"Differences between the models on {name}, over the cases that both have a value for."
-    return without_empty(Table(caption, columns, lines, frozenset(range(4, len(columns))), headers=3))
+    tests = int(rows["tests"].max()) if len(rows) else 0
+    columns = ["Region", "Models", "First better in", "Median difference [95\u00a0%\u00a0CI]"]
+    columns += ["Effect size", f"p (Holm, {count(tests, 'test')})", "Undefined"]
+    caption = f"{find_metric(metric).heading} of the models on {name}: differences over the cases that both have a value for."
+    return without_empty(Table(caption, columns, lines, frozenset(range(3, len(columns))), headers=2))
 
 
 def better_first(row: Mapping[str, Any]) -> dict[str, Any]:

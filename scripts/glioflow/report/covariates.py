@@ -178,7 +178,10 @@ def effect_words(row: Mapping[str, Any]) -> str:
 def statistic_words(row: Mapping[str, Any]) -> str:
     """Return the statistic over all cases: ``ρ = 0.45, n = 18``."""
     symbol, value = ("ρ", row["spearman_rho"]) if row["kind"] == "number" else ("H", row["kruskal_h"])
-    return "" if pd.isna(value) else together(f"{symbol} = {number(value, 2)}, n = {int(row['n'])}")
+    if pd.isna(value):
+        return ""
+    of_patients = "" if row["patients"] == row["n"] else f", {int(row['patients'])} patients"
+    return together(f"{symbol} = {number(value, 2)}, n = {int(row['n'])}{of_patients}")
 
 
 def share_cell(value: Any) -> Cell:

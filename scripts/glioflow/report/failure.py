@@ -69,8 +69,10 @@ def failure_sentence(source: Source, pair: Pair) -> dict[str, str]:
         text = f"The {counts['worst']} worst cases differ from the {counts['best']} best most in {join_words(found)}."
     else:
         text = f"No effect size is defined: {reasons(effects)}."
-    worst = extremes.iloc[0]
-    text += f" The very worst is {worst['case_id']} ({worst['label']} {metric_text(worst['metric'], worst['value'])})."
+    if counts["worst"] < (wanted := source.study["failure"]["extremes"]):
+        text += f" {wanted} were asked for; no more can be compared without a case being both."
+    for worst in records(extremes.head(1)):
+        text += f" The very worst is {worst['case_id']} ({worst['label']} {metric_text(worst['metric'], worst['value'])})."
     further = [finding_sentence(source, pair), planted_sentence(extremes, source.planted(pair.cohort))]
     words = " ".join([text, *filter(None, further)])
     return {"name": pair.name, "anchor": slug("failure", pair.model, pair.set), "text": together(words)}

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glioflow.files import PathLike, replacing
+from glioflow.formatting import number
 from glioflow.imaging.volumes import Volume
 from glioflow.study.metric_registry import find_metric
 
@@ -146,11 +147,11 @@ def feature_title(feature: str) -> str:
 
 
 def metric_text(metric: str, value: float) -> str:
-    """Return a metric's short name and value with its unit, such as ``HD 12.4 mm`` or ``Dice undefined``."""
+    """Return a metric's short name and value with its unit, such as ``HD 12.4 mm``, ``HD ∞ mm`` or ``Dice undefined``."""
     known = find_metric(metric)
-    if not np.isfinite(value):
+    if np.isnan(value):
         return f"{known.symbol} undefined"
-    return f"{known.symbol} {value:.1f} mm" if known.unit == "mm" else f"{known.symbol} {value:.3f}"
+    return f"{known.symbol} {number(value, 1)} mm" if known.unit == "mm" else f"{known.symbol} {number(value, 3)}"
 
 
 @dataclass(frozen=True)

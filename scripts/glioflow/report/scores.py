@@ -43,6 +43,10 @@ UNKNOWN = "unknown"
 # A browser stays quick with a table of this length; the table's file has all rows.
 SHOWN_ROWS = 3000
 AUGMENTED = {True: " With test-time augmentation.", False: " Without test-time augmentation.", None: ""}
+CHOSEN_HERE = (
+    " The steps that clean up these masks were chosen on these very cases, so that their scores are better than those of new"
+    " cases can be expected to be; a test set or an external cohort tells."
+)
 BOTH = " With and without test-time augmentation (TTA); the figure shows the scores with it."
 
 
@@ -112,6 +116,7 @@ def score_section(source: Source, pair: Pair) -> dict[str, Any]:
     alt = f"{names} of {pair.name} by region, every case a point. Medians: {medians}. Means: {means}."
     words = f"{count(cases, 'case')} of the cohort {pair.cohort}; {source.set_words(pair)}."
     words += BOTH if len(summaries) > 1 else "".join(AUGMENTED[tta] for tta in summaries)
+    words += CHOSEN_HERE if pair.set == "cv" and source.is_postprocessed(pair.model) else ""
     reasons = "; ".join(f"{join_words(names)} {reason}" for reason, names in by_reason(unseen).items())
     return {
         "name": pair.name,

@@ -148,8 +148,8 @@ class Source:
     def groups(self, pair: Pair) -> pd.DataFrame:
         """Return the summaries of a set's groups; names and values of covariates are text, as 01 is."""
         path = self.existing(self.root / "scores" / pair.model / f"{pair.set}_groups.csv")
-        text = dict.fromkeys(("covariate", "value", "label", "metric"), "string")
-        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+        text = ("covariate", "value", "label", "metric")
+        return read_table(path, text)
 
     def unseen(self, pair: Pair) -> dict[str, str]:
         """Return the regions that a set's model cannot show, each with the reason."""
@@ -178,8 +178,8 @@ class Source:
     def covariate_effects(self, pair: Pair) -> pd.DataFrame:
         """Return the table of a set's covariates; names and levels are text, as 01 is."""
         path = self.existing(self.root / "failure" / pair.model / pair.set / "covariates.csv")
-        text = dict.fromkeys(("covariate", "kind", "level", "effect_name", "note"), "string")
-        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+        text = ("covariate", "kind", "level", "effect_name", "note")
+        return read_table(path, text)
 
     def comparison(self) -> pd.DataFrame:
         """Return the differences between models that were scored on the same cases; names are text, as 01 is."""
@@ -190,9 +190,8 @@ class Source:
         return self._table_of_models("ranks.csv", "ranking", "model")
 
     def _table_of_models(self, name: str, *names: str) -> pd.DataFrame:
-        text = dict.fromkeys(("cohort", "set", "label", "metric", *names), "string")
-        path = self.existing(self.root / "scores" / name)
-        return pd.read_csv(path, dtype={**text, "folds": "Int64"}, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+        table = read_table(self.existing(self.root / "scores" / name), ("cohort", "set", "label", "metric", *names))
+        return table.astype({"folds": "Int64"})
 
     def conventions(self, pair: Pair) -> pd.DataFrame:
         """Return the scores of a set under every convention, with the cases' ranks."""
@@ -202,8 +201,8 @@ class Source:
         """Return how the ranking of a set's cases moves between conventions; a list of one case, such as 001, is text."""
         path = self.existing(self.root / "scores" / pair.model / f"{pair.set}_convention_ranks.csv")
         names = ("label", "kind", "convention", "metric", "unit", "study_convention", "study_metric", "note")
-        text = dict.fromkeys((*names, "entering", "leaving", "leaving_unranked"), "string")
-        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])  # type: ignore[arg-type]
+        text = (*names, "entering", "leaving", "leaving_unranked")
+        return read_table(path, text)
 
     def curves(self, model: str, fold: int) -> pd.DataFrame:
         """Return the curves of a trained fold."""
@@ -261,6 +260,10 @@ class Source:
         combined = f"{METHOD_WORDS[ensemble['method']]} {join_words(ensemble['members'])}"
         parts = [*([] if covered else [combined]), *([merged] if merged else [])]
         return f"ensemble, {'; '.join(parts)}" + ("; post-processed" if ensemble["postprocessing"] else "")
+
+    def is_postprocessed(self, name: str) -> bool:
+        """Tell whether the masks of a model or an ensemble are cleaned up by steps that the study chose on ``cv``."""
+        return bool((self.study["ensembles"].get(name) or self.study["models"][name]).get("postprocessing"))
 
     def set_words(self, pair: Pair) -> str:
         """Return in words which cases a set holds."""

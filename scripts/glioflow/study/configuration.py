@@ -3,17 +3,19 @@
 ``glioflow.workflow.checks.load_study`` makes a ``Study`` of what Snakemake read from a YAML file.
 """
 
-import csv
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from glioflow.console import UserError
 from glioflow.study.metric_registry import RankingMetric
 from glioflow.study.registry import Channel, Dataset, Patterns, Role, datasets
+from glioflow.user_tables import read_user_table
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders and nnU-Net data set names
 TRAINED_SETS = ("cv", "test")
@@ -443,10 +445,16 @@ def holds_out(cohort: AnyCohort) -> bool:
     if cohort.split is None or cohort.split.endswith(".json"):
         return cohort.test_fraction > 0 or bool(cohort.test_cases)
     try:
-        with Path(expand_path(cohort.split)).open(newline="", encoding="utf-8-sig") as stream:
-            return any(row.get("set") == "test" for row in csv.DictReader(stream))
-    except (OSError, ValueError, csv.Error):  # checking the configuration, or the cohort, says what is wrong with it
+        path = Path(expand_path(cohort.split))
+        return _names_test_cases(path, path.stat().st_mtime_ns)
+    except (UserError, OSError, ValueError):  # checking the configuration, or the cohort, says what is wrong with it
         return False
+
+
+@cache
+def _names_test_cases(path: Path, changed_ns: int) -> bool:
+    """Tell whether a split file holds cases out; read once for each time that it was changed, as planning asks often."""
+    return any(row.get("set") == "test" for row in read_user_table(path).rows)
 
 
 def cohort_dataset(cohort: AnyCohort) -> Dataset:

@@ -3,13 +3,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from glioflow.cohorts.covariates import add_covariates, column_name, covariate_columns, is_reserved, join_table
+from glioflow.cohorts.covariate_values import mixed_numbers
+from glioflow.cohorts.covariates import add_covariates, covariate_columns, is_reserved, join_table
 from glioflow.cohorts.layouts import FoundCase
+from glioflow.cohorts.layouts.case_table import find
+from glioflow.console import UserError
 from glioflow.evaluation.conventions import conventions
 from glioflow.evaluation.lesions import DEFECTS
 from glioflow.evaluation.scoring import Plan
 from glioflow.study.configuration import FolderCohort
-from glioflow.study.registry import CovariateTable
+from glioflow.study.registry import CovariateTable, datasets
+from glioflow.user_tables import column_name
 
 CASES = [FoundCase("p1_a", "p1", {}), FoundCase("p1_b", "p1", {}), FoundCase("p2_a", "p2", {}, {"site": "x"})]
 
@@ -105,3 +109,84 @@ def test_no_covariate_takes_the_name_of_a_column_of_scores():
     for convention in conventions().values():
         plan = Plan(["WT"], convention, lesions=conventions()["brats2024_gli"].lesions, defects=list(DEFECTS))
         assert [column for column in plan.columns if not is_reserved(column)] == []
+
+
+def test_a_row_of_another_length_stops_the_study(tmp_path):
+    (tmp_path / "c.csv").write_text("case_id,diagnosis,grade\np1_a,Anaplastic astrocytoma, IDH-mutant,3\np1_b,3\np2_a,GBM,4\n")
+    with pytest.raises(UserError, match=r"line 2 has 4 fields, line 3 has 2 fields, where the header \(line 1\) has 3"):
+        add_covariates(CASES, cohort(covariates=str(tmp_path / "c.csv")), tmp_path)
+
+
+def test_two_columns_that_become_one_covariate_stop_the_study(tmp_path):
+    (tmp_path / "c.csv").write_text("ID,Age,Age_years\np1_a,60,61\n")
+    with pytest.raises(UserError, match=r"'Age' and 'Age_years' are both age_years"):
+        join_table(CASES, tmp_path / "c.csv", CovariateTable(file="c.csv", case_id="ID", columns={"Age": "age_years"}))
+
+
+def test_decimal_commas_are_numbers_and_are_told(tmp_path):
+    (tmp_path / "c.csv").write_text("case_id;age\np1_a;60,5\np1_b;61\np2_a;59,25\n")
+    cases, problems = add_covariates(CASES, cohort(covariates=str(tmp_path / "c.csv")), tmp_path)
+    assert [case.covariates["age"] for case in cases] == ["60.5", "61", "59.25"]
+    assert [(p["problem"], p["severity"]) for p in problems] == [("table_format", "warning")]
+    assert "decimal commas in the column age (60,5 is read as 60.5)" in problems[0]["message"]
+
+
+def test_ids_that_nearly_match_are_offered_and_not_taken(tmp_path):
+    (tmp_path / "c.csv").write_text("case_id,age\nP1-a,60\np1_b,61\nother,62\n")
+    cases, problems = add_covariates(CASES, cohort(covariates=str(tmp_path / "c.csv")), tmp_path)
+    assert [case.covariates.get("age") for case in cases] == [None, "61", None]
+    assert [p["problem"] for p in problems] == ["near_ids", "no_covariates"]
+    assert "(write 'p1_a' for 'P1-a')" in problems[0]["message"]
+
+
+def test_patients_of_a_table_of_covariates_are_not_taken_and_a_difference_is_told(tmp_path):
+    (tmp_path / "c.csv").write_text("case_id,patient_id,age\np1_a,p1,60\np1_b,p9,61\np2_a,,62\n")
+    cases, problems = add_covariates(CASES, cohort(covariates=str(tmp_path / "c.csv")), tmp_path)
+    assert [case.patient_id for case in cases] == ["p1", "p1", "p2"]
+    assert [(p["problem"], p["severity"]) for p in problems] == [("other_patient", "warning")]
+    assert "other patients than the cohort's in 1 row: p9 for p1 (case p1_b)" in problems[0]["found"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["61", "70.5", "55", ">89"], "age, a number in 3 of 4 cases, another text in c3: '>89'"),
+        (["61", "70,5", "55", "48"], "age, a number in 3 of 4 cases, another text in c1: '70,5'"),
+        (["61,5", "70,5", "1,234.5", "4,8"], "age, a number in 0 of 4 cases, another text in c0: '61,5'; c1: '70,5'; c2"),
+        (["61", "2021-03-02", "55", "48"], "another text in c1: '2021-03-02'"),
+    ],
+)
+def test_a_number_that_some_cases_write_otherwise_is_told(values, words):
+    cases = [FoundCase(f"c{number}", "p", {}, {"age": text}) for number, text in enumerate(values)]
+    (problem,) = mixed_numbers(cases)
+    assert (problem["problem"], problem["severity"]) == ("mixed_numbers", "warning")
+    assert words in problem["found"] and "each value counts as a category" in problem["expected"]
+
+
+@pytest.mark.parametrize("values", [["1", "2", "3", "4"], ["1", "2", "2", "NOS"], ["a", "b", "3", "4"], ["IV", "III", "2"]])
+def test_numbers_alone_and_categories_are_nothing_to_tell(values):
+    assert mixed_numbers([FoundCase(f"c{number}", "p", {}, {"x": text}) for number, text in enumerate(values)]) == []
+
+
+def test_line_ends_inside_a_cell_become_spaces():
+    (case,) = add_covariates([FoundCase("a", "a", {}, {"Tumour site": "left\r\nfrontal"})], cohort(), Path())[0]
+    assert case.covariates == {"tumour_site": "left frontal"}
+
+
+def write_cases(folder: Path, rows: str) -> Path:
+    (folder / "cases.csv").write_text(f"case_id,patient_id,t1,label,age\n{rows}")
+    return folder / "cases.csv"
+
+
+def test_a_case_table_with_a_row_of_another_length_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"line 2 has 4 fields, where the header \(line 1\) has 5"):
+        find(write_cases(tmp_path, "a,a_t1.nii,a_seg.nii,60\n"), datasets()["phantom"])
+
+
+def test_what_a_spreadsheet_left_is_no_file_and_no_id(tmp_path):
+    (case,) = find(write_cases(tmp_path, "a,p,#N/A,a_seg.nii,NaN\n"), datasets()["phantom"]).cases
+    assert list(case.files) == ["label"]
+    assert add_covariates([case], cohort(), tmp_path)[0][0].covariates == {}
+    for row in ("a,#N/A,a.nii,a_seg.nii,60\n", "nan,p,a.nii,a_seg.nii,60\n"):
+        with pytest.raises(UserError, match=r"which is no id"):
+            find(write_cases(tmp_path, row), datasets()["phantom"])

@@ -77,11 +77,40 @@ def test_participants_and_sessions_tables_become_covariates(tmp_path: Path):
     assert cases["sub-05_ses-2"].covariates == {"age_years": "54", "sex": "F", "days_since_surgery": "90"}
 
 
-def test_a_table_that_cannot_be_read_is_a_warning(simple: Path):
-    (simple / "participants.tsv").write_bytes(b"participant_id\tn\xe4me\nsub-01\t3\n")
+@pytest.mark.parametrize(
+    ("content", "problem", "words"),
+    [
+        (b"participant_id\tn\xe4me\nsub-01\t3\n", "unreadable_table", "line 1 is not in UTF-8"),
+        (b"participant_id\tage\tsex\nsub-01\t3\n", "unreadable_table", "line 2 has 2 fields, where the header (line 1) has 3"),
+        (b"participant_id\tage\tage_years\nsub-01\t3\t3\n", "unreadable_table", "'age' and 'age_years' are both age_years"),
+        (b"participant\tage\nsub-01\t3\n", "covariate_table", "the columns participant, age; expected a column participant_id"),
+        (b"participant_id\tage\nsub-01\t60\nsub-02\t3\nsub-01\t61\n", "covariate_table", "sub-01, "),
+    ],
+)
+def test_a_table_that_could_give_a_participant_anothers_values_is_an_error(
+    simple: Path, content: bytes, problem: str, words: str
+):
+    (simple / "participants.tsv").write_bytes(content)
     listing = list_cases(simple)
-    assert [(p["problem"], p["severity"]) for p in listing.problems] == [("unreadable_table", "warning")]
+    assert [(p["problem"], p["severity"]) for p in listing.problems] == [(problem, "error")]
+    assert words in listing.problems[0]["message"]
     assert len(listing.cases) == 2
+
+
+def test_participants_that_nearly_match_are_offered_and_not_taken(simple: Path):
+    (simple / "participants.tsv").write_text("participant_id\tage\n1\t60\nsub-02\t61\nsub-09\t62\n")
+    listing = list_cases(simple)
+    assert [case.covariates for case in listing.cases] == [{}, {"age_years": "61"}]
+    (problem,) = listing.problems
+    assert (problem["problem"], problem["severity"]) == ("near_ids", "warning")
+    assert "(write 'sub-01' for '1')" in problem["message"]
+
+
+def test_two_rows_for_a_session_are_an_error(tmp_path: Path):
+    make_miniature("bids", tmp_path)
+    (tmp_path / "sub-05/sub-05_sessions.tsv").write_text("session_id\tday\nses-1\t1\nses-1\t90\n")
+    (problem,) = list_cases(tmp_path).problems
+    assert (problem["case_id"], problem["found"]) == ("sub-05 ses-1", "two rows for this id")
 
 
 def test_two_files_for_a_role_are_a_problem_that_names_both_and_the_way_out(simple: Path):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from glioflow.cohorts.problems import PROBLEM_COLUMNS, problem_row
 from glioflow.cohorts.splits import SplitPlan, check_split, draw_test_patients, rank_patients, split_cases
 from glioflow.console import Console, UserError
+from glioflow.study.configuration import FolderCohort, holds_out
 from split_cohort import is_complete, main, refuse_errors
 
 
@@ -179,7 +180,7 @@ def test_folds_that_the_file_lacks_are_drawn_among_its_training_cases(tmp_path):
     assert split["set"].tolist() == table["set"].tolist()
     assert split["fold_of_2"].isna().tolist() == [False] * 4 + [True] * 2
     assert split["patient_id"].tolist() == manifest["patient_id"].tolist()
-    assert not is_complete(plan.file, [2])
+    assert not is_complete(plan.file, split, [2])
 
 
 FOLDS = [{"train": ["p0_0", "p1_0"], "val": ["p2_0"]}, {"train": ["p2_0"], "val": ["p0_0", "p1_0"]}]
@@ -238,12 +239,56 @@ def test_what_is_wrong_with_a_split_file_is_said(tmp_path, harm, problem, words)
     assert any(row["problem"] == problem and words in row["message"] for row in problems), problems
 
 
-def test_the_patients_are_the_manifests_whatever_the_file_says(tmp_path):
+def test_a_split_that_calls_a_patient_otherwise_is_an_error_that_names_file_case_and_both(tmp_path):
     manifest = cohort([2, 1, 1])
-    table = manifest[["case_id"]].assign(patient_id="x", set="train", stratum="HGG")
+    table = manifest[["case_id"]].assign(patient_id=["p0", "p0_1", "p1", ""], set="train", stratum="HGG")
     plan = SplitPlan(file=write_split(tmp_path / "s.csv", table), folds=[2])
-    assert check_split(manifest, plan) == []
+    (problem,) = check_split(manifest, plan)
+    assert (problem["problem"], problem["severity"], problem["case_id"]) == ("other_patient", "error", "p0_1")
+    assert problem["message"].startswith(f"p0_1, {plan.file}: found the patient p0_1; expected p0, as the cohort has it")
+    # Even so, the manifest's patients are drawn and written.
     split = split_cases(manifest, plan)
     assert split["patient_id"].tolist() == manifest["patient_id"].tolist()
-    assert split["fold_of_2"].notna().all()
     assert split["fold_of_2"][0] == split["fold_of_2"][1]
+    assert not is_complete(plan.file, split, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(",", ";"),
+        lambda text: text.replace(",", " , "),
+        lambda text: text.replace(",test", ", test"),
+        lambda text: text.replace("\n", "\n,,\n", 1),
+        lambda text: ("\ufeff" + text).encode("utf-16-le"),
+    ],
+)
+def test_a_split_that_the_workflow_would_read_otherwise_is_written_anew(tmp_path, change):
+    manifest = cohort([1, 1, 1])
+    text = manifest[["case_id", "patient_id"]].assign(set=["train", "train", "test"]).to_csv(index=False)
+    changed = change(text)
+    (tmp_path / "s.csv").write_bytes(changed if isinstance(changed, bytes) else changed.encode())
+    plan = SplitPlan(file=str(tmp_path / "s.csv"))
+    assert check_split(manifest, plan) == []
+    split = split_cases(manifest, plan)
+    assert split.to_csv(index=False) == text
+    assert not is_complete(plan.file, split, [])
+    cohort_of_it = FolderCohort(dataset="brats2021", path=".", split=plan.file)
+    assert holds_out(cohort_of_it)
+
+
+def test_ids_that_nearly_match_are_offered(tmp_path):
+    manifest = cohort([1, 1, 1]).assign(case_id=["001", "002", "003"])
+    table = pd.DataFrame({"case_id": ["1", "2", "003"], "set": "train"})
+    messages = [row["message"] for row in check_split(manifest, SplitPlan(file=write_split(tmp_path / "s.csv", table)))]
+    assert "does not have: 1, 2; expected its cases (write '001' for '1', '002' for '2')" in messages[0]
+    assert "no row for 2 cases" in messages[1]
+    (problem,) = check_split(manifest, SplitPlan(test_cases=["3", "P1"]))
+    assert problem["expected"].endswith("(write '003' for '3', 'p1' for 'P1')")
+
+
+def test_a_row_of_another_length_is_an_error(tmp_path):
+    (tmp_path / "s.csv").write_text("case_id,patient_id,set\np0_0,p0,train\np1_0,train\n")
+    (problem,) = check_split(cohort([1, 1]), SplitPlan(file=str(tmp_path / "s.csv")))
+    assert problem["problem"] == "split_file"
+    assert "line 3 has 2 fields, where the header (line 1) has 3" in problem["message"]

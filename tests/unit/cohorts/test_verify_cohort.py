@@ -209,7 +209,17 @@ def test_an_empty_label_is_a_warning(case, rules):
 
 
 def test_a_case_id_that_is_no_file_name_is_refused(rules):
-    assert only_problem({"case_id": "../x y", "patient_id": "x"}, rules)["problem"] == "case_id"
+    for case_id in ("../x y", "x\ny", "x\n", "x\ry", "x" * 300, ""):
+        problem = only_problem({"case_id": case_id, "patient_id": "x"}, rules)
+        assert (problem["problem"], problem["severity"]) == ("case_id", "error")
+        assert f"the case id {case_id!r} of {len(case_id)} characters" in problem["found"]
+        assert problem["message"].isprintable()
+    assert "128 at most" in problem["expected"]
+
+
+def test_a_line_end_in_a_patients_id_is_refused(rules):
+    problem = only_problem({"case_id": "x", "patient_id": "a\nb"}, rules)
+    assert (problem["problem"], problem["found"]) == ("patient_id", "the patient id 'a\\nb'")
 
 
 def test_two_cases_with_one_id_and_one_image_under_two_ids_are_found(brats_folder, rules):
@@ -351,6 +361,12 @@ def test_one_patient_under_two_ids_is_an_error():
     manifest = sized(4).assign(tcga_subject_id=["A", "B", "A", None], site_id="1")
     assert [p["found"] for p in check_patients(manifest)] == ["one tcga_subject_id, A, under the patients c0, c2"]
     assert check_patients(manifest.assign(patient_id=["c0", "c1", "c0", "c3"])) == []
+
+
+def test_patients_whose_ids_nearly_match_are_a_warning():
+    (problem,) = check_patients(sized(4).assign(patient_id=["P-01", "p_1", "P-02", "P-11"]))
+    assert (problem["problem"], problem["severity"]) == ("near_ids", "warning")
+    assert problem["found"] == "the patients 'P-01' and 'p_1'"
 
 
 def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules, tmp_path):

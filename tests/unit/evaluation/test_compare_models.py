@@ -231,7 +231,7 @@ def test_a_region_that_a_model_cannot_show_is_not_compared(tmp_path: Path) -> No
     assert set(ranks["label"]) == {"WT", "ET"}  # RC is shown by one model alone
 
 
-def test_the_correction_is_over_all_tests_of_the_table(tmp_path: Path) -> None:
+def test_the_correction_is_over_the_regions_and_pairs_of_one_metric_and_group(tmp_path: Path) -> None:
     tables = {
         f"{name}/{part}": pd.concat([score_table(dice, cases), score_table(dice, cases, label="TC")])
         for name, values in (("good", GOOD), ("fair", [0.5, 0.4, 0.3, 0.2, 0.1]), ("poor", [0.0] * 5))
@@ -242,7 +242,20 @@ def test_the_correction_is_over_all_tests_of_the_table(tmp_path: Path) -> None:
     # Two sets, two regions, three pairs; in all of them one model is better in all five cases.
     assert len(table) == 12
     assert table["p"].tolist() == pytest.approx([2 / 32] * 12)
-    assert table["p_holm"].tolist() == pytest.approx([12 * 2 / 32] * 12)
+    assert table["p_holm"].tolist() == pytest.approx([6 * 2 / 32] * 12)
+    assert table["tests"].tolist() == [6] * 12
+
+
+def test_another_metric_changes_no_p_of_this_one(tmp_path: Path) -> None:
+    tables = {f"{name}/test": score_table(values) for name, values in (("good", GOOD), ("fair", [0.5, 0.4, 0.3, 0.2, 0.1]))}
+    _, alone, _ = run(tmp_path, tables)
+    place = next(iter(tables.values())).columns.get_loc("note")
+    for table in tables.values():
+        for name in ("nsd_1mm", "nsd_2mm"):
+            table.insert(place, name, table["dice"].to_numpy())
+    _, among, _ = run(tmp_path, tables)
+    assert set(among["metric"]) > set(alone["metric"])
+    pd.testing.assert_frame_equal(among[among["metric"] == "dice"].reset_index(drop=True), alone[alone["metric"] == "dice"])
 
 
 def test_models_that_are_alike_tie(tmp_path: Path) -> None:

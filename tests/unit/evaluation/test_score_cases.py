@@ -111,6 +111,12 @@ def count_scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return scored
 
 
+def test_the_manifest_alone_says_who_a_patient_is(shard: Shard) -> None:
+    shard.add("a", block(0, 4), block(0, 2))
+    shard.predictions[0]["patient_id"] = "a"
+    assert set(shard.run()[1]["patient_id"]) == {"patient a"}
+
+
 def test_a_case_has_a_row_per_region_with_the_columns_in_their_order(shard: Shard) -> None:
     shard.add("a", block(0, 4), block(0, 2))
     said, table = shard.run()

@@ -17,6 +17,8 @@ from glioflow.cohorts.covariate_values import typed_covariate
 from glioflow.console import Console
 from glioflow.files import write_table
 
+ADVICE = "numbers (with a decimal point) or a few categories could be compared"
+DATES = "dates; days since a date of each case, or years of age, could be compared"
 CASES = list("abcdef")
 HAUSDORFF = [60.0, 50.0, 40.0, 30.0, 20.0, 10.0]  # a is the worst, f the best
 EXTREMES = pd.DataFrame({"group": ["worst", "worst", "best", "best"], "case_id": ["a", "b", "e", "f"]})
@@ -27,11 +29,15 @@ def text(values: Sequence[object]) -> pd.Series:
 
 
 def compare(
-    metric: Sequence[float] = HAUSDORFF, extremes: pd.DataFrame = EXTREMES, **covariates: Sequence[object]
+    metric: Sequence[float] = HAUSDORFF,
+    extremes: pd.DataFrame = EXTREMES,
+    patients: Sequence[str] | None = None,
+    **covariates: Sequence[object],
 ) -> pd.DataFrame:
     cases = [*CASES, *(f"case_{number}" for number in range(len(metric) - len(CASES)))]
     table = pd.DataFrame({name: text(values).to_numpy() for name, values in covariates.items()}, index=cases, dtype="string")
-    return compare_covariates.compare_covariates(table, pd.Series(metric, cases), extremes)
+    of = pd.Series(patients or cases, cases, dtype="string")
+    return compare_covariates.compare_covariates(table, pd.Series(metric, cases), of, extremes)
 
 
 def only(table: pd.DataFrame) -> dict[str, Any]:
@@ -100,7 +106,8 @@ def test_a_group_without_any_value_has_no_difference_of_shares_and_a_note() -> N
         ([3, 3, 3, 3, 3, 3], "category", "one value in every case: 3"),
         ([None, "x", None, None, None, None], "category", "one value in every case: x"),
         ([None] * 6, "category", "no case of the set has a value"),
-        (["p", "q", "r", "s", "t", None], "category", "a text that differs in every case"),
+        (["p", "q", "r", "s", "t", None], "category", "a text that differs in every case; " + ADVICE),
+        (["2021-03-05", "05.03.2021", "5/3/21", "2021-03-05T10:00", None, None], "category", DATES),
     ],
 )
 def test_what_cannot_be_compared_is_listed_with_its_reason(values: list[object], kind: str, note: str) -> None:
@@ -118,12 +125,12 @@ def test_the_same_metric_everywhere_cannot_be_tested() -> None:
     assert table["p"].isna().all()
     assert table["q"].isna().all()
     assert table.groupby("covariate")["note"].first().to_dict() == dict.fromkeys(
-        ("age", "sex"), "the metric is the same in every case"
+        ("age", "sex"), "the metric is the same in every patient"
     )
 
 
 def test_two_cases_are_too_few_to_test() -> None:
-    assert "fewer than 3 cases to test" in only(compare(age=[1, 2, 3, 4, 5, 6], metric=[9, 8, *[np.nan] * 4]))["note"]
+    assert "fewer than 3 patients to test" in only(compare(age=[1, 2, 3, 4, 5, 6], metric=[9, 8, *[np.nan] * 4]))["note"]
 
 
 def test_the_covariate_with_the_largest_effect_of_either_sign_comes_first_with_all_its_levels() -> None:
@@ -220,8 +227,8 @@ def test_the_table_is_written_with_codes_as_they_are(tmp_path: Path) -> None:
     assert compare_covariates.main(job(tmp_path, manifest), Console()) == "2 covariates, 2 tested, the smallest q 0.00556 (age)"
     lines = (tmp_path / "covariates.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
-    assert lines[1].startswith("age,number,,6,,2,2,0.5,4.5,")
-    assert [line.split(",")[:5] for line in lines[2:]] == [["centre", "category", code, "6", "3"] for code in ("01", "02")]
+    assert lines[1].startswith("age,number,,6,6,,2,2,0.5,4.5,")
+    assert [line.split(",")[:6] for line in lines[2:]] == [["centre", "category", code, "6", "6", "3"] for code in ("01", "02")]
 
 
 def test_a_cohort_without_covariates_has_an_empty_table(tmp_path: Path) -> None:
@@ -237,3 +244,38 @@ def test_a_level_with_a_single_case_is_compared_as_well() -> None:
     # x has rank 6 of 6: H = 12 / (6 · 7) · (6² + 15² / 5) - 3 · 7; one of six places is as far out at either end.
     assert h == pytest.approx(12 / 42 * (36 + 45) - 21)
     assert p == pytest.approx(2 / 6)
+
+
+PATIENTS = ["p", "p", "q", "r", "s", "s"]  # of the cases a to f
+
+
+def test_a_patient_with_several_cases_counts_once_in_the_correlation() -> None:
+    row = only(compare(age=[70, 66, 60, 50, 42, 38], patients=PATIENTS))
+    assert (row["n"], row["patients"]) == (6, 4)
+    # Of each patient the mean age and the mean distance: 68, 60, 50, 40 and 55, 40, 30, 15. Of 4! orders two are as extreme.
+    assert row["spearman_rho"] == pytest.approx(1)
+    assert row["p"] == pytest.approx(2 / 24)
+    assert row["p"] > only(compare(age=[70, 66, 60, 50, 42, 38]))["p"]
+    assert row["worst"] == 68  # what is described are the cases
+
+
+def test_repeated_cases_of_the_same_patients_make_nothing_more_certain() -> None:
+    rng = np.random.default_rng(1)
+    metric, age = rng.normal(size=8), rng.normal(size=8)
+    once = only(compare([*metric], patients=[f"p{n}" for n in range(8)], age=[*age]))
+    thrice = only(compare([*metric] * 3, patients=[f"p{n}" for n in range(8)] * 3, age=[*age] * 3))
+    assert (thrice["spearman_rho"], thrice["p"]) == pytest.approx((once["spearman_rho"], once["p"]))
+    assert (thrice["n"], thrice["patients"]) == (24, 8)
+
+
+def test_a_patient_counts_once_for_each_level_that_its_cases_have() -> None:
+    table = compare(grade=["low", "low", "low", "high", "high", "low"], patients=["p", "p", "q", "q", "r", "s"])
+    row = table.dropna(subset=["kruskal_h"]).iloc[0]
+    # low: p 55, q 40, s 10; high: q 30, r 20.
+    assert row["kruskal_h"] == pytest.approx(kruskal([55, 40, 10], [30, 20]).statistic)
+    assert row["patients"] == 4
+
+
+def test_one_patient_is_not_tested() -> None:
+    row = only(compare(age=[70, 66, 60, 50, 42, 38], patients=["p"] * 6))
+    assert pd.isna(row["p"]) and "fewer than 3 patients" in row["note"]

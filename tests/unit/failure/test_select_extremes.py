@@ -78,13 +78,13 @@ def test_the_note_of_a_score_goes_with_its_case(tmp_path: Path) -> None:
     assert pd.isna(chosen["note"][1])
 
 
-def test_too_many_extremes_are_refused_with_the_largest_possible(tmp_path: Path) -> None:
-    path = tmp_path / "scores.csv"
-    with pytest.raises(UserError) as caught:
-        select(tmp_path, scores([float(i) for i in range(18)] + [None]), extremes=20)
-    assert str(caught.value) == (
-        f"extremes: 20 asks for 40 different cases, but only 18 have a hausdorff for WT in {path}; the largest possible is 9"
-    )
+@pytest.mark.parametrize(("cases", "each"), [(18, 9), (19, 9), (2, 1), (1, 0), (0, 0)])
+def test_of_too_few_cases_as_many_as_possible_are_taken_and_it_is_said(tmp_path: Path, capsys, cases: int, each: int) -> None:
+    said, chosen = select(tmp_path, scores([*map(float, range(cases)), None]), extremes=20)
+    assert chosen["group"].tolist() == ["worst"] * each + ["best"] * each
+    assert chosen["case_id"].is_unique
+    assert said.startswith(f"{each} worst and {each} best of {cases} case")
+    assert f"can be ranked, so {each} worst and as many best are compared" in capsys.readouterr().err
 
 
 def test_the_largest_possible_is_possible(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_no_best_case_is_worse_than_a_worst_one_whatever_the_order_of_rows(value
     shuffled = table.loc[data.draw(st.permutations(list(table.index)))]
     extremes = data.draw(st.integers(1, largest_extremes(len(values))))
     chosen, again = (
-        select_extremes.select_extremes(rank_cases(rows, "hausdorff"), "hausdorff", "WT", extremes, "scores.csv")
+        select_extremes.select_extremes(rank_cases(rows, "hausdorff"), "hausdorff", "WT", extremes)
         for rows in (table.assign(note=""), shuffled.assign(note=""))
     )
     assert list(chosen["case_id"]) == list(again["case_id"])

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from glioflow.files import write_json
 from glioflow.imaging.labels import REGIONS
 from glioflow.models.nnunet.plans import dataset_json
 from write_dataset_json import fold_lists, training_cases
@@ -18,10 +21,23 @@ SPLIT = pd.DataFrame({"case_id": ["a", "b", "c"], "set": ["train", "test", "trai
 
 
 def test_only_training_cases_are_listed_by_path_in_channel_order():
-    cases = training_cases(MANIFEST, SPLIT, ["flair", "t1"])
+    cases = training_cases(MANIFEST, SPLIT, ["flair", "t1"], "results/models/m/nnunet/raw/Dataset001_m/dataset.json")
     assert list(cases) == ["a", "c"]
-    assert [path.rpartition("/")[2] for path in cases["c"]["images"]] == ["c_f.nii.gz", "c_1.nii.gz"]
-    assert cases["a"]["images"][0].startswith("/")
+    up = "../" * 6  # from dataset.json's folder, where nnU-Net looks
+    assert cases["c"] == {"images": [f"{up}c_f.nii.gz", f"{up}c_1.nii.gz"], "label": f"{up}c_l.nii.gz"}
+
+
+def test_nnunet_finds_the_files_that_dataset_json_names(tmp_path, monkeypatch):
+    from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results/models/m/nnunet/raw/Dataset001_m")
+    described = dataset_json(
+        ["flair", "t1"], ["WT"], [2], training_cases(MANIFEST, SPLIT, ["flair", "t1"], folder / "dataset.json")
+    )
+    write_json(folder / "dataset.json", described)
+    found = get_filenames_of_train_images_and_targets(str(folder.absolute()))
+    assert found["a"] == {"images": [f"{tmp_path}/a_f.nii.gz", f"{tmp_path}/a_1.nii.gz"], "label": f"{tmp_path}/a_l.nii.gz"}
 
 
 def test_each_fold_validates_on_its_cases_and_trains_on_the_others():

@@ -25,7 +25,7 @@ ROW: dict[str, Any] = {
     "cohort": "demo", "set": "test", "folds": pd.NA, "label": "WT", "metric": "dice", "model_a": "a", "model_b": "b",
     "n": 20, "patients": 20, "undefined": 0, "mean_a": 0.8, "mean_b": 0.7, "median_difference": 0.1, "ci_low": 0.02,
     "ci_high": 0.3, "better_a": 14, "better_b": 5, "tied": 1, "rank_biserial": 0.6, "p": 0.0002, "p_holm": 0.0124,
-    "favours": "a",
+    "tests": 62, "favours": "a",
 }  # fmt: skip
 
 
@@ -70,22 +70,21 @@ def test_in_how_many_cases_a_model_is_better_is_said(row: dict[str, Any], words:
 
 
 def test_a_difference_is_a_row_with_its_interval_effect_and_corrected_p() -> None:
-    table = pair_table(
-        "demo · test", comparison({}, {"metric": "hd95_mm", "favours": None, "rank_biserial": 0.0, "undefined": 3})
-    )
+    table = pair_table("demo · test", "dice", comparison({}))
+    assert table.caption.startswith("Dice of the models on demo · test")
+    assert texts(table) == [["WT", "a − b", "14 of 20 cases, 1 alike", "0.100 [0.020, 0.300]", "0.60", "0.012"]]
+    assert table.rows[0][5].title == "uncorrected: <\u00a00.001"
+    assert table.columns[-1] == "p (Holm, 62 tests)"
+    row = {"metric": "hd95_mm", "favours": None, "rank_biserial": 0.0, "undefined": 3}
+    table = pair_table("demo · test", "hd95_mm", comparison(row))
     assert table.columns[-1] == "Undefined"
-    assert texts(table) == [
-        ["WT", "Dice", "a − b", "14 of 20 cases, 1 alike", "0.100 [0.020, 0.300]", "0.60", "0.012", ""],
-        ["WT", "HD95 (mm)", "a − b", "14 of 20 cases, 1 alike", "0.10 [0.02, 0.30]", "0.00", "0.012", "3"],
-    ]
-    assert table.rows[0][6].title == "uncorrected: <\u00a00.001"
-    assert pair_table("demo · test", comparison({})).columns[-1] == "p (Holm)"
+    assert texts(table) == [["WT", "a − b", "14 of 20 cases, 1 alike", "0.10 [0.02, 0.30]", "0.00", "0.012", "3"]]
 
 
 def test_what_could_not_be_compared_is_a_dash() -> None:
     unknown = dict.fromkeys(("median_difference", "ci_low", "ci_high", "rank_biserial", "p", "p_holm", "favours"))
-    (row,) = texts(pair_table("demo · test", comparison({**unknown, "n": 0, "tied": 0, "undefined": 2})))
-    assert row[3:] == ["no case has both values", "– ", "–", "–", "2"]
+    (row,) = texts(pair_table("demo · test", "dice", comparison({**unknown, "n": 0, "tied": 0, "undefined": 2})))
+    assert row[2:] == ["no case has both values", "– ", "–", "–", "2"]
 
 
 def test_rows_come_region_by_region_and_by_the_metrics_that_are_shown() -> None:
@@ -106,21 +105,30 @@ def test_groups_are_told_apart_by_cohort_set_and_folds() -> None:
 
 
 def test_who_is_compared_and_what_is_left_after_correction_is_said() -> None:
-    words = group_words(comparison({}, {"model_b": "c", "n": 19, "p_holm": 0.06}), 40)
+    words = group_words(comparison({}, {"model_b": "c", "n": 19, "p_holm": 0.06}))
     assert words == (
         "a, b and c, on up to 20 cases that they share. Of the 2 differences tested here, 1 is below p = 0.05 after correction "
-        "for all 40 tests of this study."
+        "for all tests of their table."
     )
-    assert "on up to 20 cases of 12 patients" in group_words(comparison({"patients": 12}), 1)
-    assert "none is below" in group_words(comparison({"p_holm": None}), 0)
+    assert "on up to 20 cases of 12 patients" in group_words(comparison({"patients": 12}))
+    assert "none is below" in group_words(comparison({"p_holm": None}))
 
 
 def test_a_long_table_is_folded_and_cut() -> None:
     group = {"cohort": "demo", "set": "test", "folds": pd.NA}
-    few = group_section(group, comparison({}), ranks({"model": "a"}, {"model": "b", "rank": 2}), ["dice"], 1)
-    many = group_section(group, comparison(*[{}] * 130), ranks({"model": "a"}), ["dice"], 1)
+    few = group_section(group, comparison({}), ranks({"model": "a"}, {"model": "b", "rank": 2}), ["dice"])
+    many = group_section(group, comparison(*[{}] * 130), ranks({"model": "a"}), ["dice"])
+    (few,), (many,) = few["tables"], many["tables"]
     assert (few["folded"], few["shown"], few["rows"]) == (False, 1, 1)
     assert (many["folded"], many["shown"], many["rows"], len(many["table"].rows)) == (True, 120, 130, 120)
+
+
+def test_each_metric_has_a_table_of_its_own_whose_tests_were_corrected_together() -> None:
+    group = {"cohort": "demo", "set": "test", "folds": pd.NA}
+    both = comparison({"tests": 1}, {"metric": "hd95_mm", "tests": 2}, {"metric": "hd95_mm", "label": "TC", "tests": 2})
+    found = group_section(group, both, ranks({"model": "a"}), ["dice", "hd95_mm"])["tables"]
+    assert [(part["name"], part["rows"]) for part in found] == [("Dice", 1), ("HD95 (mm)", 2)]
+    assert [part["table"].columns[-1] for part in found] == ["p (Holm, 1 test)", "p (Holm, 2 tests)"]
 
 
 def test_ranks_are_shown_with_how_firm_they_are() -> None:

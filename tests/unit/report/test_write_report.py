@@ -227,7 +227,7 @@ class Workspace:
         folder = self.root / "failure" / pair["model"] / pair["set"]
         source = self.root / "scores" / pair["model"] / f"{pair['set']}.csv"
         ranked = rank_cases(read_scores(source, spec.region, (spec.rank_by, "dice")), spec.rank_by)
-        extremes = select_extremes(ranked, spec.rank_by, spec.region, spec.extremes, source)
+        extremes = select_extremes(ranked, spec.rank_by, spec.region, spec.extremes)
         values = np.random.default_rng(3).normal(size=(len(extremes), 25))
         values[extremes["group"] == "worst", 4] += 9
         features = pd.DataFrame(values, columns=[f"original_firstorder_Feature{number:02d}" for number in range(25)])
@@ -267,9 +267,10 @@ class Workspace:
         spec, folder = self.study.failure, self.root / "failure" / pair["model"] / pair["set"]
         scores = read_scores(self.root / "scores" / pair["model"] / f"{pair['set']}.csv", spec.region, (spec.rank_by,))
         covariates = read_covariates(self.root / "cohorts" / pair["cohort"] / "manifest.csv")
-        metric = scores.set_index("case_id")[spec.rank_by]
+        by_case = scores.set_index("case_id")
         extremes = read_table(folder / "extremes.csv")
-        write_table(folder / "covariates.csv", compare_covariates(covariates, metric, extremes))
+        table = compare_covariates(covariates, by_case[spec.rank_by], by_case["patient_id"], extremes)
+        write_table(folder / "covariates.csv", table)
 
     def give_covariates(self, **covariates: Mapping[str, object]) -> None:
         """Replace the cohort's covariates by others, each a value by case."""
@@ -1105,10 +1106,12 @@ def test_two_models_of_one_cohort_are_compared(compared: Workspace) -> None:
     assert [given["href"] for tag, given in page.elements if tag == "a" and "compared" in given["href"]] == [
         *("#compared", "#compared-demo-cv-2", "#compared-demo-test")
     ]
-    header, *rows = page.table("Differences between the models on demo · cv (2 folds)")
-    (row,) = [row[-len(header) :] for row in rows if row[-len(header) :][:2] == ["WT", "Dice"]]
-    assert row[2:6] == ["net − wide", "9 of 9 cases", "0.010 [0.010, 0.010]", "1.00"]
-    assert rows[1][:5] == ["Hausdorff (mm)", "net − wide", "0 of 9 cases, 9 alike", "0.00 [0.00, 0.00]", "0.00"]
+    header, *rows = page.table("Dice of the models on demo · cv (2 folds)")
+    (row,) = [row for row in rows if row[0] == "WT"]
+    assert row[1:5] == ["net − wide", "9 of 9 cases", "0.010 [0.010, 0.010]", "1.00"]
+    assert "p (Holm, 3 tests)" in header
+    distances = page.table("Hausdorff (mm) of the models on demo · cv (2 folds)")
+    assert distances[1][1:5] == ["net − wide", "0 of 9 cases, 9 alike", "0.00 [0.00, 0.00]", "0.00"]
     assert page.table("Ranks of the models on demo · test by mean")[1][2] == "net"
     (picture,) = [alt for alt in page.attributes("alt") if "each model at each rank, on demo · cv" in alt]
     assert "Dice WT: net in 100\u00a0%" in picture

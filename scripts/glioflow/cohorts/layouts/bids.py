@@ -9,14 +9,14 @@ dot in its name, and takes 0.35 s for 2,500 files where walk and parser take 0.0
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
-from glioflow.cohorts.layouts.case_table import read_text_table
 from glioflow.cohorts.layouts.listing import NIFTI, FoundCase, Listing, walk_files
-from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.cohorts.problems import Problem, format_problems, near_id_problems, problem_row
 from glioflow.console import UserError
 from glioflow.study.registry import ROLES, Dataset
+from glioflow.user_tables import covariate_names, read_user_table
 
 FILTERS: dict[str, dict[str, str]] = {
     "t1": {"suffix": "T1w", "ce": ""},
@@ -46,7 +46,7 @@ def find(folder: Path, dataset: Dataset) -> Listing:
         for role in ROLES:
             if fits(entities, filters[role]):
                 found[entities["sub"], entities.get("ses", "")][role].append(path)
-    participants, sessions, table_problems = read_tables(folder, paths)
+    known, table_problems = read_tables(folder, paths, found)
     problems += table_problems
     cases = []
     for subject, session in sorted(found):
@@ -58,8 +58,8 @@ def find(folder: Path, dataset: Dataset) -> Listing:
             files[role] = (folder / matches[0]).as_posix()
             if len(matches) > 1:
                 problems.append(two_files(case_id, patient_id, folder, role, matches))
-        known = {**participants.get(patient_id, {}), **sessions.get((patient_id, f"ses-{session}"), {})}
-        cases.append(FoundCase(case_id, patient_id, files, known))
+        covariates = {**known.get((patient_id,), {}), **known.get((patient_id, f"ses-{session}"), {})}
+        cases.append(FoundCase(case_id, patient_id, files, covariates))
     return Listing(cases, problems)
 
 
@@ -81,36 +81,43 @@ def two_files(case_id: str, patient_id: str, folder: Path, role: str, matches: l
     return problem_row(case_id, (folder / matches[0]).as_posix(), "two_files", found, expected, patient_id=patient_id)
 
 
-Rows = dict[str, dict[str, str]]
+Rows = dict[tuple[str, ...], dict[str, str]]
 
 
-def read_tables(folder: Path, paths: list[str]) -> tuple[Rows, dict[tuple[str, str], dict[str, str]], list[Problem]]:
-    """Return the columns of participants.tsv by subject and of the sessions tables by subject and session."""
-    participants: Rows = {}
-    sessions: dict[tuple[str, str], dict[str, str]] = {}
-    problems = []
+def read_tables(folder: Path, paths: list[str], subjects: Collection[tuple[str, str]]) -> tuple[Rows, list[Problem]]:
+    """Return the columns of participants.tsv by ``(sub-…,)``, of the sessions tables by ``(sub-…, ses-…)``, and problems.
+
+    ``subjects``: subject and session of each case, without ``sub-`` and ``ses-``.
+    """
+    known: Rows = {}
+    problems: list[Problem] = []
     for path in paths:
         name, parts = PurePosixPath(path).name, PurePosixPath(path).parts
         is_sessions = name.startswith("sub-") and name.endswith("_sessions.tsv")
         if "derivatives" in parts or not (is_sessions or name == "participants.tsv"):
             continue
+        file = (folder / path).as_posix()
         try:
-            rows = read_text_table(folder / path, "\t")
+            table = read_user_table(folder / path, "\t")
+            names = covariate_names(folder / path, table.columns, UNITS)
         except UserError as error:
-            found, expected = str(error).split(": ", 1)[-1], "a table with tabs, in UTF-8; its columns are left out"
-            problems.append(problem_row("", (folder / path).as_posix(), "unreadable_table", found, expected, "warning"))
+            found = str(error).removeprefix(f"{folder / path}: ")
+            problems.append(problem_row("", file, "unreadable_table", found, "a table with tabs, in UTF-8"))
             continue
-        for row in rows:
-            if is_sessions:
-                sessions[name.removesuffix("_sessions.tsv"), row.get("session_id", "")] = columns_of(row, "session_id")
-            else:
-                participants[row.get("participant_id", "")] = columns_of(row, "participant_id")
-    return participants, sessions, problems
-
-
-def columns_of(row: Mapping[str, str], identifier: str) -> dict[str, str]:
-    """Return the known cells of a row by the names that covariates have."""
-    from glioflow.cohorts.covariates import column_name  # it imports this package
-
-    known = {column: value for column, value in row.items() if column != identifier and value not in ("", MISSING)}
-    return {UNITS.get(column, column_name(column)): value for column, value in known.items()}
+        problems += format_problems(file, table.notes)
+        subject = name.removesuffix("_sessions.tsv")
+        identifier, prefix = ("session_id", (subject,)) if is_sessions else ("participant_id", ())
+        if identifier not in table.columns:
+            found = f"the columns {', '.join(table.columns)}"
+            problems.append(problem_row("", file, "covariate_table", found, f"a column {identifier}"))
+            continue
+        for row in table.rows:
+            key = (*prefix, row[identifier])
+            if key in known:
+                problems.append(problem_row(" ".join(key), file, "covariate_table", "two rows for this id", "one"))
+            known[key] = {names[column]: text for column, text in row.items() if column != identifier and text != MISSING}
+        wanted = {f"ses-{ses}" for sub, ses in subjects if f"sub-{sub}" == subject and ses}
+        ids = wanted if is_sessions else {f"sub-{sub}" for sub, _ in subjects}
+        found_ids = {row[identifier] for row in table.rows}
+        problems += near_id_problems(file, ids - found_ids, found_ids - ids)
+    return known, problems
