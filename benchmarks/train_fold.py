@@ -35,6 +35,7 @@ import yaml
 from glioflow.console import Console, clock
 from glioflow.files import read_json
 from glioflow.models.devices import claim_device
+from glioflow.models.fold_state import FINAL, check_checkpoint
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 
 REPO = Path(__file__).resolve().parents[1]
@@ -87,7 +88,7 @@ def run_workflow(work: Path, target: str, threads: int) -> None:
 
 def epoch_seconds(fold: Path) -> list[float]:
     """Return the seconds of each epoch but the first, as nnU-Net logged them in the fold's last checkpoint."""
-    log = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)["logging"]
+    log = torch.load(fold / FINAL, map_location="cpu", weights_only=False)["logging"]
     marks = [*log["epoch_start_timestamps"], log["epoch_end_timestamps"][-1]]
     return [after - before for before, after in pairwise(marks[1:])]
 
@@ -97,7 +98,9 @@ def train_by_workflow(work: Path, folders: ModelFolders, options: argparse.Names
     shutil.rmtree(folders.root / "results", ignore_errors=True)
     shutil.rmtree(work / f"results/models/{MODEL}/fold_0", ignore_errors=True)
     run_workflow(work, f"results/models/{MODEL}/fold_0/manifest.json", options.threads)
-    return epoch_seconds(folders.fold(CONFIGURATION, 0))
+    fold, record = folders.fold(CONFIGURATION, 0), work / f"results/models/{MODEL}/fold_0/manifest.json"
+    check_checkpoint(fold / FINAL, read_json(record), record)
+    return epoch_seconds(fold)
 
 
 def train_bare(work: Path, folders: ModelFolders, options: argparse.Namespace) -> list[float]:

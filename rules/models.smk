@@ -97,6 +97,7 @@ rule preprocess_model:
         configuration=model_key("configuration"),
         channels=model_key("channels"),
         root=model_root,
+        code=preprocessing_code(),
     script:
         "../scripts/preprocess_model.py"
 
@@ -131,7 +132,10 @@ rule train_fold:
         trainer=by_model(MODELS.fact, "trainer"),
         probabilities=by_model(MODELS.kept_probabilities),
         released=by_model(released_record),
+        retrain_on_upgrade=model_key("retrain_on_upgrade"),
+        upgrade=lambda w: training_code() if STUDY.models[w.model].retrain_on_upgrade else None,
         root=model_root,
+        code=prediction_code(),  # of the validation cases; what is trained stays trained
     script:
         "../scripts/train_fold.py"
 
@@ -173,6 +177,7 @@ rule predict_cases:
         folds=predicting_folds,
     output:
         "<results>/predictions/{model}/{set}/predictions.csv",
+        probabilities="<results>/predictions/{model}/{set}/probabilities.csv",
     log:
         "<logs>/predict_cases/{model}/{set}.log",
     benchmark:
@@ -197,6 +202,7 @@ rule predict_cases:
         released=by_model(released_record),
         root=model_root,
         cache=lambda w: case_cache("predict_cases", w.model, w.set),
+        code=prediction_code("predict_cases"),
     script:
         "../scripts/predict_cases.py"
 
@@ -256,11 +262,19 @@ def member_folds(wildcards):
     return [fold for member in STUDY.ensembles[wildcards.model].members for fold in fold_manifests(member)] if reads else []
 
 
+def member_probabilities(wildcards):
+    """Return the tables of the probabilities that an ensemble reads in a set other than ``cv``."""
+    reads = wildcards.set != "cv" and MODELS.reads_probabilities(wildcards.model)
+    members = STUDY.ensembles[wildcards.model].members if reads else []
+    return expand("<results>/predictions/{member}/{set}/probabilities.csv", member=members, set=wildcards.set)
+
+
 rule ensemble_models:
     input:
         split=set_file("split.csv"),
         predictions=member_predictions,
         folds=member_folds,
+        probabilities=member_probabilities,
         dataset=member_file("raw/dataset.json"),
         plans=member_file("preprocessed/glioflowPlans.json"),
     output:

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, pair_cases, read_maps
@@ -54,13 +55,11 @@ from glioflow.models.postprocessing import (
 )
 from glioflow.models.predictions import read_predictions
 
-PIECES_VERSION = 1  # part of every case's key: raise it whenever the pieces of a case would come out otherwise
-
 
 def pieces_key(case: Case) -> str:
     """Return the content key of a case's pieces."""
     parts = {"truth": case.truth_sha256, "spacing": case.truth_spacing, "prediction": case.prediction_sha256}
-    return key_of({"version": PIECES_VERSION, **parts})
+    return key_of({"code": module_fingerprint("choose_postprocessing"), **parts})
 
 
 def case_pieces(case: Case) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Inputs: ``split.csv``, the folds' ``manifest.json``. Params: ``tta``. Output: ``
 from pathlib import Path
 from typing import Any
 
-from glioflow.console import Console, count, run_script
+from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import read_json, read_table
 from glioflow.models.predictions import place, prediction_table, set_members, tta_folders, write_predictions
 
@@ -24,7 +24,9 @@ def main(snakemake: Any, console: Console) -> str:
             aside = snakemake.params.tta == "both" and not tta
             source = Path(validation["folder_without_tta"] if aside else validation["folder"])
             for case in validation["cases"]:
-                place(source / f"{case}.nii.gz", target / f"{case}.nii.gz")
+                if not (mask := source / f"{case}.nii.gz").exists():
+                    raise UserError(f"{case}: {mask} is gone; delete {path} and run again, to have it predicted again")
+                place(mask, target / mask.name)
                 folds[case] = manifest["fold"]
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     cases = set_members(split, "cv")

@@ -46,6 +46,7 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, case_rows, pair_cases, read_maps
@@ -76,7 +77,8 @@ def plans_of(params: Any) -> dict[str, Plan]:
 
 def scores_key(case: Case, plans: Mapping[str, Plan]) -> str:
     """Return the content key of a prediction's scores under every convention."""
-    return key_of({name: case_key(case, plan) for name, plan in plans.items()})
+    scores = {name: case_key(case, plan) for name, plan in plans.items()}
+    return key_of({"code": module_fingerprint("compare_conventions"), "scores": scores})
 
 
 def score_conventions(case: Case, plans: Mapping[str, Plan]) -> Scores:

@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.grids import outer_corners, regrid_mask, turn
 from glioflow.cohorts.layouts import file_stamps
 from glioflow.cohorts.manifests import read_manifest
@@ -45,9 +46,6 @@ from glioflow.models.precomputed import Counts, MaskPair, count_labels, labels_a
 from glioflow.models.predictions import prediction_table, set_members, write_predictions
 from glioflow.study.registry import CHANNELS
 
-CONVERSION_VERSION = (
-    2  # part of every mask's key: raise it whenever a mask, or what is remembered of it, would come out otherwise
-)
 NAMED_CASES = 10
 
 
@@ -130,6 +128,7 @@ def main(snakemake: Any, console: Console) -> str:
         if case not in missing or params.on_missing == "count_as_empty"
     }
     regridded = {case for case in pairs if params.grid and is_converted(manifest.loc[case], params.converted)}
+    code = module_fingerprint("convert_predictions")
     parts = {
         case: {"mask": stamps[case], "truth": str(manifest.loc[case, "label_sha256"]), "regridded": case in regridded}
         for case in pairs
@@ -144,7 +143,7 @@ def main(snakemake: Any, console: Console) -> str:
         console=console,
         what="masks converted",
         cache=CaseCache(params.cache),
-        keys={case: key_of({"version": CONVERSION_VERSION, **parts[case], "rules": rules}) for case in pairs},
+        keys={case: key_of({"code": code, **parts[case], "rules": rules}) for case in pairs},
         files=lambda case, _: [folder / f"{case}.nii.gz"],
         problems=problems,
     )

@@ -5,13 +5,14 @@ labels with equally many votes the background loses, then the label of the membe
 several labels. Then the labels of every region of ``merge`` are removed, and each region is painted, in the order given, with
 its member's labels where nothing stands yet. Where the merged regions hold all labels, nothing is combined.
 
-A case whose members' masks and whose settings are unchanged is not made again.
+A case is not made again while the members' masks, the probabilities that are read and the settings are unchanged.
 
 Inputs
 ------
 split : the cohort's split.csv
 predictions : the members' predictions.csv, in the members' order
 folds : for ``cv``, the manifest.json of the members' folds, where probabilities are needed
+probabilities : for other sets, the members' probabilities.csv in the members' order, where probabilities are needed
 dataset, plans : dataset.json and glioflowPlans.json of the first member, where probabilities are needed
 
 Outputs
@@ -32,6 +33,7 @@ cache : path of the cache
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, read_json, read_table, sha256_file
 from glioflow.imaging.volumes import Volume, read_labels, same_geometry, write_volume
@@ -53,17 +56,18 @@ from glioflow.models.predictions import (
 )
 
 COMBINATIONS = {"vote": vote, "staple": staple}
-ENSEMBLE_VERSION = 1  # part of every case's key: raise it whenever a mask would come out otherwise
+TOOLS = {"mean": "nnunetv2", "staple": "simpleitk"}  # what others combine
 
 
 @dataclass(frozen=True)
 class Source:
-    """One member's prediction of a case: the mask, its hash, its fold, and where its probabilities lie if they do."""
+    """One member's prediction of a case: mask, hash, fold; where its probabilities lie if they do, and their hash if known."""
 
     mask: str
     sha256: str
     fold: int | None
     probabilities: Path
+    probabilities_sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,13 @@ class Task:
         return f"{self.case}:{self.tta}"
 
 
-def member_source(rows: pd.DataFrame, case: str, tta: bool | None, fold: Mapping[str, Any] | None) -> Source | None:
+def member_source(
+    rows: pd.DataFrame, case: str, tta: bool | None, fold: Mapping[str, Any] | None, hashes: Mapping[tuple[str, bool], str]
+) -> Source | None:
     """Return what a member has of a case for a value of ``tta``; None where it has nothing.
 
     ``rows``: those of the case in the member's table. ``fold``: the manifest of the fold that validated the case, if one did.
+    ``hashes``: of the member's probabilities by case and ``tta``, where no fold has them.
     Where ``tta`` is None, the member's only row counts, or of two that with mirroring. Probabilities lie beside the masks they
     gave; of two kinds of a fold's, those without mirroring have a folder of their own.
     """
@@ -95,16 +102,18 @@ def member_source(rows: pd.DataFrame, case: str, tta: bool | None, fold: Mapping
         return None
     row = found.iloc[0]
     if fold is not None:
-        folder = Path(fold["validation"]["folder_without_tta" if both and not row["tta"] else "folder"])
+        validation, aside = fold["validation"], "_without_tta" if both and not row["tta"] else ""
+        folder, known = Path(validation[f"folder{aside}"]), validation.get(f"probabilities{aside}", {}).get(case)
     else:
-        folder = Path(row["prediction"]).parent / "probabilities"
-    return Source(row["prediction"], row["sha256"], None if pd.isna(row["fold"]) else int(row["fold"]), folder / case)
+        folder, known = Path(row["prediction"]).parent / "probabilities", hashes.get((case, row["tta"]))
+    return Source(row["prediction"], row["sha256"], None if pd.isna(row["fold"]) else int(row["fold"]), folder / case, known)
 
 
 def list_tasks(
     cases: Sequence[str],
     tables: Mapping[str, Path],
     folds: Sequence[Mapping[str, Any]],
+    hashes: Mapping[str, Mapping[tuple[str, bool], str]],
     tta: Sequence[bool | None],
     folder: Path,
 ) -> list[Task]:
@@ -117,7 +126,8 @@ def list_tasks(
             sources = {}
             for member, table in tables.items():
                 own = rows[member].get(case)
-                source = None if own is None else member_source(own, case, value, validated.get((member, case)))
+                fold, known = validated.get((member, case)), hashes.get(member, {})
+                source = None if own is None else member_source(own, case, value, fold, known)
                 if source is None:
                     kind = "" if value is None else f" with tta {value}"
                     raise UserError(f"{case}: {table} of the model {member!r} has no mask{kind}; one is needed")
@@ -130,14 +140,23 @@ def list_tasks(
 
 def task_key(task: Task, method: str | None, merge: Mapping[str, str]) -> str:
     """Return the content key of a mask: it is the same wherever it is the same."""
+    sources = task.sources.items()
     return key_of(
         {
-            "version": ENSEMBLE_VERSION,
+            "code": module_fingerprint("ensemble_models"),
+            "tool": version(TOOLS[method]) if method in TOOLS else None,
             "method": method,
             "merge": list(merge.items()),
-            "masks": [[member, source.sha256] for member, source in task.sources.items()],
+            "masks": [[member, source.sha256] for member, source in sources],
+            "probabilities": [source.probabilities_sha256 for _, source in sources] if method == "mean" else None,
         }
     )
+
+
+def read_hashes(table: Path) -> dict[tuple[str, bool], str]:
+    """Return the hashes of a member's probabilities by case and ``tta``, as its probabilities.csv has them."""
+    rows = read_predictions(table).to_dict("records")
+    return {(row["case_id"], row["tta"]): row["sha256"] for row in rows if not pd.isna(row["sha256"])}
 
 
 def check_probabilities(tasks: Sequence[Task], released: Mapping[str, str]) -> None:
@@ -241,7 +260,8 @@ def main(snakemake: Any, console: Console) -> str:
     method = None if covers_all(params.merge, params.regions) else params.method
     members = dict(zip(params.members, map(Path, tables.predictions), strict=True))
     folds = [read_json(path) for path in tables.get("folds", [])]
-    listed = list_tasks(set_members(split, snakemake.wildcards.set), members, folds, params.tta, folder)
+    hashes = dict(zip(params.members, map(read_hashes, map(Path, tables.get("probabilities", []))), strict=False))
+    listed = list_tasks(set_members(split, snakemake.wildcards.set), members, folds, hashes, params.tta, folder)
     cache, tasks = CaseCache(params.cache), {task.item: task for task in listed}
     keys = {name: task_key(task, method, params.merge) for name, task in tasks.items()}
     tools: tuple[str | None, str | None] = (None, None)

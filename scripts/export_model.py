@@ -16,6 +16,7 @@ from typing import Any
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import read_json, replacing, sha256_file, write_json
 from glioflow.imaging.labels import REGION_FILL, REGION_NAMES
+from glioflow.models.fold_state import check_checkpoint
 from glioflow.models.model_archive import (
     DATASET,
     FORMAT,
@@ -59,8 +60,8 @@ def reduce_checkpoint(checkpoint: Mapping[str, Any], configuration: str) -> dict
     }
 
 
-def write_checkpoint(manifest: Mapping[str, Any], configuration: str, target: Path) -> None:
-    """Write the reduced checkpoint of a fold to ``target``.
+def write_checkpoint(manifest: Mapping[str, Any], record: str, configuration: str, target: Path) -> None:
+    """Write the reduced checkpoint of a fold to ``target``; its ``manifest`` stands in the file ``record``.
 
     Raises UserError where the fold's checkpoint is gone, is not the one that its manifest vouches for, or was written by a
     trainer whose code an archive cannot bring along.
@@ -68,10 +69,7 @@ def write_checkpoint(manifest: Mapping[str, Any], configuration: str, target: Pa
     import torch
 
     source = Path(manifest["checkpoint"]["path"])
-    if not source.is_file():
-        raise UserError(f"fold {manifest['fold']}: {source} is gone; only a model whose weights are there can be exported")
-    if sha256_file(source) != manifest["checkpoint"]["sha256"]:
-        raise UserError(f"fold {manifest['fold']}: {source} has changed since the fold was trained; train the fold again")
+    check_checkpoint(source, manifest, record)
     # nnU-Net puts more than weights into a checkpoint; this one is the study's own, as its SHA-256 says.
     checkpoint = torch.load(source, map_location="cpu", weights_only=False)
     if checkpoint["trainer_name"] != TRAINER:
@@ -108,7 +106,7 @@ def describe_model(
 def readme(description: Mapping[str, Any]) -> str:
     """Return the text of the archive's README.md."""
     name, folds = description["name"], description["folds"]
-    version = description["trained"][str(folds[0])]["versions"]["nnunetv2"]
+    version = description["trained"][str(folds[0])]["versions"].get("nnunetv2")  # unknown of old trainings
     images = [f"| `CASE_{index:04d}.nii.gz` | {channel} |" for index, channel in enumerate(description["channels"])]
     painted = {REGION_FILL[region]: region for region in description["regions"]}
     values = [
@@ -138,7 +136,7 @@ def readme(description: Mapping[str, Any]) -> str:
             "copy it, the rest of glioflow is not needed.",
             "",
             "```sh",
-            f"pip install nnunetv2=={version}",
+            f"pip install nnunetv2{f'=={version}' if version else ''}",
             f"unzip {name}.zip",
             "export nnUNet_extTrainer=/path/to/trainers",
             f"nnUNetv2_predict_from_modelfolder -i images -o masks -m {name} -f {' '.join(map(str, folds))}{mirrored}",
@@ -179,7 +177,8 @@ def write_archive(target: Path, folder: Path, files: Iterable[str]) -> None:
 def main(snakemake: Any, console: Console) -> str:
     """Reduce the folds' checkpoints, describe the model, and write the archive."""
     plans, inputs, name = read_json(snakemake.input.plans), dict(snakemake.input.items()), snakemake.wildcards.model
-    folds = sorted((read_json(path) for path in snakemake.input.folds), key=lambda fold: int(fold["fold"]))
+    records = {int(fold["fold"]): (path, fold) for path in snakemake.input.folds for fold in [read_json(path)]}
+    folds = [fold for _, (_, fold) in sorted(records.items())]
     dataset = {key: value for key, value in read_json(snakemake.input.dataset).items() if key != "dataset"}
     description = describe_model(name, plans, dataset, folds)
     texts: dict[str, Any] = {PLANS: plans, DATASET: {**dataset, "numTraining": 0}}
@@ -189,8 +188,8 @@ def main(snakemake: Any, console: Console) -> str:
     with scratch(target.with_name(f".{target.name}.exporting")) as work:
         folder = work / name
         folder.mkdir()
-        for fold in folds:
-            write_checkpoint(fold, description["configuration"], folder / checkpoint_name(fold["fold"]))
+        for number, (path, fold) in records.items():
+            write_checkpoint(fold, path, description["configuration"], folder / checkpoint_name(number))
         for file, value in texts.items():
             write_json(folder / file, value)
         listed = [*texts, *(checkpoint_name(fold) for fold in description["folds"])]

@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.cases import Case, case_key, pair_cases, read_maps
@@ -42,7 +43,6 @@ from glioflow.files import key_of, write_json, write_table
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS
 from glioflow.models.predictions import read_predictions
 
-EXPORT_VERSION = 1  # part of every entry's key: raise it whenever what is exported of a case changes
 # Column of open_brats2020's table: ours. The spelling is its own.
 TABLE_METRICS = {"haussdorf": "hausdorff", "dice": "dice", "sens": "sens", "spec": "spec"}
 TABLE_COLUMNS = ("patient_id", "label", "tta", *TABLE_METRICS)
@@ -114,7 +114,7 @@ def main(snakemake: Any, console: Console) -> str:
     Raises ``UserError``, with a line for each, once every other prediction is read, where some cannot be.
     """
     params, tables = snakemake.params, snakemake.input
-    plan = plan_of(params, params.convention)
+    plan, code = plan_of(params, params.convention), module_fingerprint("export_scores")
     cases, problems = pair_cases(read_manifest(tables.manifest), read_predictions(tables.predictions), 0, 1)
     exported, computed = compute_cases(
         export_case,
@@ -124,7 +124,7 @@ def main(snakemake: Any, console: Console) -> str:
         console=console,
         what="predictions read",
         cache=CaseCache(params.cache),
-        keys={case.item: key_of({"version": EXPORT_VERSION, "scores": case_key(case, plan)}) for case in cases},
+        keys={case.item: key_of({"code": code, "scores": case_key(case, plan)}) for case in cases},
         problems=problems,
     )
     if problems:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.failure.case_files import CaseFiles, find_case_files
@@ -37,7 +38,8 @@ def shard_of(extremes: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
 def case_key(files: CaseFiles, mask: str, region: str, settings: Mapping[str, Any]) -> str:
     """Return the content key of a case's features: it changes with anything that could change a value."""
     mask_sha256 = files.truth_sha256 if mask == "truth" else files.prediction_sha256
-    return key_of({"image": files.image_sha256, "mask": mask_sha256, "region": region, **extraction_key(settings)})
+    parts = {"image": files.image_sha256, "mask": mask_sha256, "region": region, **extraction_key(settings)}
+    return key_of({"code": module_fingerprint("extract_radiomics"), **parts})
 
 
 def extract_case(files: CaseFiles, mask: str, region: str, settings: Mapping[str, Any]) -> dict[str, Any]:

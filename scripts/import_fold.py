@@ -8,24 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from glioflow.console import Console, UserError, run_script
-from glioflow.files import read_json, sha256_file, write_json
+from glioflow.files import PathLike, read_json, write_json
+from glioflow.models.fold_state import check_checkpoint
 
 
-def find_fold(imported: Mapping[str, Any], fold: int) -> dict[str, Any]:
-    """Return the record of a fold. Raises UserError where the model has none, or its weights are not there as imported."""
-    records = {record["fold"]: dict(record) for record in imported["folds"]}
+def find_fold(imported: Mapping[str, Any], fold: int, record: PathLike) -> dict[str, Any]:
+    """Return what ``imported`` says of a fold, to be written into the file ``record``.
+
+    Raises UserError where the model has no such fold, or its weights are not there as they were imported.
+    """
+    records = {one["fold"]: dict(one) for one in imported["folds"]}
     if fold not in records:
         raise UserError(f"{imported['archive']['name']} has no fold {fold}, but {', '.join(map(str, records))}")
-    checkpoint = records[fold]["checkpoint"]
-    path = Path(checkpoint["path"])
-    if not path.is_file() or sha256_file(path) != checkpoint["sha256"]:
-        raise UserError(f"{path} is not what was imported any more; import the model again (--forcerun import_model)")
+    check_checkpoint(Path(records[fold]["checkpoint"]["path"]), records[fold], record)
     return {**records[fold], "archive": imported["archive"]}
 
 
 def main(snakemake: Any, console: Console) -> str:
     """Write the fold's manifest."""
-    write_json(snakemake.output[0], find_fold(read_json(snakemake.input[0]), int(snakemake.wildcards.fold)))
+    record = snakemake.output[0]
+    write_json(record, find_fold(read_json(snakemake.input[0]), int(snakemake.wildcards.fold), record))
     return "weights as imported"
 
 

@@ -25,8 +25,9 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.phantom.plan import PLANTED_KINDS, PhantomCase, plan_phantoms
-from glioflow.cohorts.phantom.rendering import CHANNELS, GENERATOR_VERSION, Phantom, render_phantom
+from glioflow.cohorts.phantom.rendering import CHANNELS, Phantom, render_phantom
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, write_table
 from glioflow.imaging.labels import region_mask
@@ -73,7 +74,7 @@ def write_case(case: PhantomCase, shape: Sequence[int], spacing_mm: Sequence[flo
 def case_key(case: PhantomCase, shape: Sequence[int], spacing_mm: Sequence[float]) -> str:
     """Return the content key of a rendered case."""
     grid = {"shape": [int(n) for n in shape], "spacing_mm": [float(s) for s in spacing_mm]}
-    return key_of({"generator": GENERATOR_VERSION, "case": asdict(case), **grid})
+    return key_of({"code": module_fingerprint("make_phantom"), "case": asdict(case), **grid})
 
 
 def main(snakemake: Any, console: Console) -> str:

@@ -3,7 +3,8 @@
 Inputs: ``dataset.json``, ``manifest.csv``. Params: ``model`` (its configuration block), ``labels`` (the cohort's canonical
 ones), ``root`` (its nnU-Net folder).
 Output: ``glioflowPlans.json``, which describes the model completely. The fingerprint of the cases is taken again only when
-their content changed.
+their content changed. What nnU-Net planned for a content stays, so that another nnU-Net, which may plan otherwise, trains
+nothing again; unless ``retrain_on_upgrade`` says so.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, write_json
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.models.nnunet.custom_trainers import try_trainer, write_trainer
-from glioflow.models.nnunet.keys import case_hashes, describe
+from glioflow.models.nnunet.keys import case_hashes, describe, installed
 from glioflow.models.nnunet.plans import PLANNERS, customise
 
 
@@ -27,6 +28,16 @@ def bring_trainer(folders: ModelFolders, spec: str, console: Console) -> None:
     trainer = write_trainer(folders.root / "trainer", spec)
     if lost := try_trainer(folders.trainers, trainer):
         console.say(f"{trainer}: glioflow has its own {', '.join(lost)}; the trainer's have no effect")
+
+
+def keep_planned(file: Path, key: str) -> dict[str, Any]:
+    """Return what nnU-Net planned in ``file``, or what it planned when it first did for what is known by ``key``."""
+    kept = file.with_name(f"{file.stem}_kept.json")
+    if kept.exists() and (former := read_json(kept))["key"] == key:
+        return dict(former["plans"])
+    planned = dict(read_json(file))
+    write_json(kept, {"key": key, "plans": planned})
+    return planned
 
 
 def plan_words(plans: Mapping[str, Any], model: Mapping[str, Any]) -> str:
@@ -54,7 +65,9 @@ def main(snakemake: Any, console: Console) -> str:
     arguments = ["-d", 1, "--no_pp", "-pl", planner, "-npfp", snakemake.threads, "--no_pbar", *(["--clean"] if fresh else [])]
     run_nnunet("nnUNetv2_plan_and_preprocess", arguments, env, console)
     stamp.write_text(key)
-    plans = customise(read_json(folders.preprocessed / f"{name}.json"), model, PLANS, snakemake.params.labels)
+    upgrade = installed("nnunetv2") if model["retrain_on_upgrade"] else None
+    planned = keep_planned(folders.preprocessed / f"{name}.json", key_of({"key": key, "upgrade": upgrade}))
+    plans = customise(planned, model, PLANS, snakemake.params.labels)
     if model["trainer"]:
         bring_trainer(folders, model["trainer"], console)
     write_json(snakemake.output[0], plans)

@@ -25,13 +25,12 @@ import numpy as np
 import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, sha256_file
 from glioflow.imaging.volumes import Volume, read_labels, write_volume
 from glioflow.models.postprocessing import Step, process_labels
 from glioflow.models.predictions import WITHOUT_TTA, place, read_predictions, write_predictions
-
-PROCESSING_VERSION = 1  # part of every mask's key: raise it whenever a mask would come out otherwise
 
 
 def mask_names(predictions: pd.DataFrame) -> list[str]:
@@ -60,7 +59,8 @@ def main(snakemake: Any, console: Console) -> str:
     predictions = read_predictions(snakemake.input.predictions)
     described = read_json(snakemake.input.postprocessing)["steps"]
     names = mask_names(predictions)
-    parts = [{"version": PROCESSING_VERSION, "steps": described, "mask": sha256} for sha256 in predictions["sha256"]]
+    code = module_fingerprint("postprocess_cases")
+    parts = [{"code": code, "steps": described, "mask": sha256} for sha256 in predictions["sha256"]]
     changed, _ = compute_cases(
         process_mask,
         {name: (Path(source), folder / name) for name, source in zip(names, predictions["prediction"], strict=True)},

@@ -2,10 +2,12 @@
 
 Inputs: ``manifest.csv`` and ``split.csv`` of the set's cohort, ``dataset.json``, ``glioflowPlans.json``, the folds'
 ``manifest.json``. Params: ``configuration``, ``channels``, ``device``, ``tta``, ``probabilities``, ``root``, ``cache``,
-``released`` (the record that the probabilities were deleted again). Output: ``predictions.csv``; the masks lie beside it, and
-the probabilities that an ensemble needs in ``probabilities/``.
+``released`` (the record that the probabilities were deleted again). Outputs: ``predictions.csv``; the masks lie beside it, and
+the probabilities that an ensemble needs in ``probabilities/``; and ``probabilities``, a table of their hashes, which stay when
+they are deleted.
 
-A case whose images, whose model and whose settings are unchanged is not predicted again. A killed job leaves what it
+A case whose images, whose model and whose settings are unchanged is not predicted again, unless an ensemble comes to need its
+probabilities; those that none needs are deleted. Every checkpoint is checked before it predicts. A killed job leaves what it
 finished in a working folder named after the model's key; the next one checks those files and goes on from there.
 """
 
@@ -19,18 +21,21 @@ import pandas as pd
 from glioflow.case_cache import CaseCache
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, count, run_script
-from glioflow.files import key_of, read_json, read_table, write_json
+from glioflow.files import key_of, read_json, read_table, write_json, write_table
 from glioflow.imaging.volumes import pack
 from glioflow.models.devices import claim_device
+from glioflow.models.fold_state import FINAL, check_checkpoint
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
-from glioflow.models.nnunet.keys import case_hashes, describe
+from glioflow.models.nnunet.keys import case_hashes, describe, prediction_code
 from glioflow.models.nnunet.plans import training_part
 from glioflow.models.predictions import (
     PROBABILITY_ENDINGS,
     drop_truncated,
     has_probabilities,
+    hash_probabilities,
     place,
     prediction_table,
+    remove_probabilities,
     set_members,
     tta_folders,
     write_predictions,
@@ -65,9 +70,9 @@ def main(snakemake: Any, console: Console) -> str:
     cases = set_members(split, snakemake.wildcards.set)
     hashes = case_hashes(manifest, params.channels, cases, label=False)
     cache = CaseCache(params.cache)
-    expected = params.probabilities is not None and not Path(params.released).exists()
-    targets = tta_folders(folder, params.tta)
-    predicted = 0
+    purpose, targets = params.probabilities, tta_folders(folder, params.tta)
+    released = purpose is not None and Path(params.released).exists()
+    predicted, hashed = 0, list[dict[str, Any]]()
     for tta, target in targets.items():
         model_key = key_of(
             {
@@ -75,29 +80,48 @@ def main(snakemake: Any, console: Console) -> str:
                 "dataset": describe(dataset),
                 "plans": training_part(plans, params.configuration),
                 "tta": tta,
-                "probabilities": params.probabilities,
+                "code": prediction_code("predict_cases"),
             }
         )
         aside = " without tta" if target != folder else ""
         keys = {case + aside: key_of({"model": model_key, "images": hashes[case]}) for case in cases}
         found = cache.find(keys, snakemake.threads)
-        whole = [case for case in cases if not expected or has_probabilities(target / "probabilities", case)]
-        waiting = [case for case in cases if case + aside not in found or case not in whole]
+        waiting = [case for case in cases if not stands(found.get(case + aside), target, case, purpose, released)]
         predicted += len(waiting)
-        if not waiting:
+        if waiting:
+            work = target / f".work-{model_key[:12]}{'-probabilities' if purpose else ''}"
+            predict(manifest, waiting, work, plans, dataset, bool(tta), snakemake, console)
+            for case in waiting:
+                place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
+                for ending in PROBABILITY_ENDINGS if purpose else ():
+                    place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
+                found[case + aside] = cache.put(case + aside, keys[case + aside], {}, [target / f"{case}.nii.gz"])
+            shutil.rmtree(work)
+        if purpose is None:
+            remove_probabilities(target / "probabilities")
             continue
-        work = target / f".work-{model_key[:12]}"
-        predict(manifest, waiting, work, plans, dataset, bool(tta), snakemake, console)
-        for case in waiting:
-            place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
-            for ending in PROBABILITY_ENDINGS if params.probabilities else ():
-                place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
-            cache.put(case + aside, keys[case + aside], {}, [target / f"{case}.nii.gz"])
-        shutil.rmtree(work)
+        for case in cases:
+            known = found[case + aside]
+            sha256 = hash_probabilities(target / "probabilities", case) or known.get("sha256")
+            if known != (value := {"for": purpose, "sha256": sha256}):
+                cache.put(case + aside, keys[case + aside], value, [target / f"{case}.nii.gz"])
+            hashed.append({"case_id": case, "tta": tta, "sha256": sha256})
+    write_table(snakemake.output.probabilities, pd.DataFrame(hashed, columns=["case_id", "tta", "sha256"]))
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     write_predictions(snakemake.output[0], prediction_table(targets, {case: patients[case] for case in cases}))
     unchanged = len(cases) * len(targets) - predicted
     return f"{count(predicted, 'mask')} predicted with {count(len(folds), 'fold')}, {unchanged} unchanged"
+
+
+def stands(known: Mapping[str, Any] | None, folder: Path, case: str, purpose: str | None, released: bool) -> bool:
+    """Tell whether a case need not be predicted.
+
+    ``known``: what the cache has of its mask: what its probabilities were kept ``for``, if for anything. ``purpose``: what they
+    are needed for now; ``released``: whether those that were needed for it have served and are deleted.
+    """
+    if known is None or purpose is None:
+        return known is not None
+    return has_probabilities(folder / "probabilities", case) or (released and known.get("for") == purpose)
 
 
 def predict(
@@ -113,6 +137,9 @@ def predict(
     """Run nnUNetv2_predict on ``cases`` into the folder ``work``, going on from what is finished there."""
     params, threads = snakemake.params, snakemake.threads
     folders = ModelFolders(snakemake.wildcards.model, Path(params.root), params.trainer)
+    for record in snakemake.input.folds:
+        fold = read_json(record)
+        check_checkpoint(folders.fold(params.configuration, fold["fold"]) / FINAL, fold, record)
     link_inputs(manifest, cases, params.channels, work / "input")
     drop_truncated(work, console)
     trained = folders.trained(params.configuration)

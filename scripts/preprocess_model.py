@@ -12,7 +12,7 @@ from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, write_json
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
-from glioflow.models.nnunet.keys import case_hashes, describe
+from glioflow.models.nnunet.keys import case_hashes, describe, preprocessing_code
 from glioflow.models.nnunet.plans import preprocessing_part
 
 
@@ -23,7 +23,8 @@ def main(snakemake: Any, console: Console) -> str:
     described = read_json(snakemake.input.dataset)
     plans = read_json(snakemake.input.plans)
     hashes = case_hashes(read_manifest(snakemake.input.manifest), params.channels, list(described["dataset"]))
-    parts = {"cases": hashes, "dataset": describe(described), "plans": preprocessing_part(plans, params.configuration)}
+    planned = preprocessing_part(plans, params.configuration)
+    parts = {"cases": hashes, "dataset": describe(described), "plans": planned, "code": preprocessing_code()}
     key = key_of(parts)
     stamp = folders.preprocessed / f"{PLANS}_{params.configuration}.key"
     fresh = not stamp.exists() or stamp.read_text() != key

@@ -1,8 +1,7 @@
 """Delete the probabilities of a model once every ensemble of it is made; they take far more room than masks.
 
 Only files of the names that nnU-Net gives to probabilities are deleted, and only where it puts them: those of the validation
-cases in the folds' validation folders, and those in the folders of probabilities beside the model's predictions. Links are
-deleted, not what they lead to.
+cases in the folds' validation folders, and those in the folders of probabilities beside the model's predictions.
 
 Inputs
 ------
@@ -24,33 +23,32 @@ from typing import Any
 
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_json, write_json
-from glioflow.models.predictions import PROBABILITY_ENDINGS, WITHOUT_TTA
+from glioflow.models.predictions import WITHOUT_TTA, remove_probabilities
 
 FOLDERS = ("probabilities", f"{WITHOUT_TTA}/probabilities")
 
 
-def probability_files(folds: Sequence[Mapping[str, Any]], predictions: Sequence[Path]) -> Iterator[Path]:
-    """Yield the files of probabilities that exist, given the folds' manifests and the folders of predictions."""
-    for fold in folds:
-        validation = fold["validation"]
-        for folder in [Path(validation[key]) for key in ("folder", "folder_without_tta") if validation.get(key)]:
-            for case in validation["cases"]:
-                yield from (path for ending in PROBABILITY_ENDINGS if (path := folder / f"{case}{ending}").is_file())
-    for folder in [path / name for path in predictions for name in FOLDERS]:
-        if folder.is_dir():
-            yield from (path for path in sorted(folder.iterdir()) if path.suffix in PROBABILITY_ENDINGS and path.is_file())
+def probability_folders(
+    folds: Sequence[Mapping[str, Any]], predictions: Sequence[Path]
+) -> Iterator[tuple[Path, Sequence[str] | None]]:
+    """Yield where probabilities may lie, and of which cases (None: of any).
+
+    ``folds`` are the folds' manifests, ``predictions`` the folders of predictions.
+    """
+    for validation in (fold["validation"] for fold in folds):
+        for key in ("folder", "folder_without_tta"):
+            if key in validation:
+                yield Path(validation[key]), validation["cases"]
+    yield from ((folder / name, None) for folder in predictions for name in FOLDERS)
 
 
 def main(snakemake: Any, console: Console) -> str:
     """Delete the files and record how many they were."""
     folds = [read_json(path) for path in snakemake.input.folds]
-    files, room, folders = 0, 0, dict[str, None]()
-    for path in list(probability_files(folds, [Path(folder) for folder in snakemake.params.predictions])):
-        room += path.lstat().st_size
-        files += 1
-        folders[path.parent.as_posix()] = None
-        path.unlink()
-    write_json(snakemake.output[0], {"files": files, "bytes": room, "folders": list(folders)})
+    places = probability_folders(folds, [Path(folder) for folder in snakemake.params.predictions])
+    removed = {folder.as_posix(): remove_probabilities(folder, cases) for folder, cases in places}
+    files, room = (sum(numbers) for numbers in zip((0, 0), *removed.values(), strict=True))
+    write_json(snakemake.output[0], {"files": files, "bytes": room, "folders": [name for name, (n, _) in removed.items() if n]})
     return f"{count(files, 'file')} of probabilities deleted, {room / 1e9:.2f} GB"
 
 

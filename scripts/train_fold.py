@@ -2,44 +2,58 @@
 
 Inputs: ``manifest.csv``, ``dataset.json``, ``splits_final.json``, ``glioflowPlans.json``, ``preprocessed.json``. Params:
 ``configuration``, ``channels``, ``device``, ``trainer`` (its class), ``probabilities`` (what they are kept for, or None),
-``released`` (the record that they were deleted again), ``root``. Outputs: ``manifest.json`` (written last: key and its parts,
-checkpoint with SHA-256, versions, pace) and ``curves.csv``.
+``released`` (the record that they were deleted again), ``retrain_on_upgrade``, ``root``. Outputs: ``manifest.json`` (written
+last: key and its parts, checkpoint with SHA-256, what it was trained with, pace) and ``curves.csv``.
 
 The fold's key is made of the content of its training cases, the plans and the fold. Key equal and finished: nothing is
 trained. Key equal and unfinished: training resumes at the last checkpoint that is whole, validation at the first case that is
-missing. Another key: the fold that stands there is archived under its key, and taken back when that key comes again; nothing
-resumes a stale checkpoint.
+missing. Another key: the fold that stands there is archived, under its key, and taken back when that key comes again; nothing
+resumes a stale checkpoint. A finished checkpoint that is not what was trained stops the job.
+
+Versions, code and device are recorded in the fold's folder when a training begins, its checkpoint's SHA-256 when it ends; the
+manifest repeats them, whatever is installed by then. Other code than today's is no reason to train again, unless
+``retrain_on_upgrade`` says so.
 """
 
-import fcntl
 import os
 import platform
 import shutil
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from glioflow.cohorts.manifests import read_manifest
-from glioflow.console import Console, UserError, clock, count, run_script
+from glioflow.console import Console, clock, count, run_script
 from glioflow.files import key_of, read_json, sha256_file, write_json, write_table
 from glioflow.models.devices import claim_device
-from glioflow.models.fold_state import STATE, prepare_fold
+from glioflow.models.fold_state import (
+    FINAL,
+    STATE,
+    archive_fold,
+    archived_name,
+    check_checkpoint,
+    is_whole,
+    locked,
+    prepare_fold,
+)
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
-from glioflow.models.nnunet.keys import case_hashes, describe
+from glioflow.models.nnunet.keys import case_hashes, describe, installed, prediction_code, training_code
 from glioflow.models.nnunet.plans import training_part
-from glioflow.models.predictions import WITHOUT_TTA, drop_truncated, has_probabilities
+from glioflow.models.predictions import (
+    WITHOUT_TTA,
+    drop_truncated,
+    has_probabilities,
+    hash_probabilities,
+    remove_probabilities,
+)
 
-FINAL = "checkpoint_final.pth"
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
 RESUMABLE = (LATEST, PREVIOUS, "checkpoint_best.pth")
+VALIDATION = ("validation", f"{WITHOUT_TTA}/validation")  # the second beside the first, for masks without mirroring
 
 
 @dataclass(frozen=True)
@@ -51,42 +65,35 @@ class FoldJob:
     fold: int
     folder: Path
     validation_key: str
-    env: dict[str, str]
+    masks: Sequence[Path]  # of the validation cases
+    threads: int
     device: str
-    probabilities: bool
-    expected: bool  # are the probabilities of what is predicted still to be there?
+    probabilities: str | None  # what they are kept for
+    released: bool  # were those that are kept for it deleted again?
 
+    def expects_probabilities(self, state: Mapping[str, Any]) -> bool:
+        """Tell whether the probabilities of the validation cases must be there, given the fold's state."""
+        made = state.get("probabilities", {}).get("for") == self.probabilities
+        return self.probabilities is not None and not (made and self.released)
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the fold's lock, so that no two processes train it at once. Raises UserError where another one does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is training this fold (it holds {path}); wait for it, or end it") from None
-        yield
-
-
-def usable(checkpoint: Path) -> bool:
-    """Tell whether a checkpoint is whole: torch's files are zip archives with a checksum for each part."""
-    try:
-        with zipfile.ZipFile(checkpoint) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError):
-        return False
+    def waits_for(self, state: Mapping[str, Any]) -> bool:
+        """Tell whether there is anything to do: to train, or to predict a validation case."""
+        if not (self.folder / FINAL).exists() or state.get("validated") != self.validation_key:
+            return True
+        if not all(path.exists() for path in self.masks):
+            return True
+        return self.expects_probabilities(state) and bool(without_probabilities(self.folder))
 
 
 def prepare_checkpoints(fold: Path, console: Console) -> bool:
-    """Rename what is damaged, so that nnU-Net goes on from the newest checkpoint that is whole; tell if there is one.
+    """Put aside what is damaged, so that nnU-Net goes on from the newest checkpoint that is whole; tell if there is one.
 
     nnU-Net looks for checkpoint_final, then checkpoint_latest, then checkpoint_best.
     """
     found = [path for name in (FINAL, *RESUMABLE) if (path := fold / name).exists()]
     whole = []
     for path in found:
-        if usable(path):
+        if is_whole(path):
             whole.append(path)
         else:
             console.say(f"{path} is damaged; it is kept as {path.name}.damaged, and training goes on from the one before")
@@ -101,7 +108,7 @@ def prepare_checkpoints(fold: Path, console: Console) -> bool:
 
 def validation_folders(fold: Path) -> list[Path]:
     """Return the folders of a fold's validation masks: with mirroring, and without where there are both."""
-    return [fold / "validation", fold / WITHOUT_TTA / "validation"]
+    return [fold / name for name in VALIDATION]
 
 
 def without_probabilities(fold: Path) -> list[Path]:
@@ -127,29 +134,103 @@ def prepare_validation(fold: Path, key: str, expected: bool, console: Console) -
         path.unlink()
 
 
-def train(fold: FoldJob, console: Console) -> str:
+def begin_training(fold: Path, device: str, resumed: bool) -> None:
+    """Record in the fold's state with what it is trained from now on, after what it was trained with so far if ``resumed``."""
+    versions = {"python": platform.python_version(), **{name: installed(name) for name in ("nnunetv2", "torch", "numpy")}}
+    today = {"code": training_code()["code"], "device": device, "versions": versions}
+    state = read_json(fold / STATE)
+    former = state.get("training", {}).get("with", [None]) if resumed else []
+    conditions = former if former[-1:] == [today] else [*former, today]
+    write_json(fold / STATE, {**state, "training": {"with": conditions}})
+
+
+def end_training(fold: Path) -> None:
+    """Record the fold's final checkpoint in its state, where that has not been done.
+
+    Where nothing was recorded when the training began, what nnU-Net noted then is all that is known.
+    """
+    state = read_json(fold / STATE)
+    training = state.get("training", {})
+    if "sha256" in training:
+        return
+    noted = read_json(fold / "debug.json") if (fold / "debug.json").exists() else {}
+    conditions = training.get("with", [None])
+    unknown: dict[str, Any] = {"code": None, "device": None, "versions": {}}
+    if conditions == [None] and "torch_version" in noted:
+        unknown |= {"device": noted["device"], "versions": {"torch": noted["torch_version"].partition("+")[0]}}
+    ended = {
+        "with": [one or unknown for one in conditions],
+        "gpu": noted.get("gpu_name"),
+        "finished_at": datetime.fromtimestamp((fold / FINAL).stat().st_mtime, UTC).isoformat(timespec="seconds"),
+        "sha256": sha256_file(fold / FINAL),
+    }
+    write_json(fold / STATE, {**state, "training": ended})
+
+
+def archive_outdated(fold: Path, key: str, console: Console) -> None:
+    """Archive a training that other code than today's is known to have made, and leave an empty folder."""
+    state = read_json(fold / STATE) if (fold / STATE).exists() else {}
+    known = [one for one in state.get("training", {}).get("with", []) if one and one["code"]]
+    told = [{"code": one["code"], **{name: one["versions"][name] for name in ("nnunetv2", "torch")}} for one in known]
+    if other := [one for one in told if one != training_code()]:
+        name = f"{archived_name(fold, key)}_{key_of(other[0])[:8]}"  # another name than that by which it would come back
+        archive_fold(fold, name, "retrain_on_upgrade: this fold was trained by other code than today's", console)
+        fold.mkdir()
+
+
+def train(fold: FoldJob, device: str, claimed: Mapping[str, str], console: Console) -> str:
     """Train the fold as far as it is not trained, then predict its validation cases as far as they are not predicted.
 
     Returns what was done, in words.
     """
-    state = read_json(fold.folder / STATE)
-    command = [1, fold.configuration, fold.fold, "-tr", fold.folders.trainer, "-p", PLANS, "-device", fold.device]
+    env = {**environment(fold.folders, fold.threads, device), **claimed}
+    if device == "cpu" and fold.threads == 1:  # no worker to wait for: one process, the same weights every time
+        env["nnUNet_n_proc_DA"] = "0"
+    command = [1, fold.configuration, fold.fold, "-tr", fold.folders.trainer, "-p", PLANS, "-device", device]
     command += ["--npz"] if fold.probabilities else []
     resumable = prepare_checkpoints(fold.folder, console)
-    complete = not (fold.expected and without_probabilities(fold.folder))
-    if (fold.folder / FINAL).exists() and state.get("validated") == fold.validation_key and complete:
-        return "already trained, nothing changed"
-    prepare_validation(fold.folder, fold.validation_key, fold.expected, console)
-    if (fold.folder / FINAL).exists():
-        run_nnunet("nnUNetv2_train", [*command, "--val"], fold.env, console)
-        done = "already trained; its validation cases predicted"
-    else:
-        if resumable:
-            console.say("resuming from the last checkpoint")
-        run_nnunet("nnUNetv2_train", [*command, *(["--c"] if resumable else [])], fold.env, console)
-        done = "resumed and trained to the end" if resumable else "trained"
-    write_json(fold.folder / STATE, {**state, "validated": fold.validation_key})
-    return done
+    trained = (fold.folder / FINAL).exists()
+    if not trained:  # masks that lie there are another checkpoint's
+        (fold.folder / "validation.key").unlink(missing_ok=True)
+    expected = fold.expects_probabilities(read_json(fold.folder / STATE))
+    prepare_validation(fold.folder, fold.validation_key, expected, console)
+    if trained:
+        run_nnunet("nnUNetv2_train", [*command, "--val"], env, console)
+        return "already trained; its validation cases predicted"
+    if resumable:
+        console.say("resuming from the last checkpoint")
+    begin_training(fold.folder, device, resumable)
+    run_nnunet("nnUNetv2_train", [*command, *(["--c"] if resumable else [])], env, console)
+    return "resumed and trained to the end" if resumable else "trained"
+
+
+def keep_probabilities(fold: FoldJob, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the fold's state says of the probabilities: what they are ``for``, and their ``hashes`` by mask.
+
+    Of deleted ones the hash is known from before. Where nothing needs probabilities, those that lie there are deleted.
+    """
+    known: dict[str, Any] = state.get("probabilities", {})
+    if fold.probabilities is None:
+        for path in fold.masks:
+            remove_probabilities(path.parent, [path.name.removesuffix(".nii.gz")])
+        return known
+    hashes = known.get("hashes", {})
+    for path in fold.masks:
+        case, name = path.name.removesuffix(".nii.gz"), path.relative_to(fold.folder).as_posix()
+        hashes[name] = hash_probabilities(path.parent, case) or hashes.get(name)
+    return {"for": fold.probabilities, "hashes": hashes}
+
+
+def describe_validation(fold: FoldJob, cases: Sequence[str], both: bool, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Return the manifest's part on the validation cases: where the masks lie, and the hashes of their probabilities."""
+    described: dict[str, Any] = {"folder": str(fold.folder / VALIDATION[0]), "cases": list(cases)}
+    if both:
+        described["folder_without_tta"] = str(fold.folder / VALIDATION[1])
+    if fold.probabilities is not None:
+        suffixes = ("", "_without_tta") if both else ("",)
+        for suffix, name in zip(suffixes, VALIDATION, strict=False):
+            described[f"probabilities{suffix}"] = {case: hashes[f"{name}/{case}.nii.gz"] for case in cases}
+    return described
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -165,52 +246,56 @@ def main(snakemake: Any, console: Console) -> str:
         "dataset": describe(dataset),
         "plans": training_part(plans, params.configuration),
     }
-    key = key_of(parts)
+    key, both = key_of(parts), plans["glioflow"]["tta"] == "both"
     validation_parts = {
         "key": key,
         "cases": case_hashes(manifest, params.channels, members["val"], label=False),
         "tta": plans["glioflow"]["tta"],
-        "probabilities": params.probabilities,
+        "code": prediction_code(),
     }
-    validation_key = key_of(validation_parts)
     folder = folders.fold(params.configuration, fold)
-    with locked(folder.parent / f"{folder.name}.lock"):
+    masks = [folder / name / f"{case}.nii.gz" for name in VALIDATION[: 1 + both] for case in members["val"]]
+    kept = params.probabilities
+    job = FoldJob(
+        *(folders, params.configuration, fold, folder, key_of(validation_parts), masks, snakemake.threads, params.device),
+        *(kept, kept is not None and Path(params.released).exists()),
+    )
+    with locked(folder):
         prepare_fold(folder, key, console)
+        if params.retrain_on_upgrade:
+            archive_outdated(folder, key, console)
         state = read_json(folder / STATE) if (folder / STATE).exists() else {}
         write_json(folder / STATE, {**state, "key": key, "parts": parts})
-        with claim_device(params.device, console) as (device, claimed):
-            env = {**environment(folders, snakemake.threads, device), **claimed}
-            if device == "cpu" and snakemake.threads == 1:  # no worker to wait for: one process, the same weights every time
-                env["nnUNet_n_proc_DA"] = "0"
-            kept = params.probabilities is not None
-            expected = kept and not Path(params.released).exists()
-            job = FoldJob(folders, params.configuration, fold, folder, validation_key, env, device, kept, expected)
-            done = train(job, console)
-        curves = pd.DataFrame(read_json(folder / "curves.json"))
+        if (folder / FINAL).exists() and (sha256 := state.get("training", {}).get("sha256")):
+            check_checkpoint(folder / FINAL, {"fold": fold, "checkpoint": {"sha256": sha256}}, snakemake.output.manifest)
+        done = "already trained, nothing changed"
+        if job.waits_for(state):
+            with claim_device(params.device, console) as (device, claimed):
+                done = train(job, device, claimed, console)
+        end_training(folder)
+        state = read_json(folder / STATE)
+        probabilities = keep_probabilities(job, state)
+        write_json(folder / STATE, {**state, "validated": job.validation_key, "probabilities": probabilities})
+        curves, training = pd.DataFrame(read_json(folder / "curves.json")), state["training"]
     write_table(snakemake.output.curves, curves)
-    validation = {"folder": str(folder / "validation"), "cases": members["val"]}
-    if plans["glioflow"]["tta"] == "both":
-        validation["folder_without_tta"] = str(folder / "without_tta" / "validation")
     write_json(
         snakemake.output.manifest,
         {
             "model": folders.model,
             "fold": fold,
             "key": key,
-            "validation_key": validation_key,
+            "validation_key": job.validation_key,
             "parts": parts,
-            "checkpoint": {"path": str(folder / FINAL), "sha256": sha256_file(folder / FINAL)},
-            "validation": validation,
-            "finished_at": datetime.fromtimestamp((folder / FINAL).stat().st_mtime, UTC).isoformat(timespec="seconds"),
+            "checkpoint": {"path": str(folder / FINAL), "sha256": training["sha256"]},
+            "validation": describe_validation(job, members["val"], both, probabilities.get("hashes", {})),
+            "finished_at": training["finished_at"],
             "epochs": len(curves),
             "seconds_per_epoch": float(curves["seconds"].median()),
-            "device": device,
-            "gpu": read_json(folder / "debug.json").get("gpu_name"),
+            "device": training["with"][-1]["device"],
+            "gpu": training["gpu"],
             "trainer": folders.trainer,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("nnunetv2", "torch", "numpy")},
-            },
+            "versions": training["with"][-1]["versions"],
+            "trained_with": training["with"],
         },
     )
     return (

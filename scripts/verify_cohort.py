@@ -17,7 +17,8 @@ from typing import Any
 import pandas as pd
 
 from glioflow.case_cache import CaseCache, compute_cases
-from glioflow.cohorts.case_checks import CHECKS_VERSION, CheckRules, check_case
+from glioflow.code_fingerprint import module_fingerprint
+from glioflow.cohorts.case_checks import CheckRules, check_case
 from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
 from glioflow.cohorts.layouts import file_stamps
 from glioflow.cohorts.manifests import write_manifest
@@ -35,7 +36,8 @@ def files_key(case: Mapping[str, Any], rules: CheckRules) -> str:
     stamps = file_stamps(case[role] for role in ROLES if case.get(role))
     roles = [role for role in ROLES if case.get(role)]
     key = {"case": case["case_id"], "patient": case["patient_id"], "roles": roles, "files": stamps}
-    return key_of({**key, "rules": asdict(rules), "largest": largest_image_bytes(), "version": CHECKS_VERSION})
+    code = module_fingerprint("glioflow.cohorts.case_checks")
+    return key_of({**key, "rules": asdict(rules), "largest": largest_image_bytes(), "code": code})
 
 
 def verify_cases(

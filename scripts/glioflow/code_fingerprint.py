@@ -1,8 +1,9 @@
 """Fingerprints of code, so that a cheap step reruns when its code changed, and only then.
 
-A script's fingerprint covers the script and every module of this folder that it imports, directly or not. Comments, blank
-lines and docstrings do not count. What was parsed once is kept in the folder that Snakemake works in (``.snakemake``), since
-planning asks for the fingerprint of every rule.
+A script's fingerprint covers the script and every module of this folder that it imports, directly or not. That of modules,
+which is part of the content keys of what they compute, leaves out those that no value depends on (``VALUELESS``). Comments,
+blank lines, docstrings and where the folder lies do not count. What was parsed once is kept in the folder that Snakemake works
+in (``.snakemake``), since planning asks for the fingerprint of every rule.
 """
 
 import ast
@@ -10,6 +11,7 @@ import atexit
 import hashlib
 import json
 import os
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,14 @@ from glioflow.files import file_stamp
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 KEPT = Path(".snakemake/glioflow/parsed_code.json")  # below the folder that Snakemake works in
+# What talks to people, disks and processes decides no value. What a study can say does, and stands in keys as it is said.
+VALUELESS = frozenset(
+    {
+        *("glioflow/case_cache.py", "glioflow/code_fingerprint.py", "glioflow/console.py", "glioflow/disk.py"),
+        *("glioflow/formatting.py", "glioflow/job_records.py", "glioflow/parallel.py", "glioflow/stored_paths.py"),
+        "glioflow/study/configuration.py",
+    }
+)
 
 
 def _module_path(name: str) -> Path | None:
@@ -77,21 +87,39 @@ def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
     return digest, imported
 
 
+def _digest_code(files: Iterable[Path], left_out: Collection[str] = (), imports: bool = True) -> "hashlib._Hash":
+    """Return the SHA-256 of the code in ``files`` and, with ``imports``, in all they import here but the files ``left_out``."""
+    waiting, seen = list(files), dict[Path, str]()
+    while waiting:
+        path = waiting.pop()
+        if path not in seen and path.relative_to(SCRIPTS).as_posix() not in left_out:
+            seen[path], imported = _parsed(path)
+            waiting.extend(imported if imports else ())
+    digest = hashlib.sha256()
+    for path in sorted(seen):
+        digest.update(f"{path.relative_to(SCRIPTS)}\0{seen[path]}\0".encode())
+    return digest
+
+
+@cache
+def module_fingerprint(*modules: str, imports: bool = True) -> str:
+    """Return the fingerprint of modules, told as they are imported, and of all they import that a value can depend on.
+
+    Without ``imports``, of the modules alone. 16 hexadecimal digits. Raises ModuleNotFoundError where there is no such module.
+    """
+    files = {name: _module_path(name) for name in modules}
+    if missing := [name for name, file in files.items() if file is None]:
+        raise ModuleNotFoundError(f"no module of glioflow is called {missing[0]}", name=missing[0])
+    return _digest_code((file for file in files.values() if file), VALUELESS, imports).hexdigest()[:16]
+
+
 @cache
 def code_fingerprint(script: str, templates: str | None = None) -> str:
     """Return the fingerprint of ``scripts/<script>.py``, all it imports of this folder, and the files in ``templates`` there.
 
     16 hexadecimal digits.
     """
-    waiting, seen = [SCRIPTS / f"{script}.py"], dict[Path, str]()
-    while waiting:
-        path = waiting.pop()
-        if path not in seen:
-            seen[path], imported = _parsed(path)
-            waiting.extend(imported)
-    digest = hashlib.sha256()
-    for path in sorted(seen):
-        digest.update(f"{path.relative_to(SCRIPTS)}\0{seen[path]}\0".encode())
+    digest = _digest_code([SCRIPTS / f"{script}.py"])
     for path in sorted((SCRIPTS / templates).iterdir()) if templates else []:
         digest.update(f"{path.relative_to(SCRIPTS)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:16]

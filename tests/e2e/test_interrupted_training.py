@@ -57,7 +57,7 @@ inputs = Space(
 )
 params = Space(
     configuration="3d_fullres", channels=["t1", "t1ce", "t2", "flair"], device="cpu", trainer="GlioflowTrainer",
-    probabilities=None, root=str(model / "nnunet"),
+    probabilities=None, retrain_on_upgrade=False, root=str(model / "nnunet"),
 )
 class Names(dict):
     model, fold = "m", "0"
@@ -216,6 +216,12 @@ def test_neither_a_full_disk_nor_a_damaged_checkpoint_costs_more_than_some_epoch
     assert epochs(said) == list(range(5, EPOCHS + 1))
     assert latest.read_bytes() == before
     assert list(fold(results).glob("*.writing")) == []
+    training = Training(results, limit=60_000)
+    training.wait_for("epoch 6/")
+    said = training.end(signal.SIGTERM)
+    assert "asked to stop: nothing could be saved in epoch" in said
+    assert "asked to stop, but nothing could be saved" in said
+    assert latest.read_bytes() == before
     # Now that there is room again, the two checkpoints of epoch 4 turn out to be damaged.
     for path in (latest, latest.with_name("checkpoint_best.pth")):
         content = bytearray(path.read_bytes())

@@ -37,7 +37,6 @@ from glioflow.imaging.volumes import (
 from glioflow.study.registry import CHANNELS, label_schemes
 
 AFFINE_DECIMALS = 3  # mm; what an affine is rounded to before it is hashed
-CHECKS_VERSION = 5  # raise it when a check changes, so that cases checked before are checked again
 
 # BraTS's lesion-wise scores leave out lesions of 50 mm³ and less (BraTS-2023-Metrics, metrics.py): no score could be had.
 NEAR_EMPTY_ML = 0.05

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from glioflow.case_cache import CaseCache, compute_cases
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.layouts import FoundCase, case_stamp, cohort_layout
 from glioflow.cohorts.layouts.listing import Converted
 from glioflow.cohorts.problems import Problem, problem_row
@@ -22,7 +23,6 @@ from glioflow.study.registry import CHANNELS
 
 LONGEST_ID = 128  # file systems take names of 255 bytes, and an id is but a part of a file's name
 CASE_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_ID - 1}}}")
-CONVERSION_VERSION = 3  # raise it when a converter or a grid gives other voxels, so that cases are converted again
 
 
 def needs_conversion(cohort: AnyCohort) -> bool:
@@ -81,7 +81,7 @@ def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
     grid, dataset = grid_of(cohort), cohort_dataset(cohort)
     rules = {"layout": dataset.layout, "options": dataset.options, "grid": grid and grid.model_dump(mode="json")}
     limits = {"mismatch": getattr(cohort, "on_geometry_mismatch", "error"), "largest": largest_image_bytes()}
-    return key_of({"files": case_stamp(case), "rules": rules, **limits, "version": CONVERSION_VERSION})
+    return key_of({"files": case_stamp(case), "rules": rules, **limits, "code": module_fingerprint(__name__)})
 
 
 def _describe_conversion(case: FoundCase, cohort: AnyCohort, folder: Path) -> dict[str, Any]:

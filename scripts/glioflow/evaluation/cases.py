@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glioflow.code_fingerprint import module_fingerprint
 from glioflow.console import UserError
 from glioflow.evaluation.scoring import Plan, geometry_problems, label_problems, with_missing_note
 from glioflow.files import key_of
@@ -81,6 +82,7 @@ def case_key(case: Case, plan: Plan) -> str:
     return key_of(
         {
             **plan.key_parts(),
+            "code": module_fingerprint(__name__),
             "prediction": case.prediction_sha256,
             # The manifest's hash of a truth is of its voxels only.
             "spacing": case.truth_spacing,

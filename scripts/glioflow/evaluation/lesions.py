@@ -43,8 +43,6 @@ from glioflow.evaluation.surfaces import ROUNDING, Distances, Mask, Places, Spac
 from glioflow.imaging.labels import REGIONS
 from glioflow.study.metric_registry import LESION_COUNTS
 
-# Part of every stored lesion-wise score's key: raise it whenever a value changes.
-LESIONS_VERSION = 2
 # Steps to the voxels that share a face or an edge.
 NEIGHBOURS_18 = [step for step in product((-1, 0, 1), repeat=3) if 0 < sum(map(abs, step)) < 3]
 DEFECTS = {"sensitivity_of_instance_maps": ("sens_of_instance_maps", "spec_of_instance_maps")}

@@ -33,9 +33,6 @@ from glioflow.evaluation.surfaces import (
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, region_mask
 from glioflow.study.metric_registry import DISTANCES, OVERLAPS, VOLUMES
 
-# Part of every stored score's key: raise it whenever a value of any metric changes.
-METRICS_VERSION = 2
-
 PENALTY = "penalty"
 NOTE_BOTH_EMPTY = "absent in truth and prediction"
 NOTE_TRUTH_EMPTY = f"{PENALTY}: absent in truth"

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from glioflow.evaluation.conventions import Convention, Lesions, conventions
-from glioflow.evaluation.lesions import LESIONS_VERSION, lesion_columns, score_lesions
+from glioflow.evaluation.lesions import lesion_columns, score_lesions
 from glioflow.evaluation.metrics import (
     FIRST_METRICS,
-    METRICS_VERSION,
     NOT_APPLICABLE,
     Pair,
     metric_columns,
@@ -62,9 +61,8 @@ class Plan:
         return [*first, *(lesion_columns(self.convention, self.defects) if self.lesions else ()), "note"]
 
     def key_parts(self) -> dict[str, Any]:
-        """Return all that decides a score besides the two maps and their spacing, for a content key."""
+        """Return all that decides a score besides the code, the two maps and their spacing, for a content key."""
         parts: dict[str, Any] = {
-            "metrics": METRICS_VERSION,
             "regions": list(self.regions),
             "convention": {k: v for k, v in self.convention.parameters().items() if k not in HELD_APART},
         }
@@ -73,7 +71,7 @@ class Plan:
             parts["truth_regions"] = list(self.truth_regions or ())
         if self.lesions:
             united = self.seen(REGIONS) if self.lesions.united_by else []
-            parts["lesions"] = [LESIONS_VERSION, self.lesions.model_dump(mode="json"), list(self.defects), united]
+            parts["lesions"] = [self.lesions.model_dump(mode="json"), list(self.defects), united]
         return parts
 
 

@@ -30,8 +30,6 @@ CROP_MARGIN = 5
 # Fewer grey levels in a mask leave textures next to nothing to tell apart: 16 to 128 levels are usual (Zwanenburg et al. 2020,
 # Radiology 295:328-338, and van Griethuysen et al.'s own advice).
 FEWEST_GREY_LEVELS = 5
-# Raised whenever extract_features computes something else from the same input, so that recorded values are not taken for its.
-EXTRACTION_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,11 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def extraction_key(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what, besides image and mask, a feature's value depends on."""
+    """Return what, besides image, mask and glioflow's code, a feature's value depends on."""
     return {
         "settings": complete_settings(settings),
         "pyradiomics": version("pyradiomics"),
         "simpleitk": version("simpleitk"),
-        "extraction": EXTRACTION_VERSION,
     }
 
 

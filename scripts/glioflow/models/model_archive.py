@@ -18,6 +18,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -56,10 +57,104 @@ CONFIGURATION_NAMES = {
 FOREIGN_PARTS = ("inherits_from", "previous_stage", "next_stage")  # other configurations, which an archive has none of
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# What plans may ask for is far above what nnU-Net plans for brains; beyond it, a prediction would take all memory or time.
+LARGEST_PATCH = 2**25  # voxels: 320 along each axis
+LARGEST_LAYER = 2**30  # values of a stage's features in a patch: 4 GiB
+Edge = Annotated[int, Field(ge=1, le=1024)]  # voxels
+Spacing = Annotated[float, Field(ge=0.3, le=100)]  # mm
+Kernel = list[Annotated[int, Field(ge=1, le=15)]]
+Stride = list[Annotated[int, Field(ge=1, le=8)]]
+Blocks = list[Annotated[int, Field(ge=1, le=32)]]
+Width = Annotated[int, Field(ge=1, le=4096)]
+Order = Annotated[int, Field(ge=0, le=5)]  # of a spline
+Options = dict[str, bool | int | float | None]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Resampling(_Part):
+    is_seg: bool
+    order: Order = 0
+    order_z: Order = 0
+    force_separate_z: bool | None = None
+    memefficient_seg_resampling: bool = False
+
+
+class _Network(_Part):
+    """The arguments of a network, those of every architecture; names of operators are checked apart."""
+
+    n_stages: int = Field(ge=1, le=12)
+    kernel_sizes: list[Kernel]
+    strides: list[Stride]
+    features_per_stage: list[Width] | None = None
+    width: Width = 1
+    norm_groups: Width = 1
+    n_conv_per_stage: Blocks = []
+    n_blocks_per_stage: Blocks = []
+    n_conv_per_stage_decoder: Blocks = []
+    conv_bias: bool = True
+    conv_op: Any = None
+    norm_op: Any = None
+    dropout_op: Any = None
+    nonlin: Any = None
+    norm_op_kwargs: Options | None = None
+    dropout_op_kwargs: Options | None = None
+    nonlin_kwargs: Options | None = None
+
+
+class _Architecture(_Part):
+    network_class_name: str
+    arch_kwargs: _Network
+    kw_requires_import: list[str] = Field(alias="_kw_requires_import")
+
+
+class _Planned(_Part):
+    """Of a planned configuration, what decides how much memory and time a prediction takes."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    batch_size: int = Field(ge=1, le=1024)
+    patch_size: list[Edge] = Field(min_length=2, max_length=3)
+    spacing: list[Spacing] = Field(min_length=2, max_length=3)
+    use_mask_for_norm: list[bool]
+    architecture: _Architecture
+    resampling_fn_data_kwargs: _Resampling
+    resampling_fn_seg_kwargs: _Resampling
+    resampling_fn_probabilities_kwargs: _Resampling
+
+    def problem(self, channels: int, dimensions: int) -> str | None:
+        """Return what of it does not fit together, or would take all memory; None where it is sound."""
+        network, patch = self.architecture.arch_kwargs, prod(self.patch_size)
+        if len(self.patch_size) != dimensions or len(self.spacing) < dimensions:
+            return f"patch_size and spacing are not those of {dimensions} axes"
+        if len(self.use_mask_for_norm) != channels:
+            return f"use_mask_for_norm has {len(self.use_mask_for_norm)} entries for {channels} channels"
+        if patch > LARGEST_PATCH:
+            return f"patch_size: {patch} voxels are more than {LARGEST_PATCH}"
+        features = network.features_per_stage or [network.width * 2**stage for stage in range(network.n_stages)]
+        if {len(network.kernel_sizes), len(network.strides), len(features)} != {network.n_stages}:
+            return f"architecture: kernel_sizes, strides and features are not those of {network.n_stages} stages"
+        if any(len(each) != dimensions for each in (*network.kernel_sizes, *network.strides)):
+            return f"architecture: kernel_sizes and strides are not those of {dimensions} axes"
+        blocks = (network.n_conv_per_stage, network.n_blocks_per_stage, network.n_conv_per_stage_decoder)
+        if any(len(each) > network.n_stages for each in blocks):
+            return f"architecture: more blocks than those of {network.n_stages} stages"
+        for number, stride in zip(features, network.strides, strict=True):
+            patch = patch // prod(stride)
+            if patch * number > LARGEST_LAYER:
+                return f"architecture: {number} features for {patch} voxels are more than {LARGEST_LAYER} values"
+        return None
+
+
+class _Intensities(_Part):
+    model_config = ConfigDict(extra="ignore")
+
+    mean: float
+    std: float = Field(gt=0)
+    percentile_00_5: float
+    percentile_99_5: float
 
 
 class TrainedFold(_Part):
@@ -154,9 +249,7 @@ def check_description(archive: Path, value: Mapping[str, Any]) -> dict[str, Any]
     try:
         description = Description.model_validate(dict(value))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise refusal(archive, f"{MODEL}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        raise refusal(archive, f"{MODEL}: {_first_problem(error)}") from None
     if description.trainer != TRAINER:
         raise refusal(archive, f"it was trained by {description.trainer!r}; only models of {TRAINER} are taken")
     if not NETWORKS.fullmatch(description.network):
@@ -191,7 +284,7 @@ def check_dataset(archive: Path, dataset: Mapping[str, Any], description: Mappin
 
 
 def check_plans(archive: Path, plans: Mapping[str, Any], description: Mapping[str, Any]) -> None:
-    """Raise UserError where plans.json is not a model's of this description, or names code that is not known.
+    """Raise UserError where plans.json is not a model's of this description, names unknown code, or asks for too much memory.
 
     Names that nnU-Net looks up and calls are held against the lists of this module. That a network's name stands for a
     network is left to ``import_model``, which imports it.
@@ -219,8 +312,24 @@ def check_plans(archive: Path, plans: Mapping[str, Any], description: Mapping[st
             if value is not None and not (isinstance(value, str) and OPERATORS.fullmatch(value)):
                 raise refusal(archive, f"{PLANS}: {key}: {value!r} is not an operator of torch.nn")
         training_part(plans, configuration)
-    except (KeyError, TypeError, AttributeError) as error:
+        forward, backward = plans["transpose_forward"], plans["transpose_backward"]
+        if sorted(forward) != [0, 1, 2] or [forward[axis] for axis in backward] != [0, 1, 2]:
+            raise refusal(archive, f"{PLANS}: transpose_forward and transpose_backward do not permute three axes and back")
+        if "CTNormalization" in planned["normalization_schemes"]:
+            for channel in range(len(description["channels"])):
+                _Intensities.model_validate(plans["foreground_intensity_properties_per_channel"][str(channel)])
+        sizes = _Planned.model_validate(planned)
+        if problem := sizes.problem(len(description["channels"]), 2 if configuration == "2d" else 3):
+            raise refusal(archive, f"{PLANS}: {problem}")
+    except ValidationError as error:
+        raise refusal(archive, f"{PLANS}: {_first_problem(error)}") from None
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         raise refusal(archive, f"{PLANS} is not such as nnU-Net 2.8 writes ({type(error).__name__}: {error})") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def _check_name(archive: Path, key: str, value: object, known: frozenset[Any]) -> None:

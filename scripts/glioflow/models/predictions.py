@@ -1,13 +1,14 @@
 """The prediction sets: which cases a set holds, and the table that lists its masks, one row per case and way of predicting."""
 
+import glob
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from glioflow.console import Console
-from glioflow.files import PathLike, replacing, sha256_file
+from glioflow.files import PathLike, key_of, replacing, sha256_file
 from glioflow.imaging.volumes import UnreadableVolumeError, read_volume
 from glioflow.stored_paths import read_path_table, write_path_table
 
@@ -38,6 +39,26 @@ def place(source: Path, target: Path) -> None:
 def has_probabilities(folder: Path, case: str) -> bool:
     """Tell whether the probabilities of a case lie in ``folder``."""
     return all((folder / f"{case}{ending}").exists() for ending in PROBABILITY_ENDINGS)
+
+
+def hash_probabilities(folder: Path, case: str) -> str | None:
+    """Return the hash of the probabilities of a case that lie in ``folder``, or None where they do not."""
+    if not has_probabilities(folder, case):
+        return None
+    return key_of({ending: sha256_file(folder / f"{case}{ending}") for ending in PROBABILITY_ENDINGS})
+
+
+def remove_probabilities(folder: Path, cases: Iterable[str] | None = None) -> tuple[int, int]:
+    """Delete the probabilities of ``cases``, or of all, that lie in ``folder``; return how many files, of how many bytes.
+
+    Only files of the names that nnU-Net gives them are deleted. Links are deleted, not what they lead to.
+    """
+    names = ["*"] if cases is None else [glob.escape(case) for case in cases]
+    found = [path for name in names for ending in PROBABILITY_ENDINGS for path in folder.glob(name + ending) if path.is_file()]
+    room = sum(path.lstat().st_size for path in found)
+    for path in found:
+        path.unlink()
+    return len(found), room
 
 
 def tta_folders(folder: Path, tta: bool | str | None) -> dict[bool | None, Path]:

@@ -1,14 +1,15 @@
 """The report on where its numbers come from: software, trained networks, what to cite."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from glioflow.models.nnunet.keys import installed
 from glioflow.report.source import Source
 from glioflow.report.tables import Cell, Table
 from glioflow.study.registry import datasets
 
 PACKAGES = ("nnunetv2", "torch", "numpy", "scipy", "pandas", "nibabel", "pyradiomics", "SimpleITK", "matplotlib", "snakemake")
+TRAINED_WITH = ("python", "nnunetv2", "torch", "numpy")  # what a fold's record has versions of
 SHOWN_HASH = 16
 
 NNUNET = ("nnU-Net", "Isensee et al. 2021, Nature Methods 18:203–211", "https://doi.org/10.1038/s41592-020-01008-z")
@@ -38,24 +39,17 @@ def provenance_section(source: Source) -> dict[str, Any]:
 
 
 def versions_table(source: Source) -> Table:
-    """Return the versions of this environment, beside those that the folds were trained with."""
-    here = {"python": platform.python_version(), **{name: found for name in PACKAGES if (found := _installed(name))}}
+    """Return the versions of this environment, beside those that the folds were trained with, as far as they were recorded."""
+    here = {"python": platform.python_version(), **{name: found for name in PACKAGES if (found := installed(name))}}
     trained: dict[str, set[str]] = {}
     for manifest in (manifest for folds in source.folds.values() for manifest in folds):
-        for name, found in manifest.get("versions", {}).items():
-            trained.setdefault(name, set()).add(str(found))
+        for name in TRAINED_WITH:
+            trained.setdefault(name, set()).add(str(manifest.get("versions", {}).get(name) or "not recorded"))
     rows = [
         [Cell(name), Cell(here.get(name, "")), *([Cell(", ".join(sorted(trained.get(name, ()))))] if trained else [])]
         for name in dict.fromkeys([*here, *trained])
     ]
     return Table("Versions of the software.", ["Software", "This report", *(["Training"] if trained else [])], rows)
-
-
-def _installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def checkpoint_table(source: Source) -> Table | None:

@@ -10,6 +10,7 @@ from glioflow.console import count
 from glioflow.files import read_json
 from glioflow.formatting import UNDEFINED, number
 from glioflow.imaging.labels import REGION_NAMES
+from glioflow.models.nnunet.keys import training_code
 from glioflow.report.figures import draw_curves
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.source import NETWORK_WORDS, Source, embed_figure, trainer_name
@@ -65,10 +66,38 @@ def model_facts(source: Source, name: str) -> list[tuple[str, str]]:
     if swa := settings.get("swa"):
         facts.append(("Stochastic weight averaging", averaging_words(swa)))
     facts.append(("Prediction", TTA_FACTS[model["tta"]]))
+    facts.append(("Trained with", condition_words(source.folds[name], training_code())))
     if model["postprocessing"]:
         file = source.existing(source.root / "models" / name / "postprocessing.json")
         facts.append(("Post-processing", postprocessing_words(read_json(file)["steps"])))
     return facts
+
+
+def condition_words(folds: Sequence[Mapping[str, Any]], today: Mapping[str, str]) -> str:
+    """Return in words by what code the folds were trained, and how it differs from ``today``'s.
+
+    ``today``: what ``training_code`` returns. Of folds that were trained before glioflow kept a record, it is not known.
+    """
+    groups: dict[str, list[int]] = {}
+    for manifest in folds:
+        known = [one for one in manifest.get("trained_with", ()) if one["code"]]
+        said = [code_words(one, today) for one in known] or ["not recorded when it was trained"]
+        groups.setdefault(", then ".join(said), []).append(int(manifest["fold"]))
+    if len(groups) == 1:
+        return next(iter(groups))
+    return "; ".join(f"fold {join_words(map(str, numbers))}: {said}" for said, numbers in groups.items())
+
+
+def code_words(condition: Mapping[str, Any], today: Mapping[str, str]) -> str:
+    """Return in words the code of a record of training, and how it differs from ``today``'s."""
+    found = {"code": condition["code"], **{name: condition["versions"].get(name, "") for name in ("nnunetv2", "torch")}}
+    words = [f"nnU-Net {found['nnunetv2']}", f"torch {found['torch']}", f"glioflow's trainer {found['code'][:8]}"]
+    other = {name for name, value in found.items() if today[name] and value != today[name]}
+    if not other:
+        return join_words(words)
+    names = {"nnunetv2": f"nnU-Net {today['nnunetv2']}", "torch": f"torch {today['torch']}"}
+    changed = [names.get(name, f"glioflow's trainer {today['code'][:8]}") for name in found if name in other]
+    return f"{join_words(words)} (today it would be {join_words(changed)}; retrain_on_upgrade trains again)"
 
 
 def said_settings(model: Mapping[str, Any], folds: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -143,7 +172,7 @@ def fold_table(name: str, folds: Sequence[Mapping[str, Any]], regions: Sequence[
                 *(count_cell(None if cases is None else len(cases)) for cases in sizes),
                 count_cell(manifest.get("epochs")),
                 number_cell(manifest.get("seconds_per_epoch"), 1),
-                Cell(str(manifest.get("device", UNDEFINED))),
+                Cell(str(manifest.get("device") or UNDEFINED)),
                 number_cell(end.get("val_loss"), 3),
                 *(number_cell(end.get(f"pseudo_dice_{region}"), 3) for region in regions),
                 Cell(day(datetime.fromisoformat(finished)) if finished else UNDEFINED),

@@ -262,6 +262,11 @@ class TrainedModel(Block):
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="`auto` takes a GPU where there is one. `cpu` also asks Slurm for none."
     )
+    retrain_on_upgrade: bool = Field(
+        False,
+        description="Train a fold again where glioflow's trainer, nnU-Net or torch is known to be another than it was trained "
+        "with. Default: the fold stays, and the report says so.",
+    )
 
 
 class GivenModel(Block):

@@ -15,7 +15,9 @@ from glioflow.study.registry import label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
 
 # Keys of a trained model that its plans do not depend on.
-NOT_PLANNED = {"cohort", "external", "device", "folds", "threads", "prediction_folds", "postprocessing"}
+NOT_PLANNED = {
+    *("cohort", "external", "device", "folds", "threads", "prediction_folds", "postprocessing"),
+}
 
 
 class ModelLookups:

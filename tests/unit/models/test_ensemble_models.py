@@ -16,7 +16,7 @@ from glioflow.console import Console, UserError
 from glioflow.files import sha256_file, write_json, write_table
 from glioflow.imaging.volumes import Volume, read_labels, write_volume
 from glioflow.models.ensembles import covers_all, merge_regions, needs_probabilities, staple, vote
-from glioflow.models.predictions import COLUMNS, read_predictions
+from glioflow.models.predictions import COLUMNS, hash_probabilities, read_predictions
 
 SHAPE = (4, 3, 2)
 DATASET = {
@@ -140,15 +140,17 @@ class Study:
         write_json(folder / "dataset.json", DATASET)
         write_json(folder / "plans.json", PLANS)
         for member in "xyz":
-            rows = []
+            rows, hashes = [], []
             for case in cases:
                 for value in tta:
                     place = folder / member / "without_tta" if value is False and len(tta) > 1 else folder / member
                     mask = rng.integers(0, 4, SHAPE).astype(np.uint8)
                     path = self.write_mask(place / f"{case}.nii.gz", mask)
                     self.write_probabilities(place / "probabilities" / case, rng.random((3, *SHAPE[::-1]), np.float32))
+                    hashes.append([case, value, hash_probabilities(place / "probabilities", case)])
                     rows.append([case, f"p{case}", None, value, str(path), sha256_file(path)])
             write_table(folder / member / "predictions.csv", pd.DataFrame(rows, columns=COLUMNS))
+            write_table(folder / member / "probabilities.csv", pd.DataFrame(hashes, columns=["case_id", "tta", "sha256"]))
 
     def write_mask(self, path: Path, labels: np.ndarray) -> Path:
         write_volume(path, Volume(labels, self.affine))
@@ -166,6 +168,14 @@ class Study:
         table.loc[table["case_id"] == case, "sha256"] = sha256_file(path)
         write_table(self.folder / member / "predictions.csv", table)
 
+    def change_probabilities(self, member: str, case: str, value: float) -> None:
+        """Write other probabilities and their hash, as a member that was trained again would, its mask as it was."""
+        folder = self.folder / member / "probabilities"
+        self.write_probabilities(folder / case, np.full((3, *SHAPE[::-1]), value, np.float32))
+        table = read_predictions(self.folder / member / "probabilities.csv")
+        table.loc[table["case_id"] == case, "sha256"] = hash_probabilities(folder, case)
+        write_table(self.folder / member / "probabilities.csv", table)
+
     def mask(self, member: str, case: str) -> np.ndarray:
         return read_labels(self.folder / member / f"{case}.nii.gz").data
 
@@ -178,6 +188,8 @@ class Study:
         inputs = Inputs(split=self.folder / "split.csv", predictions=tables, **files)
         if set_name == "cv":
             inputs.folds = sorted(self.folder.glob("fold_*.json"))
+        else:
+            inputs.probabilities = [self.folder / member / "probabilities.csv" for member in members]
         job = SimpleNamespace(
             input=inputs,
             output=[self.folder / "made/predictions.csv"],
@@ -296,6 +308,23 @@ def test_finished_masks_need_no_probabilities_and_others_say_which_are_gone(stud
         "delete results/models/x/probabilities_released.json and results/models/y/probabilities_released.json "
         "and run again with --forcerun train_fold predict_cases"
     )
+
+
+def test_probabilities_that_moved_behind_the_same_masks_make_another_mean(study):
+    study.change_probabilities("x", "a", 0.1)
+    study.change_probabilities("y", "a", 0.52)
+    study.run("xy")
+    assert not study.mask("made", "a").any()  # the mean is 0.31
+    study.change_probabilities("x", "a", 0.49)
+    assert study.run("xy", method="vote")[0].startswith("2 masks made")
+    study.run("xy")
+    study.change_probabilities("x", "a", 0.495)
+    assert study.run("xy")[0] == "1 mask made from x, y, 1 unchanged"
+    assert study.mask("made", "a").all()  # 0.5075
+    study.change_probabilities("x", "a", 0.1)
+    assert study.run("xy", method="vote")[0] == "2 masks made from x, y"
+    study.change_probabilities("x", "a", 0.2)
+    assert study.run("xy", method="vote")[0] == "0 masks made from x, y, 2 unchanged"  # a vote reads none
 
 
 def test_a_changed_case_needs_its_own_probabilities_alone(study):

@@ -263,7 +263,7 @@ def test_a_checkpoint_that_changed_after_training_is_not_exported(tmp_path):
     work = train_tiny(tmp_path)
     checkpoint = ModelFolders("tiny", tmp_path / "nnunet").fold("3d_fullres", 1) / "checkpoint_final.pth"
     checkpoint.write_bytes(checkpoint.read_bytes() + b"\0")
-    with pytest.raises(UserError, match=r"fold 1: .*checkpoint_final.pth has changed"):
+    with pytest.raises(UserError, match=r"fold 1: .*checkpoint_final.pth is not the checkpoint that was trained"):
         main(work, Console())
     checkpoint.unlink()
     with pytest.raises(UserError, match=r"fold 1: .*checkpoint_final.pth is gone"):

@@ -121,7 +121,7 @@ def test_what_prediction_reads_lies_where_it_looks(exported, taken):
 
 def test_a_fold_is_vouched_for_as_a_trained_one_is(taken):
     for fold in (0, 1):
-        manifest = import_fold.find_fold(read_json(taken / "imported.json"), fold)
+        manifest = import_fold.find_fold(read_json(taken / "imported.json"), fold, taken / f"fold_{fold}/manifest.json")
         assert (manifest["model"], manifest["fold"], manifest["key"]) == ("taken", fold, f"{fold}" * 64)
         assert sha256_file(manifest["checkpoint"]["path"]) == manifest["checkpoint"]["sha256"]
         assert manifest["imported"]
@@ -131,10 +131,10 @@ def test_a_fold_is_vouched_for_as_a_trained_one_is(taken):
 def test_a_fold_that_is_not_there_or_no_longer_as_imported_is_not_vouched_for(taken):
     imported = read_json(taken / "imported.json")
     with pytest.raises(UserError, match=r"tiny.zip has no fold 4, but 0, 1"):
-        import_fold.find_fold(imported, 4)
+        import_fold.find_fold(imported, 4, "manifest.json")
     Path(imported["folds"][0]["checkpoint"]["path"]).write_bytes(b"other")
-    with pytest.raises(UserError, match="not what was imported any more"):
-        import_fold.find_fold(imported, 0)
+    with pytest.raises(UserError, match=r"is not the checkpoint .* import the model again: delete .*taken/imported.json"):
+        import_fold.find_fold(imported, 0, taken / "fold_0/manifest.json")
 
 
 def test_importing_again_changes_nothing(exported, taken):
@@ -155,7 +155,10 @@ def test_an_import_sets_a_training_of_the_same_name_aside_and_loses_none(exporte
 def test_an_imported_model_can_be_exported_again(exported, taken):
     folders = ModelFolders("taken", taken / "nnunet")
     for fold in (0, 1):
-        write_json(taken / f"fold_{fold}/manifest.json", import_fold.find_fold(read_json(taken / "imported.json"), fold))
+        write_json(
+            taken / f"fold_{fold}/manifest.json",
+            import_fold.find_fold(read_json(taken / "imported.json"), fold, taken / f"fold_{fold}/manifest.json"),
+        )
     inputs = {
         "folds": [str(taken / f"fold_{fold}/manifest.json") for fold in (0, 1)],
         "plans": str(folders.preprocessed / "glioflowPlans.json"),
@@ -490,7 +493,7 @@ def set_operator(key: str, value: Any) -> Callable[[Path], None]:
         (set_operator("nonlin", ["torch.nn.ReLU"]), "is not an operator of torch.nn"),
         (set_operator("nonlin", "torch.nn.modules.conv.F"), "does not stand for a network module of torch.nn"),
         (set_operator("nonlin", "torch.nn.factory_kwargs"), "does not stand for a network module of torch.nn"),
-        (set_operator("n_stages", 3), "cannot be built"),
+        (set_operator("nonlin_kwargs", {"surprise": 1}), "cannot be built"),
         (set_planned(preprocessor_name="join"), "preprocessor_name: 'join' is not known"),
         (set_planned(preprocessor_name=["DefaultPreprocessor"]), "preprocessor_name"),
         (set_planned(resampling_fn_data="recursive_find_python_class"), "resampling_fn_data: "),
@@ -510,6 +513,76 @@ def set_operator(key: str, value: Any) -> Callable[[Path], None]:
 )
 def test_plans_that_name_anything_unknown_are_refused(exported, tmp_path, change, match):
     refused(repack(exported, tmp_path / "tiny.zip", change), tmp_path / "taken", match)
+
+
+def set_planned_of(key: str, **changes: Any) -> Callable[[Path], None]:
+    return change_json("plans.json", lambda value: value["configurations"]["3d_fullres"][key].update(changes))
+
+
+def set_plans(**changes: Any) -> Callable[[Path], None]:
+    return change_json("plans.json", lambda value: value.update(changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (set_planned(batch_size=0), "batch_size: input should be greater than or equal to 1"),
+        (set_planned(batch_size=True), "batch_size: "),
+        (set_planned(patch_size=[8, 8, 0]), r"patch_size.2: "),
+        (set_planned(patch_size=[8, 8]), "patch_size and spacing are not those of 3 axes"),
+        (set_planned(patch_size=[1024, 1024, 1024]), "patch_size: 1073741824 voxels are more than 33554432"),
+        (set_planned(patch_size=[8.5, 8, 8]), r"patch_size.0: "),
+        (set_planned(spacing=[1, 1, float("nan")]), r"spacing.2: "),
+        (set_planned(spacing=[1, 1, float("inf")]), r"spacing.2: "),
+        (set_planned(spacing=[1, 1, -1]), r"spacing.2: "),
+        (set_planned(spacing=[1, 1, 1e-6]), r"spacing.2: "),  # a brain would be resampled to 10^15 voxels
+        (set_planned(use_mask_for_norm=[True] * 3), "use_mask_for_norm has 3 entries for 2 channels"),
+        (set_plans(transpose_forward=[0, 1, 1]), "do not permute three axes and back"),
+        (set_plans(transpose_forward=[1, 2, 0], transpose_backward=[1, 2, 0]), "do not permute three axes and back"),
+        (set_plans(transpose_backward=[0, 1, 7]), "transpose|not such as nnU-Net"),
+        (set_plans(transpose_forward="012"), "do not permute"),
+        (set_planned_of("resampling_fn_data_kwargs", order=6), r"resampling_fn_data_kwargs.order: "),
+        (set_planned_of("resampling_fn_probabilities_kwargs", order_z=-1), r"resampling_fn_probabilities_kwargs.order_z: "),
+        (set_planned_of("resampling_fn_seg_kwargs", num_threads=10**9), r"resampling_fn_seg_kwargs.num_threads: "),
+        (set_operator("n_stages", 3), "are not those of 3 stages"),
+        (set_operator("n_stages", 10**6), "n_stages: input should be less than or equal to 12"),
+        (set_operator("n_conv_per_stage", [10**6, 1]), r"n_conv_per_stage.0: "),
+        (set_operator("n_conv_per_stage", [1] * 50), "more blocks than those of 2 stages"),
+        (set_operator("kernel_sizes", [[3, 3, 3], [99, 3, 3]]), r"kernel_sizes.1.0: "),
+        (set_operator("strides", [[1, 1], [2, 2]]), "are not those of 3 axes"),
+        (set_operator("features_per_stage", [10**9, 8]), r"features_per_stage.0: "),
+        (set_operator("stem_channels", 10**9), r"stem_channels: "),
+        (set_operator("norm_op_kwargs", {"eps": [0] * 9}), r"norm_op_kwargs.eps"),
+        (
+            change_json(
+                "plans.json",
+                lambda plans: (
+                    plans["configurations"]["3d_fullres"].update(patch_size=[320, 320, 320]),
+                    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"].update(features_per_stage=[64, 8]),
+                ),
+            ),
+            "64 features for 32768000 voxels are more than 1073741824 values",
+        ),
+    ],
+)
+def test_plans_that_would_take_all_memory_or_make_no_sense_are_refused(exported, tmp_path, change, match):
+    refused(repack(exported, tmp_path / "tiny.zip", change), tmp_path / "taken", match)
+
+
+def test_plans_of_ct_need_finite_intensities(exported, tmp_path):
+    def change(std: float) -> Callable[[Path], None]:
+        intensities = {"mean": 0.0, "std": std, "percentile_00_5": -1.0, "percentile_99_5": 1.0}
+
+        def apply(plans: dict[str, Any]) -> None:
+            plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization"] * 2
+            plans["foreground_intensity_properties_per_channel"] = {"0": intensities, "1": intensities}
+
+        return change_json("plans.json", apply)
+
+    for std in (0.0, float("nan")):
+        refused(repack(exported, tmp_path / "tiny.zip", change(std)), tmp_path / "taken", r"plans.json: std: ")
+        shutil.rmtree(tmp_path / "tiny.d")
+    main(import_job(repack(exported, tmp_path / "tiny.zip", change(1.0)), tmp_path / "taken"), Console())
 
 
 def test_labels_in_another_order_are_refused_though_their_values_are_right(exported, tmp_path):
@@ -555,8 +628,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused(exported, tmp_path, change, m
 
 
 def test_a_network_that_claims_to_be_huge_takes_no_memory_before_it_is_refused(exported, tmp_path):
-    archive = repack(exported, tmp_path / "tiny.zip", set_operator("features_per_stage", [200_000, 400_000]))
-    refused(archive, tmp_path / "taken", r"another architecture .*the network's \(200000, 2, 3, 3, 3\)")
+    archive = repack(exported, tmp_path / "tiny.zip", set_operator("features_per_stage", [4096, 4096]))
+    refused(archive, tmp_path / "taken", r"another architecture .*the network's \(4096, 2, 3, 3, 3\)")
 
 
 def test_what_is_written_is_not_the_file_that_came_but_one_written_anew(exported, tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 
 from glioflow.console import Console, UserError
+from glioflow.files import write_json
 from glioflow.models.nnunet.commands import ModelFolders
 from glioflow.models.nnunet.keys import case_hashes, describe
 from glioflow.models.nnunet.plans import (
@@ -11,7 +12,7 @@ from glioflow.models.nnunet.plans import (
     training_part,
     training_settings,
 )
-from plan_model import bring_trainer, plan_words
+from plan_model import bring_trainer, keep_planned, plan_words
 
 MODEL = {
     "configuration": "3d_fullres", "network": "plain", "epochs": 8, "iterations_per_epoch": 25, "validation_iterations": 4,
@@ -146,6 +147,17 @@ def test_the_plan_is_told_in_a_line():
     custom = {**MODEL, "network": "equiunet", "trainer": "mine.py:Mine", "trainer_fingerprint": "f" * 64, "said": []}
     told = plan_words(customise(planned(), custom, "glioflowPlans", [1, 2, 3]), custom)
     assert told == "equiunet 3d_fullres, patch 96x96x96, batch 2, the trainer's own epochs"
+
+
+def test_another_nnunet_changes_no_plan_that_stands(tmp_path):
+    file = tmp_path / "nnUNetPlans.json"
+    write_json(file, {"patch": 1})
+    assert keep_planned(file, "these cases") == {"patch": 1}
+    write_json(file, {"patch": 2})
+    assert keep_planned(file, "these cases") == {"patch": 1}
+    assert keep_planned(file, "other cases") == {"patch": 2}
+    write_json(file, {"patch": 3})
+    assert keep_planned(file, "other cases") == {"patch": 2}
 
 
 def test_a_custom_trainer_is_brought_to_nnunet_and_told_what_of_it_has_no_effect(tmp_path, capsys):

@@ -7,7 +7,8 @@ from conftest import save
 
 from glioflow.console import Console, UserError
 from glioflow.files import read_json, write_json
-from train_fold import FINAL, LATEST, PREVIOUS, STATE, locked, prepare_checkpoints, prepare_fold, prepare_validation, usable
+from glioflow.models.fold_state import FINAL, STATE, is_whole, locked, prepare_fold
+from train_fold import LATEST, PREVIOUS, prepare_checkpoints, prepare_validation
 
 
 def fold_of(root, key, weights):
@@ -54,12 +55,12 @@ def test_a_checkpoint_that_nobody_vouches_for_is_never_resumed(tmp_path):
 
 def test_two_processes_cannot_train_one_fold(tmp_path):
     with (
-        locked(tmp_path / "fold_0.lock"),
+        locked(tmp_path / "fold_0"),
         pytest.raises(UserError, match="another process is training this fold"),
-        locked(tmp_path / "fold_0.lock"),
+        locked(tmp_path / "fold_0"),
     ):
         pass
-    with locked(tmp_path / "fold_0.lock"):
+    with locked(tmp_path / "fold_0"):
         pass
 
 
@@ -95,13 +96,13 @@ def test_a_checkpoint_is_usable_where_torch_wrote_it_and_no_byte_is_lost_or_chan
 
     path = tmp_path / "whole.pth"
     torch.save({"network_weights": torch.arange(1000.0)}, path)
-    assert usable(path)
+    assert is_whole(path)
     for number, damage in enumerate((flip, cut, lambda path: path.write_bytes(b""))):
         damaged = tmp_path / f"{number}.pth"
         damaged.write_bytes(path.read_bytes())
         damage(damaged)
-        assert not usable(damaged)
-    assert not usable(tmp_path / "none.pth")
+        assert not is_whole(damaged)
+    assert not is_whole(tmp_path / "none.pth")
 
 
 def test_a_fold_without_checkpoints_starts_anew(tmp_path):

@@ -30,12 +30,14 @@ from glioflow.evaluation.score_tables import read_scores
 from glioflow.evaluation.scoring import Plan
 from glioflow.files import read_json, read_table, write_json, write_table
 from glioflow.formatting import number, significant
+from glioflow.models.nnunet.keys import training_code
 from glioflow.report import problems as problem_report
 from glioflow.report import scores
 from glioflow.report.cohorts import ACCESS_WORDS, cohort_facts, parts_of, split_words
 from glioflow.report.covariates import covariate_table, probability
 from glioflow.report.figures import axis_top, draw_scores, sideways
 from glioflow.report.plotting import new_figure, save_figure
+from glioflow.report.provenance import versions_table
 from glioflow.report.source import Pair, Source, records, summaries_of
 from glioflow.report.summary import summary_section
 from glioflow.report.tables import Cell, Table, join_words, row_groups, without_empty
@@ -926,6 +928,38 @@ def test_every_setting_of_a_model_is_told(tmp_path: Path) -> None:
     assert "held out: cases that no fold was trained on, predicted by fold 1." in page.text
     write_json(tmp_path / "models/net/postprocessing.json", {"steps": [], "tried": []})
     assert facts_of(workspace)["Post-processing"] == "none: no step that was tried helped on cv"
+
+
+def test_the_code_that_a_fold_was_trained_with_is_told_beside_todays(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert facts_of(workspace)["Trained with"] == "not recorded when it was trained"
+    today = training_code()
+    versions = {"python": "3.11.2", "nnunetv2": today["nnunetv2"], "torch": today["torch"], "numpy": "2.4.6"}
+    same = {"code": today["code"], "device": "cpu", "versions": versions}
+    other = {**same, "code": "0" * 16, "versions": {**versions, "torch": "1.0"}}
+
+    def record(fold: int, *trained_with: dict[str, Any]) -> None:
+        path = tmp_path / f"models/net/fold_{fold}/manifest.json"
+        last = {"versions": trained_with[-1]["versions"], "trained_with": list(trained_with)}
+        write_json(path, {**read_json(path), **last})
+
+    record(0, same)
+    words = f"nnU-Net {today['nnunetv2']}, torch {today['torch']} and glioflow's trainer {today['code'][:8]}"
+    assert facts_of(workspace)["Trained with"] == f"fold 0: {words}; fold 1: not recorded when it was trained"
+    record(1, same)
+    assert facts_of(workspace)["Trained with"] == words
+    record(1, other, same)
+    former = (
+        f"nnU-Net {today['nnunetv2']}, torch 1.0 and glioflow's trainer 00000000 (today it would be glioflow's trainer "
+        f"{today['code'][:8]} and torch {today['torch']}; retrain_on_upgrade trains again), then {words}"
+    )
+    assert facts_of(workspace)["Trained with"] == f"fold 0: {words}; fold 1: {former}"
+
+
+def test_a_version_that_was_not_recorded_when_a_fold_was_trained_is_told_so(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    rows = {row[0].text: row[2].text for row in versions_table(workspace.source()).rows}
+    assert (rows["nnunetv2"], rows["torch"], rows["python"]) == ("2.8.1", "not recorded", "3.11.2")
 
 
 def test_what_a_custom_trainer_decides_is_not_told_as_the_studys(tmp_path: Path) -> None:

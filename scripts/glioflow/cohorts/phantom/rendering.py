@@ -15,9 +15,6 @@ from glioflow.cohorts.phantom.fields import VIEWS, Array, Points, smooth_noise
 from glioflow.cohorts.phantom.plan import PhantomCase
 from glioflow.console import UserError
 
-# Raise it whenever a case would come out differently: cases made by another version are then rendered again.
-GENERATOR_VERSION = 2
-
 CHANNELS = ("t1", "t1ce", "t2", "flair")
 
 # The largest head that is drawn, with its tilt and offset, along x, y and z.

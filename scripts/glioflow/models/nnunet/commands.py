@@ -22,7 +22,7 @@ PLANS = "glioflowPlans"
 TRAINER = "GlioflowTrainer"
 TRAINERS = Path(__file__).parent / "trainers"
 PROGRESS = "glioflow| "  # what a line of our trainer begins with that is meant for the terminal
-PAUSED = 75  # exit status of a training that was asked to stop and has saved itself (glioflow_resume.PAUSED)
+PAUSED, UNSAVED = 75, 74  # exit statuses of a training that was asked to stop (glioflow_resume)
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -141,6 +141,11 @@ def run_nnunet(
                 last.append(line.rstrip())
     if process.returncode == PAUSED:
         raise UserError("asked to stop, and saved; run again to go on from there")
+    if process.returncode == UNSAVED:
+        raise UserError(
+            "asked to stop, but nothing could be saved (the line before says why); make room, and run again to go on from the "
+            "last checkpoint"
+        )
     if process.returncode in (-signal.SIGTERM, -signal.SIGINT):
         raise UserError("asked to stop; run again to go on from what was saved")
     if process.returncode:

@@ -4,9 +4,15 @@ Paths, times and hosts are no part of a key, so that a new clone, a touched file
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pandas as pd
+
+from glioflow.code_fingerprint import module_fingerprint
+from glioflow.models.nnunet.commands import TRAINERS
+
+PREDICTING = ("glioflow_trainer", "glioflow_networks")  # of our trainers' folder, what a prediction depends on
 
 
 def case_hashes(
@@ -21,3 +27,35 @@ def case_hashes(
 def describe(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return what dataset.json says of channels and labels, without the paths of its files."""
     return {key: dataset[key] for key in ("channel_names", "labels", "regions_class_order") if key in dataset}
+
+
+def installed(package: str) -> str:
+    """Return the version of a package in this environment, or an empty text where it has none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def training_code() -> dict[str, str]:
+    """Return the code that trains a fold today: the fingerprint of our trainers' folder, the versions of nnU-Net and torch.
+
+    It is no part of a fold's key, since nothing is trained again for an upgrade.
+    """
+    ours = sorted(_trainer_module(path.stem) for path in TRAINERS.glob("*.py"))
+    return {"code": module_fingerprint(*ours), "nnunetv2": installed("nnunetv2"), "torch": installed("torch")}
+
+
+def prediction_code(*scripts: str) -> dict[str, str]:
+    """Return the code that predicts today: nnU-Net's version, the fingerprint of our trainer, networks and ``scripts``."""
+    modules = [*scripts, *map(_trainer_module, PREDICTING)]
+    return {"code": module_fingerprint(*modules, imports=False), "nnunetv2": installed("nnunetv2")}
+
+
+def preprocessing_code() -> dict[str, str]:
+    """Return the code that preprocesses cases today: nnU-Net's version, and the fingerprint of the script that calls it."""
+    return {"code": module_fingerprint("preprocess_model", imports=False), "nnunetv2": installed("nnunetv2")}
+
+
+def _trainer_module(name: str) -> str:
+    return f"glioflow.models.nnunet.trainers.{name}"

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-PAUSED = 75  # exit status of a training that was asked to stop and has saved itself: EX_TEMPFAIL of sysexits.h
+# Exit statuses of a training that was asked to stop, after sysexits.h: saved (EX_TEMPFAIL), or not to be saved (EX_IOERR).
+PAUSED, UNSAVED = 75, 74
 LATEST, PREVIOUS = "checkpoint_latest.pth", "checkpoint_previous.pth"
 
 

@@ -231,15 +231,15 @@ class Glioflow(_Trainer):  # type: ignore[misc]
         return os.environ.get("nnUNet_n_proc_DA") == "0"  # noqa: SIM112 - nnU-Net's name
 
     def leave(self, outputs: list[Any], random: dict[str, Any] | None) -> None:
-        """Save the training as it stands inside an epoch, and end this process."""
+        """Save the training as it stands inside an epoch, where there is room to, and end this process."""
         folder = self.output_folder
         self.taken_up = {"outputs": outputs, "random": random or resume.random_state()}
         self.current_epoch -= 1  # a checkpoint names the epoch after the current one
-        self.save_checkpoint(os.path.join(folder, resume.LATEST))  # noqa: PTH118
+        saved = self.save_checkpoint(os.path.join(folder, resume.LATEST))  # noqa: PTH118
         self.current_epoch += 1
         where = f"epoch {self.current_epoch + 1}, iteration {len(outputs)} of {self.num_iterations_per_epoch}"
-        print(f"{PROGRESS}asked to stop: saved in {where}", flush=True)
-        os._exit(resume.PAUSED)
+        print(f"{PROGRESS}asked to stop: {'saved' if saved else 'nothing could be saved'} in {where}", flush=True)
+        os._exit(resume.PAUSED if saved else resume.UNSAVED)
 
     def on_train_start(self) -> None:
         """Prepare, and start the clocks."""
@@ -295,8 +295,11 @@ class Glioflow(_Trainer):  # type: ignore[misc]
 
     # ---- checkpoints
 
-    def save_checkpoint(self, filename: str) -> None:
-        """Write the checkpoint whole under its name, or not at all: a full disk costs a checkpoint, not the training."""
+    def save_checkpoint(self, filename: str) -> bool:
+        """Write the checkpoint whole under its name, or not at all: a full disk costs a checkpoint, not the training.
+
+        Tells whether it was written.
+        """
         temporary = f"{filename}.writing"
         # What nnU-Net's checkpoint has no place for travels in the arguments that it saves; predicting reads one of them.
         self.my_init_kwargs["glioflow"] = self.state()
@@ -306,13 +309,14 @@ class Glioflow(_Trainer):  # type: ignore[misc]
             resume.remove(temporary)
             if filename.endswith("checkpoint_final.pth"):
                 raise
-            print(f"{PROGRESS}no checkpoint could be written ({str(error).splitlines()[0]}); training goes on", flush=True)
-            return
+            print(f"{PROGRESS}no checkpoint could be written ({str(error).splitlines()[0]})", flush=True)
+            return False
         finally:
             del self.my_init_kwargs["glioflow"]
         resume.put_in_place(temporary, filename)
         if filename.endswith(resume.LATEST):
             self.saved_at = time.monotonic()
+        return True
 
     def state(self) -> dict[str, Any]:
         """Return what the training goes on from, besides what nnU-Net saves."""
