@@ -30,7 +30,7 @@ setup-dev: .venv/setup-dev.stamp  ## install the runtime and what tests and lint
 setup-bench: .venv-bench/setup.stamp  ## install glioflow's scoring and its peers into .venv-bench
 
 demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by default all cores)
-	@$(PYTHON) -m snakemake --cores $(CORES) --rerun-incomplete --quiet rules -- all
+	@$(PYTHON) -m snakemake --cores $(CORES) --quiet rules -- all
 	@echo "report: results/report/index.html"
 
 test: setup-dev  ## run every test (PYTEST="-k name" for some)

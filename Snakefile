@@ -30,6 +30,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BASE / "scripts"), 
 
 from glioflow.console import UserError
 from glioflow.job_records import restore_notes
+from glioflow.runs import enter_run
 from glioflow.study.duplicate_keys import duplicate_keys
 from glioflow.workflow.checks import load_study
 
@@ -68,6 +69,10 @@ include: "rules/report.smk"
 
 
 if workflow.is_main_process:
+    if not workflow.output_settings.dryrun and (workflow.resource_settings.cores or workflow.resource_settings.nodes):
+        unlock = f"snakemake --unlock{' --configfile ' + CONFIG_FILE if workflow.configfiles else ''}"
+        if said := enter_run(STUDY.results, unlock, workflow.resource_settings.nodes is not None):
+            print(f"[glioflow] {said}", file=sys.stderr)
     restore_notes(STUDY.results, [str(path) for rule in workflow.rules for path in rule.output])
 
 

@@ -52,7 +52,6 @@ rule fetch_dataset:
         "<logs>/fetch_dataset/{cohort}.log",
     benchmark:
         "<benchmarks>/fetch_dataset/{cohort}.tsv"
-    retries: 3
     localrule: True  # a cluster's compute nodes often have no network
     conda:
         "../envs/glioflow.yaml"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from glioflow.job_records import remove_records, write_records
+from glioflow.runs import joined_run
 
 
 class UserError(Exception):
@@ -75,8 +76,9 @@ def run_script(main: Callable[[Any, Console], str], snakemake: Any) -> None:
     start = time.monotonic()
     remove_records(snakemake.output)
     try:
-        done = main(snakemake, console)
-        write_records(snakemake)
+        with joined_run():
+            done = main(snakemake, console)
+            write_records(snakemake)
     except UserError as error:
         console.say(f"stopped: {error}")
         sys.exit(1)
