@@ -38,7 +38,7 @@ rule make_phantom:
         planted=lambda w: dict(STUDY.cohorts[w.cohort].planted),
         shape=lambda w: STUDY.cohorts[w.cohort].shape,
         spacing_mm=lambda w: STUDY.cohorts[w.cohort].spacing_mm,
-        folder=by_cohort(COHORTS.phantom_folder),
+        made_in=by_cohort(COHORTS.phantom_folder),
         cache=lambda w: case_cache("make_phantom", w.cohort),
         code=code_fingerprint("make_phantom"),
     script:
@@ -121,7 +121,7 @@ rule verify_cohort:
         skull_stripped=by_cohort(COHORTS.is_skull_stripped),
         requirements=by_cohort(COHORTS.requirements),
         source=by_cohort(COHORTS.stamp),
-        labels=lambda w: under(f"cohorts/{w.cohort}/labels"),
+        made_in=lambda w: under(f"cohorts/{w.cohort}/labels"),
         cache=lambda w: case_cache("verify_cohort", w.cohort),
         code=code_fingerprint("verify_cohort"),
     script:

@@ -3,12 +3,13 @@
 Inputs: none; everything is drawn from the seed.
 
 Outputs: ``output.truth``, ``cohorts/<cohort>/phantom.csv``, written last: one row a case with what was planted, how strongly,
-and what came of it. The images go to ``<params.folder>/<case_id>/<case_id>_{t1,t1ce,t2,flair,seg}.nii.gz``: int16 in scanner
+and what came of it. The images go to ``<params.made_in>/<case_id>/<case_id>_{t1,t1ce,t2,flair,seg}.nii.gz``: int16 in scanner
 units and canonical labels in uint8, LPS.
 
 Params: ``cases`` and ``seed``; ``planted``, how many cases get each of low_contrast, small_volume and heavy_noise; ``shape``
-(voxels) and ``spacing_mm`` (one number or three); ``folder`` of the images; ``cache``, where finished cases are recorded. A
-case whose files exist and whose record was made from the same plan, grid and generator is not rendered again.
+(voxels) and ``spacing_mm`` (one number or three); ``made_in``, the folder of the images; ``cache``, where finished cases are
+recorded. A case whose files are as they were written, and whose record was made from the same plan, grid and generator, is not
+rendered again.
 
 Columns of the truth: those of ``PhantomCase`` (``strength`` is empty where nothing is planted; ``flair_contrast``,
 ``rim_contrast`` and ``noise_sd`` have no unit), then what is measured in the rendered volumes: ``flair_tumour_to_brain``, the
@@ -35,7 +36,7 @@ from glioflow.cohorts.phantom import (
     render_phantom,
 )
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.files import key_of, write_table
+from glioflow.files import key_of, sha256_file, write_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import Volume, write_volume
 from glioflow.parallel import map_unordered
@@ -46,6 +47,11 @@ REGIONS_MEASURED = ("WT", "TC", "ET", "ED", "NCR")
 def case_files(folder: Path, case_id: str) -> dict[str, Path]:
     """Return the five files of a case by channel, and ``seg``."""
     return {name: folder / case_id / f"{case_id}_{name}.nii.gz" for name in (*CHANNELS, "seg")}
+
+
+def file_hashes(folder: Path, case_id: str) -> dict[str, str]:
+    """Return the SHA-256 of a case's files by channel, and ``seg``; nothing for one that is not there."""
+    return {name: sha256_file(path) for name, path in case_files(folder, case_id).items() if path.is_file()}
 
 
 def spacing_of(value: float | Sequence[float]) -> tuple[float, float, float]:
@@ -87,20 +93,20 @@ def case_key(case: PhantomCase, shape: Sequence[int], spacing_mm: Sequence[float
 def main(snakemake: Any, console: Console) -> str:
     """Render what is missing, then write the truth table."""
     params = snakemake.params
-    folder, cache = Path(params.folder), CaseCache(params.cache)
+    folder, cache = Path(params.made_in), CaseCache(params.cache)
     shape, spacing = tuple(params.shape), spacing_of(params.spacing_mm)
     plan = plan_phantoms(params.cases, params.seed, params.planted)
 
     keys = {case.case_id: case_key(case, shape, spacing) for case in plan}
     rows: dict[str, dict[str, float]] = {}
     for case_id, key in keys.items():
-        row = cache.get(case_id, key)
-        if row and all(path.exists() for path in case_files(folder, case_id).values()):
-            rows[case_id] = row
+        done = cache.get(case_id, key)
+        if done and done.get("files") == file_hashes(folder, case_id):
+            rows[case_id] = done["row"]
     missing = [case for case in plan if case.case_id not in rows]
     rendered = map_unordered(write_case, missing, snakemake.threads, shape, spacing, folder)
     for case, row in console.track(rendered, len(missing), "cases rendered"):
-        cache.put(case.case_id, keys[case.case_id], row)
+        cache.put(case.case_id, keys[case.case_id], {"row": row, "files": file_hashes(folder, case.case_id)})
         rows[case.case_id] = row
 
     write_table(snakemake.output.truth, pd.DataFrame([{**asdict(case), **rows[case.case_id]} for case in plan]))

@@ -2,7 +2,7 @@
 
 Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: what finding and converting the cases came upon). Params:
 ``scheme`` (raw value to canonical), ``scheme_name``, ``channels`` (those that the study needs), ``on_geometry_mismatch``,
-``skull_stripped``, ``labels`` (folder for canonical label maps), ``cache``, ``requirements`` (of the study to the
+``skull_stripped``, ``made_in`` (folder for canonical label maps), ``cache``, ``requirements`` (of the study to the
 cohort: split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a readable case: paths, SHA-256 of every file,
 fingerprints of the voxels, geometry, volumes, covariates) and ``verification.csv`` (one row a problem). The pass never stops
 at a problem: the table lists them all, and ``split_cohort`` refuses a cohort with an error.
@@ -22,7 +22,7 @@ from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_
 from glioflow.cohorts.layouts import file_stamps
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
-from glioflow.files import key_of, read_table, write_table
+from glioflow.files import key_of, read_table, sha256_file, write_table
 from glioflow.imaging.labels import REGIONS
 from glioflow.parallel import map_unordered
 from glioflow.study.registry import CHANNELS, ROLES
@@ -49,7 +49,7 @@ def verify_cases(
     checked: dict[int, dict[str, Any]] = {}
     for index, (name, key) in enumerate(zip(names, keys, strict=True)):
         value = cache.get(name, key)
-        if value and Path(value["row"].get("label", ".")).exists():
+        if value and value.get("written", "") == written_hash(value["row"]):
             checked[index] = value
     waiting = [index for index in range(len(cases)) if index not in checked]
     work = map_unordered(_check_indexed, [(index, cases[index]) for index in waiting], threads, rules)
@@ -60,7 +60,14 @@ def verify_cases(
 
 
 def _check_indexed(item: tuple[int, Mapping[str, Any]], rules: CheckRules) -> dict[str, Any]:
-    return check_case(item[1], rules)
+    value = check_case(item[1], rules)
+    return {**value, "written": written_hash(value["row"])}
+
+
+def written_hash(row: Mapping[str, Any]) -> str | None:
+    """Return the SHA-256 of the label map that a case's check has written; None where there is none."""
+    label = Path(row.get("label", "."))
+    return sha256_file(label) if label.is_file() else None
 
 
 def read_cases(path: str) -> list[dict[str, Any]]:
@@ -83,7 +90,7 @@ def main(snakemake: Any, console: Console) -> str:
         channels=tuple(params.channels),
         on_geometry_mismatch=params.on_geometry_mismatch,
         skull_stripped=params.skull_stripped,
-        labels=params.labels,
+        labels=params.made_in,
     )
     checked, read = verify_cases(cases, rules, CaseCache(params.cache), snakemake.threads, console)
     rows = [value["row"] for value in checked]

@@ -6,10 +6,15 @@ a record of its params (settings, fingerprint of its code) and of the content of
 anything is planned, these records take the place of Snakemake's notes: from then on Snakemake decides, and a dry-run tells what
 a run does. An output without a record counts as made from something else.
 
+Some outputs are tables of files that no rule names, such as the images of phantoms. Such a rule has the param ``made_in``,
+their folder, and the record holds a stamp of each file there. Where one of them is missing or altered, the output counts as
+made from something else as well, and its job makes what is missing.
+
 A record is removed before its job starts, and written when the job has ended well.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,8 +42,22 @@ def write_records(snakemake: Any) -> None:
     """Record what a finished job's outputs were made from, beside each of them."""
     inputs = {str(path): f"sha256:{sha256_file(path)}" for path in snakemake.input if Path(path).is_file()}
     params = sorted(repr(value) for value in snakemake.params)
+    folder = Path(getattr(snakemake.params, "made_in", "/dev/null"))
+    stamps = {path: (*_stamp(path), sha256_file(path)) for path in sorted(folder.rglob("*")) if path.is_file()}
     for output in map(str, snakemake.output):
-        write_json(record_path(output), {"output": output, "params": params, "inputs": inputs})
+        files = {os.path.relpath(path, Path(output).parent): stamp for path, stamp in stamps.items()}
+        write_json(record_path(output), {"output": output, "params": params, "inputs": inputs, "files": files})
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return a file's size in bytes and its time of change."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _is_as_made(path: Path, size: int, changed: int, sha256: str) -> bool:
+    """Tell whether a file is what it was when it was made; a copy, which has another time, is read."""
+    return path.is_file() and (_stamp(path) == (size, changed) or sha256_file(path) == sha256)
 
 
 def restore_notes(results: str, patterns: Iterable[str], notes: Path = Path(".snakemake")) -> None:
@@ -77,6 +96,8 @@ def _read_record(output: str, results: str) -> dict[str, Any]:
         record = dict(read_json(record_path(output)))
         place = output.removeprefix(results)
         if not record["output"].endswith(place):
+            return UNKNOWN
+        if not all(_is_as_made(Path(output).parent / name, *stamp) for name, stamp in record.get("files", {}).items()):
             return UNKNOWN
         former = record["output"].removesuffix(place)
         if former == results:

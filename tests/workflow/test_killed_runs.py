@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflows import copy_checkout, snakemake
+from workflows import copy_checkout, planned_jobs, snakemake
 
 PHANTOM = {"dataset": "phantom", "cases": 6, "planted": {}, "shape": [40, 48, 40], "spacing_mm": [4, 4, 4]}
 TRUTH = "results/cohorts/a/phantom.csv"
@@ -99,3 +99,16 @@ def test_another_study_in_the_same_folder_is_left_alone(checkout):
         run = snakemake(checkout, "--configfile", "other.yaml", "--", "other/cohorts/a/phantom.csv")
         assert run.returncode == 0, run.stdout
         assert "works on" not in run.stdout
+
+
+def test_a_deleted_image_is_noticed_and_remade(checkout):
+    (checkout / "study.yaml").write_text((checkout / "study.yaml").read_text() + "failure: {extremes: 2}\n")
+    target = ("--configfile", "study.yaml", "--", "results/cohorts/a/verification.csv")
+    assert snakemake(checkout, *target).returncode == 0
+    image = checkout / "results/cohorts/a/phantoms/phantom_001/phantom_001_t1.nii.gz"
+    before = image.read_bytes()
+    image.unlink()
+    assert planned_jobs(snakemake(checkout, "-n", *target))["make_phantom"] == 1
+    assert snakemake(checkout, *target).returncode == 0
+    assert planned_jobs(snakemake(checkout, "-n", *target)) == {}
+    assert image.read_bytes() == before

@@ -292,7 +292,7 @@ def test_noise_has_the_sd_of_the_plan() -> None:
 
 def run(folder: Path, threads: int = 1, **changed: object) -> str:
     params = {"cases": 3, "seed": 7, "planted": {"small_volume": 1}, "shape": [40, 48, 40], "spacing_mm": 4}
-    params |= {"folder": str(folder / "images"), "cache": str(folder / "cache.jsonl")}
+    params |= {"made_in": str(folder / "images"), "cache": str(folder / "cache.jsonl")}
     snakemake = SimpleNamespace(
         params=SimpleNamespace(**{**params, **changed}),
         output=SimpleNamespace(truth=str(folder / "cohorts/demo/phantom.csv")),
@@ -355,6 +355,10 @@ def test_what_is_finished_is_not_rendered_again(tmp_path: Path) -> None:
     assert run(tmp_path).startswith("3 cases, 0 rendered now")
     (tmp_path / "images/phantom_002/phantom_002_t2.nii.gz").unlink()
     assert run(tmp_path).startswith("3 cases, 1 rendered now")
+    altered = tmp_path / "images/phantom_001/phantom_001_seg.nii.gz"
+    altered.write_bytes((tmp_path / "images/phantom_002/phantom_002_seg.nii.gz").read_bytes())
+    assert run(tmp_path).startswith("3 cases, 1 rendered now")
+    assert hashes(tmp_path) == before
     assert run(tmp_path, cases=4).startswith("4 cases, 1 rendered now")
     assert run(tmp_path, seed=8).startswith("3 cases, 3 rendered now")
     assert hashes(tmp_path) != before
