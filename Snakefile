@@ -33,8 +33,20 @@ from glioflow.job_records import restore_notes
 from glioflow.runs import enter_run
 from glioflow.study.duplicate_keys import duplicate_keys
 from glioflow.workflow.checks import load_study
+from glioflow.yaml_files import read_yaml
+
+
+def told(look_up, *names):
+    """Return what a look-up finds; a user's mistake ends the planning with its message alone."""
+    try:
+        return look_up(*names)
+    except UserError as error:
+        sys.exit(str(error))
+
 
 if not (config if not workflow.modifier.is_main_snakefile() else workflow.overwrite_configfiles):
+
+    told(read_yaml, BASE / "config/config.yaml")  # Snakemake itself says neither file nor line
 
     configfile: str(BASE / "config/config.yaml")
 
@@ -44,10 +56,7 @@ CONFIG_FILE = os.path.relpath(workflow.configfiles[0]) if workflow.configfiles e
 if twice := [f"{file}: {said}" for file in workflow.configfiles for said in duplicate_keys(Path(file))]:
     sys.exit("\n".join(twice))
 
-try:
-    STUDY = load_study(config, CONFIG_FILE)
-except UserError as error:
-    sys.exit(str(error))
+STUDY = told(load_study, config, CONFIG_FILE)
 
 
 pathvars:

@@ -25,9 +25,9 @@ class CaseCache:
         for line in text.splitlines():
             try:
                 item, key, value = json.loads(line)
-            except ValueError:  # the line a killed job was writing
+                self._entries[item] = (key, value)
+            except (ValueError, TypeError, RecursionError):  # the line a killed job was writing, or a damaged one
                 continue
-            self._entries[item] = (key, value)
             lines += 1
         if lines > 2 * len(self._entries) + 16:
             self._compact()

@@ -13,12 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from glioflow.errors import UserError as UserError
 from glioflow.job_records import remove_records, write_records
 from glioflow.runs import joined_run
-
-
-class UserError(Exception):
-    """Something the user can mend. The message names case, file, what was found and what would be right."""
 
 
 class Console:

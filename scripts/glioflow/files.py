@@ -1,5 +1,6 @@
 """Writing files so that nothing half-done looks done, and hashing what they hold."""
 
+import csv
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from glioflow.errors import DamagedFileError
 
 TEXT_COLUMNS = ("label", "group", "note", "file", "message", "set")
 
@@ -41,8 +44,9 @@ def write_json(path: PathLike, value: Any) -> None:
 
 
 def read_json(path: PathLike) -> Any:
-    """Return what the JSON file holds."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Return what a JSON file of the results holds. Raises DamagedFileError."""
+    with _told_as_damaged(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_table(path: PathLike, table: pd.DataFrame) -> None:
@@ -54,11 +58,22 @@ def write_table(path: PathLike, table: pd.DataFrame) -> None:
 def read_table(path: PathLike) -> pd.DataFrame:
     """Return a CSV table written by ``write_table``: identifiers as strings, the rest as pandas infers it.
 
-    An identifier is a column whose name ends in ``_id``. Only an empty cell is undefined: a case may be called NA.
+    An identifier is a column whose name ends in ``_id``. Only an empty cell is undefined: a case may be called NA. Raises
+    DamagedFileError.
     """
-    columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
-    text = {column: "string" for column in columns if column in TEXT_COLUMNS or column.endswith("_id")}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8-sig")  # type: ignore[arg-type]
+    with _told_as_damaged(path):
+        columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
+        text = {column: "string" for column in columns if column in TEXT_COLUMNS or column.endswith("_id")}
+        return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], encoding="utf-8-sig")  # type: ignore[arg-type]
+
+
+@contextmanager
+def _told_as_damaged(path: PathLike) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OverflowError, RecursionError, csv.Error) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedFileError(f"{path}: the file is damaged ({reason}); delete it, and the next run makes it anew") from None
 
 
 def sha256_file(path: PathLike) -> str:

@@ -108,5 +108,5 @@ def _read_record(output: str, results: str) -> dict[str, Any]:
                 text = text.replace(f"{quote}{former}{end}", f"{quote}{results}{end}")
         params, inputs = json.loads(text)
         return {"params": sorted(params), "inputs": inputs}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return UNKNOWN

@@ -1,0 +1,9 @@
+"""What goes wrong by something that the user can mend."""
+
+
+class UserError(Exception):
+    """Something the user can mend. The message names case, file, what was found and what would be right."""
+
+
+class DamagedFileError(UserError, ValueError):
+    """A file of the results that does not hold what was written into it."""
