@@ -29,6 +29,7 @@ sys.path.insert(0, str(BASE / "scripts"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BASE / "scripts"), os.environ.get("PYTHONPATH")]))
 
 from glioflow.console import UserError
+from glioflow.disk import require_writable
 from glioflow.job_records import restore_notes
 from glioflow.runs import enter_run
 from glioflow.study.duplicate_keys import duplicate_keys
@@ -79,6 +80,7 @@ include: "rules/report.smk"
 
 if workflow.is_main_process:
     if not workflow.output_settings.dryrun and (workflow.resource_settings.cores or workflow.resource_settings.nodes):
+        told(require_writable, [Path(STUDY.results), Path(".snakemake")])
         unlock = f"snakemake --unlock{' --configfile ' + CONFIG_FILE if workflow.configfiles else ''}"
         if said := enter_run(STUDY.results, unlock, workflow.resource_settings.nodes is not None):
             print(f"[glioflow] {said}", file=sys.stderr)

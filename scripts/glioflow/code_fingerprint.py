@@ -10,6 +10,7 @@ import atexit
 import hashlib
 import json
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,11 @@ def _kept() -> dict[str, Any]:
 
     def write() -> None:
         if kept != before and KEPT.parents[1].is_dir():
-            KEPT.parent.mkdir(exist_ok=True)
             part = KEPT.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(kept), encoding="utf-8")
-            os.replace(part, KEPT)
+            with suppress(OSError):  # a full or read-only disk: it is parsed again
+                KEPT.parent.mkdir(exist_ok=True)
+                part.write_text(json.dumps(kept), encoding="utf-8")
+                os.replace(part, KEPT)
 
     atexit.register(write)
     return kept

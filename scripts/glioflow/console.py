@@ -10,9 +10,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from glioflow.disk import explain_error
 from glioflow.errors import UserError as UserError
 from glioflow.job_records import remove_records, write_records
 from glioflow.runs import joined_run
@@ -25,8 +27,9 @@ class Console:
         self.name = name
         self.log = Path(log) if log else None
         if self.log:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            self.log.write_text("", encoding="utf-8")
+            with self._log_kept():
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                self.log.write_text("", encoding="utf-8")
 
     def say(self, message: str) -> None:
         """Print ``message`` after the step's name, at the terminal and in the log."""
@@ -36,8 +39,16 @@ class Console:
     def note(self, message: str) -> None:
         """Write ``message`` to the log only."""
         if self.log:
-            with self.log.open("a", encoding="utf-8") as stream:
+            with self._log_kept(), self.log.open("a", encoding="utf-8") as stream:
                 stream.write(message.rstrip("\n") + "\n")
+
+    @contextmanager
+    def _log_kept(self) -> Iterator[None]:
+        """Go on without a log where it cannot be written, so that what cannot be written next is told at the terminal."""
+        try:
+            yield
+        except OSError:
+            self.log = None
 
     def track(self, items: Iterable[Any], total: int, what: str, every_s: float = 10.0) -> Iterator[Any]:
         """Pass ``items`` on, saying at most every ``every_s`` seconds how many of ``total`` are done and how long is left."""
@@ -71,8 +82,8 @@ def run_script(main: Callable[[Any, Console], str], snakemake: Any) -> None:
     name = " ".join([snakemake.rule, *dict(snakemake.wildcards).values()])
     console = Console(snakemake.log[0] if snakemake.log else None, name)
     start = time.monotonic()
-    remove_records(snakemake.output)
     try:
+        remove_records(snakemake.output)
         with joined_run():
             done = main(snakemake, console)
             write_records(snakemake)
@@ -80,6 +91,10 @@ def run_script(main: Callable[[Any, Console], str], snakemake: Any) -> None:
         console.say(f"stopped: {error}")
         sys.exit(1)
     except Exception as error:
+        folders = [Path(path).parent for path in snakemake.output]
+        if isinstance(error, OSError) and (told := explain_error(error, folders)):
+            console.say(f"stopped: {told}")
+            sys.exit(1)
         if console.log is None:
             raise
         console.note(traceback.format_exc())
