@@ -43,7 +43,7 @@ rule make_phantom:
         planted=lambda w: dict(STUDY.cohorts[w.cohort].planted),
         shape=lambda w: STUDY.cohorts[w.cohort].shape,
         spacing_mm=lambda w: STUDY.cohorts[w.cohort].spacing_mm,
-        folder=by_cohort(COHORTS.phantom_folder),
+        made_in=by_cohort(COHORTS.phantom_folder),
         cache=lambda w: case_cache("make_phantom", w.cohort),
         code=code_fingerprint("make_phantom"),
     script:
@@ -57,7 +57,6 @@ rule fetch_dataset:
         "<logs>/fetch_dataset/{cohort}.log",
     benchmark:
         "<benchmarks>/fetch_dataset/{cohort}.tsv"
-    retries: 3
     localrule: True  # a cluster's compute nodes often have no network
     conda:
         "../envs/glioflow.yaml"
@@ -129,7 +128,7 @@ rule verify_cohort:
         skull_stripped=by_cohort(COHORTS.is_skull_stripped),
         requirements=by_cohort(COHORTS.requirements),
         source=by_cohort(COHORTS.stamp),
-        labels=lambda w: under(f"cohorts/{w.cohort}/labels"),
+        made_in=lambda w: under(f"cohorts/{w.cohort}/labels"),
         cache=lambda w: case_cache("verify_cohort", w.cohort),
         largest_image_gb=STUDY.largest_image_gb,
         reread=reread(),

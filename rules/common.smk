@@ -41,14 +41,6 @@ def case_cache(stage, *parts):
     return under(f"cache/{stage}/{'/'.join(parts)}.jsonl")
 
 
-def told(look_up, *names):
-    """Return what a look-up finds; a user's mistake ends the planning with its message alone."""
-    try:
-        return look_up(*names)
-    except UserError as error:
-        sys.exit(str(error))
-
-
 def by_cohort(look_up):
     """Return an input or params function: the look-up for the wildcard ``cohort``."""
     return lambda wildcards: told(look_up, wildcards.cohort)

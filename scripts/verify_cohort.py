@@ -2,7 +2,7 @@
 
 Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: what finding and converting the cases came upon). Params:
 ``scheme`` (raw value to canonical), ``scheme_name``, ``channels`` (those that the study needs), ``on_geometry_mismatch``,
-``skull_stripped``, ``labels`` (folder for canonical label maps), ``cache``, ``reread`` (whether files in the cache are read
+``skull_stripped``, ``made_in`` (folder for canonical label maps), ``cache``, ``reread`` (whether files in the cache are read
 again too), ``requirements`` (of the study to the cohort: split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a
 readable case: paths, SHA-256 of every file, fingerprints of the voxels, geometry, volumes, covariates) and
 ``verification.csv`` (one row a problem). The pass never stops at a problem: the table lists them all, and ``split_cohort``
@@ -94,7 +94,7 @@ def main(snakemake: Any, console: Console) -> str:
         channels=tuple(params.channels),
         on_geometry_mismatch=params.on_geometry_mismatch,
         skull_stripped=params.skull_stripped,
-        labels=params.labels,
+        labels=params.made_in,
     )
     checked, read = verify_cases(cases, rules, CaseCache(params.cache), snakemake.threads, console, bool(params.reread))
     rows = [value["row"] for value in checked]

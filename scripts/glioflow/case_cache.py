@@ -38,9 +38,9 @@ class CaseCache:
         for line in text.splitlines():
             try:
                 name, key, value, hashes = json.loads(line)
-            except ValueError:  # the line a killed job was writing
+                self._entries[name] = (key, value, dict(hashes))
+            except (ValueError, TypeError, RecursionError):  # the line a killed job was writing, or a damaged one
                 continue
-            self._entries[name] = (key, value, hashes)
             lines += 1
         if lines > 2 * len(self._entries) + 16:
             self._compact()

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,11 @@ def _kept() -> dict[str, Any]:
 
     def write() -> None:
         if kept != before and KEPT.parents[1].is_dir():
-            KEPT.parent.mkdir(exist_ok=True)
             part = KEPT.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(kept), encoding="utf-8")
-            os.replace(part, KEPT)
+            with suppress(OSError):  # a full or read-only disk: it is parsed again
+                KEPT.parent.mkdir(exist_ok=True)
+                part.write_text(json.dumps(kept), encoding="utf-8")
+                os.replace(part, KEPT)
 
     atexit.register(write)
     return kept

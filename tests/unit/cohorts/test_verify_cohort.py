@@ -279,6 +279,12 @@ def test_a_second_pass_reads_only_the_case_that_changed_or_came(brats_folder, ru
     first, read = verify()
     assert read == 6
     assert verify() == (first, 0)
+    label = Path(first[1]["row"]["label"])
+    before = label.read_bytes()
+    for damage in (label.unlink, lambda: label.write_bytes(Path(first[2]["row"]["label"]).read_bytes())):
+        damage()
+        assert verify() == (first, 1)
+        assert label.read_bytes() == before
     write_case(brats_folder, CASE, seed=5)
     assert verify()[1] == 1
     write_case(brats_folder, "BraTS2021_00000a")
@@ -382,6 +388,7 @@ def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules,
         "cache": str(tmp_path / "cache.jsonl"),
         "reread": False,
     }
+    params["made_in"] = params.pop("labels")
     names = ("cases", "conversion", "manifest", "verification")
     paths = SimpleNamespace(**{name: str(tmp_path / f"{name}.csv") for name in names})
     said = main(SimpleNamespace(input=paths, output=paths, params=SimpleNamespace(**params), threads=1), Console())

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glioflow.console import Console, UserError
+from glioflow.disk import explain_output
 
 PLANS = "glioflowPlans"
 TRAINER = "GlioflowTrainer"
@@ -148,5 +149,7 @@ def run_nnunet(
         )
     if process.returncode in (-signal.SIGTERM, -signal.SIGINT):
         raise UserError("asked to stop; run again to go on from what was saved")
+    if process.returncode and (told := explain_output(last, [Path(env["nnUNet_results"]), Path(env["nnUNet_preprocessed"])])):
+        raise UserError(f"{command}: {told}")
     if process.returncode:
         raise RuntimeError(f"{command} ended with exit status {process.returncode}; the last it printed:\n" + "\n".join(last))
