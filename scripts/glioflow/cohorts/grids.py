@@ -74,7 +74,7 @@ def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> 
                 volume = read_volume(files[role])
             except UserError:
                 continue
-            if volume.is_placed:
+            if volume.is_placed or (role == "label" and on_mismatch == "use_image_header"):
                 volumes[role] = volume
     first = grid.reference if grid.reference in volumes else next((c for c in CHANNELS if c in volumes), None)
     if first is None:
@@ -86,7 +86,10 @@ def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> 
     if raw.header and not raw.header.oriented:
         problems.append(orientation_unknown(case.case_id, files[first], case.patient_id))
     for role, volume in volumes.items():
-        if role == "label" and volume.data.shape == raw.data.shape and not same_geometry(volume, raw):
+        by_index = role == "label" and volume.data.shape == raw.data.shape
+        if not volume.is_placed and not by_index:
+            continue
+        if by_index and not (volume.is_placed and same_geometry(volume, raw)):
             problems.append(label_mismatch(case, volume, raw, on_mismatch))
             if on_mismatch == "error":
                 continue
@@ -125,8 +128,10 @@ def outer_corners(volume: Volume) -> NDArray[np.float64]:
 
 def label_mismatch(case: FoundCase, label: Volume, image: Volume, on_mismatch: str) -> Problem:
     """Return the problem of a label map whose header disagrees with its image although their arrays have one shape."""
-    apart = affine_distance_mm(label, image)
-    found = f"an affine that puts a corner {apart:.3g} mm from that of its image (orientation {orientation(label)})"
+    found = label.misplaced or (
+        f"an affine that puts a corner {affine_distance_mm(label, image):.3g} mm from that of its image "
+        f"(orientation {orientation(label)})"
+    )
     expected = f"one affine for the whole case (orientation {orientation(image)})"
     if on_mismatch == "error":
         expected += BY_INDEX

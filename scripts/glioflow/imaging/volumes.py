@@ -158,20 +158,21 @@ def _unpack(path: PathLike, content: bytes, dimensions: int) -> tuple[Header, ND
     try:
         # igzip's own files copy every byte on their way out of this reader, which takes three times as long.
         stream: Any = isal_zlib._GzipReader(BytesIO(content), PIECE_BYTES) if packed else BytesIO(content)
-        start = stream.read(NIFTI2_BYTES)
-        header = parse_header(start)
+        start = np.empty(NIFTI2_BYTES, np.uint8)
+        start = start[: _fill(stream, start)]
+        header = parse_header(start.tobytes())
         if len(header.shape) != dimensions:
             expected = f"a volume of {dimensions}; extract the one that is meant"
             raise UnreadableVolumeError(path, f"has {len(header.shape)} dimensions {header.shape}", expected)
         size = header.offset + header.voxel_bytes
         _refuse_large(path, size, f"the header announces {'x'.join(map(str, header.shape))} voxels in")
         whole = np.empty(max(size, len(start)), np.uint8)
-        filled = _fill(stream, start, whole)
+        whole[: len(start)] = start
+        filled = _fill(stream, whole, len(start))
         if filled < size:
             raise UnreadableVolumeError(path, f"cannot be read as a NIfTI image (it ends after {filled} of {size} bytes)")
-        if len(stream.read(SLACK_BYTES + 1)) > SLACK_BYTES:
-            found = f"goes on after the {amount(size)} that its header announces"
-            raise UnreadableVolumeError(path, found)
+        if _fill(stream, np.empty(SLACK_BYTES + 1, np.uint8)) > SLACK_BYTES:  # at its end the checksum is compared, too
+            raise UnreadableVolumeError(path, f"goes on after the {amount(size)} that its header announces")
     except HeaderError as error:
         raise UnreadableVolumeError(path, f"cannot be read as a NIfTI image ({error.found})", error.expected) from None
     except UserError:
@@ -183,12 +184,9 @@ def _unpack(path: PathLike, content: bytes, dimensions: int) -> tuple[Header, ND
     return header, stored
 
 
-def _fill(stream: Any, start: bytes, whole: NDArray[np.uint8]) -> int:
-    """Fill ``whole`` with the bytes read so far and those to come; return how many there were."""
-    place = whole.data
-    place[: len(start)] = start
-    filled = len(start)
-    while filled < len(whole) and (number := stream.readinto(place[filled:])):
+def _fill(stream: Any, whole: NDArray[np.uint8], filled: int = 0) -> int:
+    """Fill ``whole`` from where it is filled to; return to where it is then, which is its end unless the stream ends before."""
+    while filled < len(whole) and (number := stream.readinto(whole.data[filled:])):
         filled += number
     return filled
 

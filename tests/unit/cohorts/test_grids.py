@@ -196,3 +196,17 @@ def test_nearest_voxels_do_not_hang_on_the_rounding_of_an_affine():
         moved = affine.copy()
         moved[:3, 3] += shift
         assert np.array_equal(resample(labels, shape, moved, 0).data, exact)
+
+
+def test_a_label_whose_header_contradicts_itself_is_turned_with_its_image_where_it_goes_by_index(tmp_path):
+    labels = labels_of((10, 12, 8))
+    found = case(tmp_path, t1=(image(),), label=(labels,))
+    content = bytearray(gzip.decompress(Path(found.files["label"]).read_bytes()))
+    content[80:92] = np.full(3, 2, "<f4").tobytes()  # pixdim
+    Path(found.files["label"]).write_bytes(gzip.compress(content))
+    refused = regrid_case(found, Grid(orientation="RAS"), "error", tmp_path / "a")
+    assert refused.files["label"] == found.files["label"]  # checking it says what is wrong
+    taken = regrid_case(found, Grid(orientation="RAS"), "use_image_header", tmp_path / "b")
+    assert [problem["severity"] for problem in taken.problems] == ["warning"]
+    assert "voxels of 1 x 1 x 1 mm by the sform and 2 x 2 x 2 mm by pixdim" in taken.problems[0]["found"]
+    assert np.array_equal(read_volume(taken.files["label"]).data[::-1, ::-1], labels)

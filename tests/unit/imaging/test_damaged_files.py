@@ -73,7 +73,7 @@ def test_random_headers_meet_named_errors_only(tmp_path, mask):
             continue
 
 
-@pytest.mark.parametrize("members", [1, 2, 5])
+@pytest.mark.parametrize("members", [1, 2, 5, 50])
 def test_a_file_packed_in_parts_is_whole(mask, members):
     whole, raw = np.asarray(nib.load(mask).dataobj), gzip.decompress(mask.read_bytes())
     step = len(raw) // members + 1
@@ -170,3 +170,15 @@ def test_a_damaged_mask_never_blocks_a_resume(tmp_path, mask):
     left = list(folder.iterdir())
     assert folder / "good.nii.gz" in left and len(left) < 20
     assert all(np.array_equal(read_volume(path).data, whole) for path in left)  # as where a flip repeats another equal run
+
+
+def test_what_follows_the_voxels_may_be_padding_but_not_another_image(mask):
+    whole, raw = np.asarray(nib.load(mask).dataobj), gzip.decompress(mask.read_bytes())
+    mask.write_bytes(gzip.compress(raw + bytes(2**20)))
+    assert not read_or_refuse(mask, whole)
+    mask.write_bytes(gzip.compress(raw + bytes(2**20 + 1)))
+    assert read_or_refuse(mask, whole)
+    packed = bytearray(gzip.compress(raw + bytes(2**20)))
+    packed[-6] ^= 1  # the checksum
+    mask.write_bytes(packed)
+    assert read_or_refuse(mask, whole)
