@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from composite import Composite, build_composite
 
 REPO = Path(__file__).resolve().parents[1]
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -24,6 +25,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set GLIOFLOW_REAL_DATA to a folder of real MRI")
     return folder
+
+
+@pytest.fixture(scope="session")
+def composite(tmp_path_factory: pytest.TempPathFactory) -> Composite:
+    """The study of every kind of model, after it ran; change it in a copy only."""
+    return build_composite(tmp_path_factory)
 
 
 def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:

@@ -28,15 +28,19 @@ class QuickFingerprint(fingerprint_extractor.DatasetFingerprintExtractor):  # ty
         self.num_foreground_voxels_for_intensitystats = SAMPLED_INTENSITIES
 
 
+def fork_workers() -> None:
+    """Let nnU-Net's pools fork, whatever start method it asks for; a killed parent leaves no worker behind."""
+    os.register_at_fork(after_in_child=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+    forking = multiprocessing.get_context("fork")
+    multiprocessing.get_context = lambda method=None: forking  # type: ignore[assignment, misc]
+
+
 def main(command: str, *arguments: str) -> None:
     """Run one of nnU-Net's commands in this process."""
     if command == "nnUNetv2_plan_and_preprocess":
         fingerprint_extractor.QuickFingerprint = QuickFingerprint  # nnU-Net looks for the class in modules of its own
         arguments = (*arguments, "-fpe", QuickFingerprint.__name__)
-    # A killed parent leaves no worker behind.
-    os.register_at_fork(after_in_child=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
-    forking = multiprocessing.get_context("fork")
-    multiprocessing.get_context = lambda method=None: forking  # type: ignore[assignment, misc]
+    fork_workers()
     sys.argv = [command, *arguments]
     (entry,) = entry_points(group="console_scripts", name=command)
     entry.load()()
