@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from workflows import copy_checkout, snakemake
 
+from glioflow.models.predictions import read_predictions
+
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
@@ -78,9 +80,9 @@ def test_lgg_chooses_the_largest_component_on_cv_and_applies_it(run):
     chosen = json.loads((results / "models/unet/postprocessing.json").read_text())
     assert {step["operation"] for step in chosen["tried"]} == {"largest_component"}
     assert chosen["dice"]["after"]["WT"] >= chosen["dice"]["before"]["WT"]
-    table = pd.read_csv(results / "postprocessed/unet/cv/predictions.csv")
+    table = read_predictions(results / "postprocessed/unet/cv/predictions.csv")
     assert len(table) == 6
-    assert {len(nib.load(path).shape) for path in table["prediction"].map(lambda path: results.parents[2] / path)} == {3}
+    assert {len(nib.load(path).shape) for path in table["prediction"]} == {3}
     summary = pd.read_csv(results / "scores/unet/cv_summary.csv").set_index(["label", "metric"])
     assert summary.loc[("WT", "dice"), ["mean", "median"]].notna().all()
 

@@ -112,28 +112,6 @@ def test_given_masks_that_cannot_be_scored_are_all_listed(checkout, tmp_path):
     assert f"case3, {tmp_path}/masks/case3.nii.gz: found no mask" in said
 
 
-def test_a_case_without_enhancing_tumour_is_scored(checkout, tmp_path):
-    for number in range(4):
-        write_case(tmp_path / "brats", f"case{number}", raw_et=1)
-        (tmp_path / "masks").mkdir(exist_ok=True)
-        (tmp_path / f"masks/case{number}.nii.gz").write_bytes(
-            (tmp_path / f"brats/case{number}/case{number}_seg.nii.gz").read_bytes()
-        )
-    study = {
-        "cohorts": {"c": {"dataset": "brats2021", "path": str(tmp_path / "brats")}},
-        "models": {"m": {"cohort": "c", "predictions": f"{tmp_path}/masks/{{case}}.nii.gz", "label_scheme": "brats2021"}},
-    }
-    result = run(checkout, study, tmp_path, "scores")
-    assert "found failure.extremes: 20" in result.stdout  # the default is too many for four cases, and says so
-    result = run(checkout, {**study, "failure": {"extremes": 2}}, tmp_path, "scores")
-    assert result.returncode == 0, result.stdout
-    scores = pd.read_csv(tmp_path / "results/scores/m/given.csv")
-    enhancing = scores[scores["label"] == "ET"]
-    assert enhancing["dice"].isna().all()
-    assert (enhancing["note"] == "absent in truth and prediction").all()
-    assert (scores.loc[scores["label"] == "WT", "dice"] == 1).all()
-
-
 @pytest.mark.parametrize("name", ["config.yaml", "datasets.yaml", "label_schemes.yaml", "conventions/medpy.yaml"])
 def test_a_mistake_in_glioflows_own_yaml_is_told_with_file_line_and_column(tmp_path, name):
     checkout = copy_checkout(tmp_path / "glioflow")

@@ -3,12 +3,13 @@
 import hashlib
 import tarfile
 
-import pandas as pd
 import pytest
 import yaml
 from miniatures import make_miniature
 from websites import Page, Site
 from workflows import copy_checkout, planned_jobs, snakemake
+
+from glioflow.cohorts.manifests import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_the_archive_is_fetched_unpacked_and_goes_through_to_the_split(fetching)
     assert len(site.hits) == 2, "the broken transfer was to go on where it stopped"
     assert (root / "data/msd_task01-2.0/Task01_BrainTumour/dataset.json").exists()
     assert not list((root / "data").rglob("*.tar"))
-    manifest = pd.read_csv(root / "results/cohorts/msd/manifest.csv")
+    manifest = read_manifest(root / "results/cohorts/msd/manifest.csv")
     assert len(manifest) == 6
     assert manifest["label"].str.contains("/cohorts/msd/labels/").all()
     assert manifest["t1ce"].str.contains("/cohorts/msd/converted/").all()

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import REPO, save, write_case
@@ -174,7 +175,7 @@ def scored(tmp_path_factory, look_alike):
     data = tmp_path_factory.mktemp("brats")
     masks = tmp_path_factory.mktemp("masks")
     for number in range(4):
-        folder = write_case(data, f"case{number}", tumour=2 + number)
+        folder = write_case(data, f"case{number}", tumour=2 + number, raw_et=4 if number else 1)
         shutil.copyfile(folder / f"case{number}_seg.nii.gz", masks / f"case{number}.nii.gz")
     study = {
         "cohorts": {"c": {"dataset": "brats2021", "path": str(data)}},
@@ -185,6 +186,13 @@ def scored(tmp_path_factory, look_alike):
     run = snakemake(checkout, "--configfile", "study.yaml")
     assert run.returncode == 0, run.stdout
     return checkout, data, masks, study
+
+
+def test_a_case_without_enhancing_tumour_is_scored(scored):
+    scores = pd.read_csv(scored[0] / "results/scores/m/given.csv").set_index(["case_id", "label"])
+    assert np.isnan(scores.loc[("case0", "ET"), "dice"])
+    assert scores.loc[("case0", "ET"), "note"] == "absent in truth and prediction"
+    assert (scores["dice"].drop(("case0", "ET")) == 1).all()
 
 
 def jobs_after(checkout: Path, *arguments: str) -> set[str]:
