@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench demo test bench lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench demo test test-long fuzz bench lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -19,6 +19,8 @@ OWN_UV := $(filter .venv-uv/bin/uv,$(UV))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH VIRTUAL_ENV
+# Many container images set this; every job would then compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
@@ -30,11 +32,17 @@ setup-dev: .venv/setup-dev.stamp  ## install the runtime and what tests and lint
 setup-bench: .venv-bench/setup.stamp  ## install glioflow's scoring and its peers into .venv-bench
 
 demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by default all cores)
-	@$(PYTHON) -m snakemake --cores $(CORES) --rerun-incomplete --quiet rules -- all
+	@$(PYTHON) -m snakemake --cores $(CORES) --quiet rules -- all
 	@echo "report: results/report/index.html"
 
-test: setup-dev  ## run every test (PYTEST="-k name" for some)
-	@$(PYTHON) -m pytest -n 2 --dist loadfile $(PYTEST)
+test: setup-dev  ## run the tests, the demo among them (PYTEST="-k name" for some)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not long" $(PYTEST)
+
+test-long: setup-dev  ## run what takes longest: every study variant, ten kills, Slurm, a browser
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m long $(PYTEST)
+
+fuzz: setup-dev  ## give damaged files to every reader (SECONDS=30 for each of them; SEED=$RANDOM; PYTEST="-k study")
+	@GLIOFLOW_FUZZ_SECONDS=$(or $(SECONDS),30) GLIOFLOW_FUZZ_SEED=$(or $(SEED),$$RANDOM) $(PYTHON) -m pytest tests/fuzz $(PYTEST)
 
 bench: setup-bench  ## time the scoring of a case beside other tools (BENCH="--slow"): docs/benchmarks.md
 	@.venv-bench/bin/python benchmarks/score_cases.py $(BENCH)

@@ -29,11 +29,25 @@ sys.path.insert(0, str(BASE / "scripts"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BASE / "scripts"), os.environ.get("PYTHONPATH")]))
 
 from glioflow.console import UserError
+from glioflow.disk import LIMIT_VARIABLE, require_writable
 from glioflow.job_records import restore_notes
+from glioflow.runs import enter_run
 from glioflow.study.duplicate_keys import duplicate_keys
 from glioflow.workflow.checks import load_study
+from glioflow.yaml_files import read_yaml
+
+
+def told(look_up, *names):
+    """Return what a look-up finds; a user's mistake ends the planning with its message alone."""
+    try:
+        return look_up(*names)
+    except UserError as error:
+        sys.exit(str(error))
+
 
 if not (config if not workflow.modifier.is_main_snakefile() else workflow.overwrite_configfiles):
+
+    told(read_yaml, BASE / "config/config.yaml")  # Snakemake itself says neither file nor line
 
     configfile: str(BASE / "config/config.yaml")
 
@@ -43,10 +57,10 @@ CONFIG_FILE = os.path.relpath(workflow.configfiles[0]) if workflow.configfiles e
 if twice := [f"{file}: {said}" for file in workflow.configfiles for said in duplicate_keys(Path(file))]:
     sys.exit("\n".join(twice))
 
-try:
-    STUDY = load_study(config, CONFIG_FILE)
-except UserError as error:
-    sys.exit(str(error))
+STUDY = told(load_study, config, CONFIG_FILE)
+
+
+os.environ[LIMIT_VARIABLE] = str(STUDY.largest_image_gb)
 
 
 pathvars:
@@ -68,6 +82,11 @@ include: "rules/report.smk"
 
 
 if workflow.is_main_process:
+    if not workflow.output_settings.dryrun and (workflow.resource_settings.cores or workflow.resource_settings.nodes):
+        told(require_writable, [Path(STUDY.results), Path(".snakemake")])
+        unlock = f"snakemake --unlock{' --configfile ' + CONFIG_FILE if workflow.configfiles else ''}"
+        if said := enter_run(STUDY.results, unlock, workflow.resource_settings.nodes is not None):
+            print(f"[glioflow] {said}", file=sys.stderr)
     restore_notes(STUDY.results, [str(path) for rule in workflow.rules for path in rule.output])
 
 

@@ -19,6 +19,11 @@ def training_manifests(wildcards):
     return expand("<results>/cohorts/{other}/manifest.csv", other=COHORTS.training_cohorts(wildcards.cohort))
 
 
+def reread():
+    """Return what tells a job to read every image again, another value each time; False where it is to read what changed."""
+    return time.time_ns() if STUDY.verify == "full" else False
+
+
 rule make_phantom:
     output:
         truth="<results>/cohorts/{cohort}/phantom.csv",
@@ -38,7 +43,7 @@ rule make_phantom:
         planted=lambda w: dict(STUDY.cohorts[w.cohort].planted),
         shape=lambda w: STUDY.cohorts[w.cohort].shape,
         spacing_mm=lambda w: STUDY.cohorts[w.cohort].spacing_mm,
-        folder=by_cohort(COHORTS.phantom_folder),
+        made_in=by_cohort(COHORTS.phantom_folder),
         cache=lambda w: case_cache("make_phantom", w.cohort),
         code=code_fingerprint("make_phantom"),
     script:
@@ -52,7 +57,6 @@ rule fetch_dataset:
         "<logs>/fetch_dataset/{cohort}.log",
     benchmark:
         "<benchmarks>/fetch_dataset/{cohort}.tsv"
-    retries: 3
     localrule: True  # a cluster's compute nodes often have no network
     conda:
         "../envs/glioflow.yaml"
@@ -91,6 +95,8 @@ rule convert_cohort:
         source=by_cohort(COHORTS.stamp),
         converted=lambda w: under(f"cohorts/{w.cohort}/converted"),
         cache=lambda w: case_cache("convert_cohort", w.cohort),
+        largest_image_gb=STUDY.largest_image_gb,
+        reread=reread(),
         code=code_fingerprint("convert_cohort"),
     script:
         "../scripts/convert_cohort.py"
@@ -122,8 +128,10 @@ rule verify_cohort:
         skull_stripped=by_cohort(COHORTS.is_skull_stripped),
         requirements=by_cohort(COHORTS.requirements),
         source=by_cohort(COHORTS.stamp),
-        labels=lambda w: under(f"cohorts/{w.cohort}/labels"),
+        made_in=lambda w: under(f"cohorts/{w.cohort}/labels"),
         cache=lambda w: case_cache("verify_cohort", w.cohort),
+        largest_image_gb=STUDY.largest_image_gb,
+        reread=reread(),
         code=code_fingerprint("verify_cohort"),
     script:
         "../scripts/verify_cohort.py"

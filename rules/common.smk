@@ -1,6 +1,7 @@
 # What the rules share: patterns of wildcards and input functions. What needs no wildcards is in scripts/glioflow/workflow.
 
 import re
+import time
 from dataclasses import asdict
 
 from glioflow.code_fingerprint import code_fingerprint
@@ -38,14 +39,6 @@ def under(path):
 def case_cache(stage, *parts):
     """Return the path of the cache in which a stage keeps what it has finished case by case."""
     return under(f"cache/{stage}/{'/'.join(parts)}.jsonl")
-
-
-def told(look_up, *names):
-    """Return what a look-up finds; a user's mistake ends the planning with its message alone."""
-    try:
-        return look_up(*names)
-    except UserError as error:
-        sys.exit(str(error))
 
 
 def by_cohort(look_up):

@@ -4,7 +4,7 @@ Inputs: the phantoms' truth table, for a cohort of phantoms; ``fetched.json``, f
 Outputs: ``cases`` (cases.csv: one row a case with case_id, patient_id, the path of each channel, the path of the raw label and
 the covariates) and ``conversion`` (conversion.csv: what is wrong so far, with the columns of verification.csv). Params:
 ``cohort`` (its configuration block), ``folder`` (where its files lie), ``converted`` (folder for images that must be written
-anew), ``cache``.
+anew), ``cache``, ``reread`` (whether what is in the cache is converted again).
 
 A NIfTI image is used where it lies. Images in another form, or off the grid that the configuration asks for, are written once
 into ``converted``. A path stands in the table even where no file is there: ``verify_cohort`` says so, with every other problem.
@@ -57,7 +57,7 @@ def main(snakemake: Any, console: Console) -> str:
     listing = list_cohort(cohort, folder)
     found, unmatched = add_covariates(listing.cases, cohort, folder)
     converted, wrong, written = convert_cases(
-        found, cohort, Path(params.converted), CaseCache(params.cache), snakemake.threads, console
+        found, cohort, Path(params.converted), CaseCache(params.cache), snakemake.threads, console, bool(params.reread)
     )
     cases = case_table(converted)
     if "truth" in snakemake.input.keys():  # noqa: SIM118 - Snakemake's list of inputs

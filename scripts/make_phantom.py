@@ -3,12 +3,12 @@
 Inputs: none; everything is drawn from the seed.
 
 Outputs: ``output.truth``, ``cohorts/<cohort>/phantom.csv``, written last: one row a case with what was planted, how strongly,
-and what came of it. The images go to ``<params.folder>/<case_id>/<case_id>_{t1,t1ce,t2,flair,seg}.nii.gz``: int16 in scanner
+and what came of it. The images go to ``<params.made_in>/<case_id>/<case_id>_{t1,t1ce,t2,flair,seg}.nii.gz``: int16 in scanner
 units and canonical labels in uint8, LPS.
 
 Params: ``cases`` and ``seed``; ``planted``, how many cases get each of low_contrast, small_volume and heavy_noise; ``shape``
-(voxels) and ``spacing_mm`` (one number or three); ``folder`` of the images; ``cache``, where finished cases are recorded. A
-case whose files are as they were written, from the same plan, grid and generator, is not rendered again.
+(voxels) and ``spacing_mm`` (one number or three); ``made_in``, the folder of the images; ``cache``, where finished cases are
+recorded. A case whose files are as they were written, from the same plan, grid and generator, is not rendered again.
 
 Columns of the truth: those of ``PhantomCase`` (``strength`` is empty where nothing is planted; ``flair_contrast``,
 ``rim_contrast`` and ``noise_sd`` have no unit), then what is measured in the rendered volumes: ``flair_tumour_to_brain``, the
@@ -29,7 +29,7 @@ from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.phantom.plan import PLANTED_KINDS, PhantomCase, plan_phantoms
 from glioflow.cohorts.phantom.rendering import CHANNELS, Phantom, render_phantom
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.files import key_of, write_table
+from glioflow.files import key_of, sha256_file, write_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import Volume, write_volume
 
@@ -39,6 +39,11 @@ REGIONS_MEASURED = ("WT", "TC", "ET", "ED", "NCR")
 def case_files(folder: Path, case_id: str) -> dict[str, Path]:
     """Return the five files of a case by channel, and ``seg``."""
     return {name: folder / case_id / f"{case_id}_{name}.nii.gz" for name in (*CHANNELS, "seg")}
+
+
+def file_hashes(folder: Path, case_id: str) -> dict[str, str]:
+    """Return the SHA-256 of a case's files by channel, and ``seg``; nothing for one that is not there."""
+    return {name: sha256_file(path) for name, path in case_files(folder, case_id).items() if path.is_file()}
 
 
 def spacing_of(value: float | Sequence[float]) -> tuple[float, float, float]:
@@ -80,7 +85,7 @@ def case_key(case: PhantomCase, shape: Sequence[int], spacing_mm: Sequence[float
 def main(snakemake: Any, console: Console) -> str:
     """Render what is missing, then write the truth table."""
     params = snakemake.params
-    folder = Path(params.folder)
+    folder = Path(params.made_in)
     shape, spacing = tuple(params.shape), spacing_of(params.spacing_mm)
     plan = plan_phantoms(params.cases, params.seed, params.planted)
     rows, rendered = compute_cases(

@@ -31,6 +31,7 @@ from glioflow.evaluation.score_tables import ROW_COLUMNS
 from glioflow.evaluation.scoring import Plan, geometry_problems, score_pair, score_table, with_missing_note
 from glioflow.files import write_table
 from glioflow.formatting import number
+from glioflow.imaging.headers import ONE_READING
 from glioflow.imaging.labels import REGIONS, Labels, scheme_regions
 from glioflow.imaging.placement import USE_IMAGE_HEADER, place_mask
 from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_volume
@@ -106,8 +107,7 @@ def score_masks(pair: MaskPair, rules: Rules, plan: Plan | None) -> Scored:
     """
     truth, problems = read_mask(pair.case_id, pair.truth, rules.truth_scheme)
     if truth and not truth.raw.is_placed:
-        right = "expected one that tells the voxels' size"
-        problems.append(f"{pair.case_id}, {pair.truth}: found an affine that is not finite or not invertible; {right}")
+        problems.append(f"{pair.case_id}, {pair.truth}: found {truth.raw.misplaced}; expected {ONE_READING}")
     if pair.prediction:
         prediction, wrong = read_mask(pair.case_id, pair.prediction, rules.prediction_scheme)
         problems.extend(wrong)

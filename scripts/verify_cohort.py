@@ -2,10 +2,11 @@
 
 Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: what finding and converting the cases came upon). Params:
 ``scheme`` (raw value to canonical), ``scheme_name``, ``channels`` (those that the study needs), ``on_geometry_mismatch``,
-``skull_stripped``, ``labels`` (folder for canonical label maps), ``cache``, ``requirements`` (of the study to the
-cohort: split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a readable case: paths, SHA-256 of every file,
-fingerprints of the voxels, geometry, volumes, covariates) and ``verification.csv`` (one row a problem). The pass never stops
-at a problem: the table lists them all, and ``split_cohort`` refuses a cohort with an error.
+``skull_stripped``, ``made_in`` (folder for canonical label maps), ``cache``, ``reread`` (whether files in the cache are read
+again too), ``requirements`` (of the study to the cohort: split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a
+readable case: paths, SHA-256 of every file, fingerprints of the voxels, geometry, volumes, covariates) and
+``verification.csv`` (one row a problem). The pass never stops at a problem: the table lists them all, and ``split_cohort``
+refuses a cohort with an error.
 """
 
 from collections import Counter
@@ -23,6 +24,7 @@ from glioflow.cohorts.layouts import file_stamps
 from glioflow.cohorts.manifests import write_manifest
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, count, run_script
+from glioflow.disk import largest_image_bytes
 from glioflow.files import key_of, read_table, read_text_table, write_table
 from glioflow.imaging.labels import REGIONS
 from glioflow.stored_paths import find_path
@@ -30,17 +32,26 @@ from glioflow.study.registry import CHANNELS, ROLES
 
 
 def files_key(case: Mapping[str, Any], rules: CheckRules) -> str:
-    """Return the key under which a checked case stays checked: its files' size and time of change, and the rules."""
+    """Return the key under which a checked case stays checked: its files' stamps, and the rules."""
     stamps = file_stamps(case[role] for role in ROLES if case.get(role))
     roles = [role for role in ROLES if case.get(role)]
     key = {"case": case["case_id"], "patient": case["patient_id"], "roles": roles, "files": stamps}
-    return key_of({**key, "rules": asdict(rules), "code": module_fingerprint("glioflow.cohorts.case_checks")})
+    code = module_fingerprint("glioflow.cohorts.case_checks")
+    return key_of({**key, "rules": asdict(rules), "largest": largest_image_bytes(), "code": code})
 
 
 def verify_cases(
-    cases: Sequence[Mapping[str, Any]], rules: CheckRules, cache: CaseCache, threads: int, console: Console
+    cases: Sequence[Mapping[str, Any]],
+    rules: CheckRules,
+    cache: CaseCache,
+    threads: int,
+    console: Console,
+    reread: bool = False,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return what ``check_case`` finds in each case, in their order, and how many were not in the cache."""
+    """Return what ``check_case`` finds in each case, in their order, and how many were read.
+
+    Those are the cases that are not in the cache, or all of them to ``reread``.
+    """
     seen: Counter[str] = Counter()
     names = []
     for case in cases:  # an id used twice is a problem to report, and must not hide in the cache
@@ -56,6 +67,7 @@ def verify_cases(
         cache=cache,
         keys=dict(zip(names, [files_key(case, rules) for case in cases], strict=True)),
         files=lambda _, value: [value["row"]["label"]] if "label" in value["row"] else [],
+        reread=reread,
     )
     return list(checked.values()), read
 
@@ -82,9 +94,9 @@ def main(snakemake: Any, console: Console) -> str:
         channels=tuple(params.channels),
         on_geometry_mismatch=params.on_geometry_mismatch,
         skull_stripped=params.skull_stripped,
-        labels=params.labels,
+        labels=params.made_in,
     )
-    checked, read = verify_cases(cases, rules, CaseCache(params.cache), snakemake.threads, console)
+    checked, read = verify_cases(cases, rules, CaseCache(params.cache), snakemake.threads, console, bool(params.reread))
     rows = [value["row"] for value in checked]
     manifest = assemble(cases, rows)
     found = read_table(snakemake.input.conversion).astype("string").fillna("")

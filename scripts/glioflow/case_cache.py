@@ -38,9 +38,9 @@ class CaseCache:
         for line in text.splitlines():
             try:
                 name, key, value, hashes = json.loads(line)
-            except ValueError:  # the line a killed job was writing
+                self._entries[name] = (key, value, dict(hashes))
+            except (ValueError, TypeError, RecursionError):  # the line a killed job was writing, or a damaged one
                 continue
-            self._entries[name] = (key, value, hashes)
             lines += 1
         if lines > 2 * len(self._entries) + 16:
             self._compact()
@@ -88,6 +88,7 @@ def compute_cases(
     keys: Mapping[str, str] | None = None,
     files: Callable[[str, Value], Iterable[PathLike]] | None = None,
     problems: list[str] | None = None,
+    reread: bool = False,
 ) -> tuple[dict[str, Value], int]:
     """Return ``function(case, *shared)`` of every case, taken from the cache where it holds it and recorded there otherwise.
 
@@ -114,6 +115,8 @@ def compute_cases(
         Returns the files that were written for a case, given its name and value; see ``CaseCache.get``.
     problems
         Where it is given, the problems of cases are added to it, and such cases have no value. Else they are raised.
+    reread
+        Whether every case is computed again, whatever the cache holds.
 
     Returns
     -------
@@ -124,7 +127,7 @@ def compute_cases(
     UserError
         With the problems of all cases, once every other case is finished, unless ``problems`` is given.
     """
-    values: dict[str, Value] = {} if cache is None or keys is None else cache.find(keys, threads)
+    values: dict[str, Value] = {} if cache is None or keys is None or reread else cache.find(keys, threads)
     waiting = [(name, case) for name, case in cases.items() if name not in values]
     wrong: dict[str, UserError] = {}
     work = map_unordered(partial(_attempt, function), waiting, threads, *shared)

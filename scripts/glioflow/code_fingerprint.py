@@ -12,9 +12,12 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from glioflow.files import file_stamp
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 KEPT = Path(".snakemake/glioflow/parsed_code.json")  # below the folder that Snakemake works in
@@ -64,10 +67,11 @@ def _kept() -> dict[str, Any]:
 
     def write() -> None:
         if kept != before and KEPT.parents[1].is_dir():
-            KEPT.parent.mkdir(exist_ok=True)
             part = KEPT.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(kept), encoding="utf-8")
-            os.replace(part, KEPT)
+            with suppress(OSError):  # a full or read-only disk: it is parsed again
+                KEPT.parent.mkdir(exist_ok=True)
+                part.write_text(json.dumps(kept), encoding="utf-8")
+                os.replace(part, KEPT)
 
     atexit.register(write)
     return kept
@@ -75,9 +79,8 @@ def _kept() -> dict[str, Any]:
 
 @cache
 def _parsed(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Return ``_parse(path)``, kept as long as size, times and inode of the file are what they were."""
-    stat = path.stat()
-    stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    """Return ``_parse(path)``, kept as long as the file's stamp is what it was."""
+    stamp = file_stamp(path)
     known = _kept().get(str(path))
     if known and known[0] == stamp:
         return known[1], tuple(Path(name) for name in known[2])

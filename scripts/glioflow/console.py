@@ -10,23 +10,17 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from glioflow.disk import explain_error
+from glioflow.errors import UserError as UserError
 from glioflow.job_records import remove_records, write_records
+from glioflow.runs import joined_run
 from glioflow.stored_paths import set_results_folder
 
 SAY_EVERY_S = 10.0  # the least time between two lines on how far a loop is
-
-
-class UserError(Exception):
-    """Something the user can mend. The message names case, file, what was found and what would be right.
-
-    Several problems are several arguments, a line each.
-    """
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.args))
 
 
 class Console:
@@ -36,8 +30,9 @@ class Console:
         self.name = name
         self.log = Path(log) if log else None
         if self.log:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            self.log.write_text("", encoding="utf-8")
+            with self._log_kept():
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                self.log.write_text("", encoding="utf-8")
 
     def say(self, message: str) -> None:
         """Print ``message`` after the step's name, at the terminal and in the log."""
@@ -47,8 +42,16 @@ class Console:
     def note(self, message: str) -> None:
         """Write ``message`` to the log only."""
         if self.log:
-            with self.log.open("a", encoding="utf-8") as stream:
+            with self._log_kept(), self.log.open("a", encoding="utf-8") as stream:
                 stream.write(message.rstrip("\n") + "\n")
+
+    @contextmanager
+    def _log_kept(self) -> Iterator[None]:
+        """Go on without a log where it cannot be written, so that what cannot be written next is told at the terminal."""
+        try:
+            yield
+        except OSError:
+            self.log = None
 
     def track(self, items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
         """Pass ``items`` on, saying at most every ten seconds how many of ``total`` are done and how long is left."""
@@ -84,14 +87,19 @@ def run_script(main: Callable[[Any, Console], str], snakemake: Any) -> None:
     start = time.monotonic()
     if snakemake.log:
         set_results_folder(str(snakemake.log[0]).rpartition("/logs/")[0])
-    remove_records(snakemake.output)
     try:
-        done = main(snakemake, console)
-        write_records(snakemake)
+        remove_records(snakemake.output)
+        with joined_run():
+            done = main(snakemake, console)
+            write_records(snakemake)
     except UserError as error:
         console.say(f"stopped: {error}")
         sys.exit(1)
     except Exception as error:
+        folders = [Path(path).parent for path in snakemake.output]
+        if isinstance(error, OSError) and (told := explain_error(error, folders)):
+            console.say(f"stopped: {told}")
+            sys.exit(1)
         if console.log is None:
             raise
         console.note(traceback.format_exc())

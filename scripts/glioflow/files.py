@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.errors import DamagedFileError
+
 TEXT_COLUMNS = ("label", "group", "note", "file", "message", "set")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # A spreadsheet runs a text that begins so as a formula (owasp.org/www-community/attacks/CSV_Injection).
@@ -47,8 +49,9 @@ def write_json(path: PathLike, value: Any) -> None:
 
 
 def read_json(path: PathLike) -> Any:
-    """Return what the JSON file holds."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Return what a JSON file of the results holds. Raises DamagedFileError."""
+    with _told_as_damaged(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_table(path: PathLike, table: pd.DataFrame) -> None:
@@ -75,9 +78,11 @@ def _inert(cell: Any) -> Any:
 def read_table(path: PathLike, text: Collection[str] = ()) -> pd.DataFrame:
     """Return a CSV table written by ``write_table``: identifiers and ``text`` as strings, the rest as pandas infers it.
 
-    An identifier is a column whose name ends in ``_id``. Only an empty cell is undefined: a case may be called NA.
+    An identifier is a column whose name ends in ``_id``. Only an empty cell is undefined: a case may be called NA. Raises
+    DamagedFileError.
     """
-    columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
+    with _told_as_damaged(path):
+        columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
     return _read(path, {name: "string" for name in columns if name in (*TEXT_COLUMNS, *text) or name.endswith("_id")})
 
 
@@ -87,7 +92,8 @@ def read_text_table(path: PathLike) -> pd.DataFrame:
 
 
 def _read(path: PathLike, dtype: Any) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
+    with _told_as_damaged(path):
+        table = pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
     for name, column in table.items():
         if pd.api.types.is_string_dtype(column):
             table[name] = column.map(restore_text, na_action="ignore").astype(column.dtype)
@@ -99,10 +105,28 @@ def restore_text(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
+@contextmanager
+def _told_as_damaged(path: PathLike) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OverflowError, RecursionError, csv.Error) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedFileError(f"{path}: the file is damaged ({reason}); delete it, and the next run makes it anew") from None
+
+
 def sha256_file(path: PathLike) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_stamp(path: PathLike) -> list[int]:
+    """Return what changes when a file does: size, times of change of content and of anything, and inode. Raises ``OSError``.
+
+    A program can set the time of content back, but not the other; and a file that takes another's place is another inode.
+    """
+    stat = Path(path).stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

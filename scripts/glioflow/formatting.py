@@ -3,6 +3,7 @@
 from math import floor, isfinite, log10
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 UNDEFINED = "–"
@@ -32,3 +33,12 @@ def significant(value: Any, digits: int = 4) -> str:
         mantissa, _, exponent = f"{size:.{digits - 1}e}".partition("e")
         return f"{mantissa} × 10^{int(exponent)}".replace("-", MINUS)
     return number(size, max(0, digits - 1 - power))
+
+
+def exact(value: float) -> str:
+    """Return a number with all digits that tell it from its neighbours of 32 bits, or of 64 where it is none of 32."""
+    if float(value).is_integer():
+        return str(int(value))
+    with np.errstate(over="ignore"):
+        short = np.float32(value)
+    return str(short) if float(short) == value else repr(value)

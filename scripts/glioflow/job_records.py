@@ -6,16 +6,22 @@ a record of its params (settings, fingerprint of its code) and of the content of
 anything is planned, these records take the place of Snakemake's notes: from then on Snakemake decides, and a dry-run tells what
 a run does. An output without a record counts as made from something else.
 
+Some outputs are tables of files that no rule names, such as the images of phantoms. Such a rule has the param ``made_in``,
+their folder, and the record holds a stamp of each file there. Where one of them is missing or altered, the output counts as
+made from something else as well, and its job makes what is missing.
+
 A record is removed before its job starts, and written when the job has ended well.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from glioflow.files import read_json, sha256_file, write_json
+from glioflow.files import file_stamp, read_json, sha256_file, write_json
 
 UNKNOWN: dict[str, Any] = {"params": ["unknown"], "inputs": {}}
 WILDCARD = re.compile(r"\{[^{}]*(\{[^{}]*\}[^{}]*)*\}")  # with a constraint such as {fold,\d{1,2}}
@@ -36,9 +42,36 @@ def remove_records(outputs: Iterable[str]) -> None:
 def write_records(snakemake: Any) -> None:
     """Record what a finished job's outputs were made from, beside each of them."""
     inputs = {str(path): f"sha256:{sha256_file(path)}" for path in snakemake.input if Path(path).is_file()}
-    params = sorted(repr(value) for value in snakemake.params)
+    # A job that was told to read everything again leaves what a job that reads what changed would have left.
+    again = getattr(snakemake.params, "reread", None)
+    params = sorted(repr(False if again and value == again else value) for value in snakemake.params)
+    folder = Path(getattr(snakemake.params, "made_in", "/dev/null"))
+    stamps = {path: (*file_stamp(path), sha256_file(path)) for path in sorted(folder.rglob("*")) if path.is_file()}
     for output in map(str, snakemake.output):
-        write_json(record_path(output), {"output": output, "params": params, "inputs": inputs})
+        files = {os.path.relpath(path, Path(output).parent): stamp for path, stamp in stamps.items()}
+        write_json(record_path(output), {"output": output, "params": params, "inputs": inputs, "files": files})
+
+
+def _keeps_files(record: dict[str, Any], folder: Path, file: Path) -> bool:
+    """Tell whether the files that a job made besides its outputs are what they were.
+
+    A file with another stamp, as a copy has, is read once; ``record`` and the ``file`` that holds it get its new stamp.
+    """
+    stamps = record.get("files", {})
+    changed = {}
+    for name, (*stamp, sha256) in stamps.items():
+        path = folder / name
+        if not path.is_file():
+            return False
+        if (now := list(file_stamp(path))) != stamp:
+            if sha256_file(path) != sha256:
+                return False
+            changed[name] = [*now, sha256]
+    if changed:
+        stamps.update(changed)
+        with suppress(OSError):  # a folder that may only be read: the files are read again the next time
+            write_json(file, record)
+    return True
 
 
 def restore_notes(results: str, patterns: Iterable[str], notes: Path = Path(".snakemake")) -> None:
@@ -78,6 +111,8 @@ def _read_record(output: str, results: str) -> dict[str, Any]:
         place = output.removeprefix(results)
         if not record["output"].endswith(place):
             return UNKNOWN
+        if not _keeps_files(record, Path(output).parent, record_path(output)):
+            return UNKNOWN
         former = record["output"].removesuffix(place)
         if former == results:
             return record
@@ -86,5 +121,5 @@ def _read_record(output: str, results: str) -> dict[str, Any]:
         text = re.sub(rf"""(?<=["']){re.escape(former)}(?=/|["'](?!:))""", lambda _: results, text)
         params, inputs = json.loads(text)
         return {"params": sorted(params), "inputs": inputs}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return UNKNOWN

@@ -6,7 +6,6 @@ import re
 import shutil
 from pathlib import Path
 
-import browser
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,18 +113,12 @@ def test_progress_can_be_read_by_a_person(demo):
     assert re.search(r"\[train_fold mpmri 0\] trained: \d+ training cases", said)
 
 
-def test_the_report_is_one_page_that_shows_the_worst_case(demo, tmp_path):
+def test_the_report_is_one_page_that_shows_the_worst_case(demo):
     page = demo[0] / "results/report/index.html"
     text = page.read_text(encoding="utf-8")
     worst = pd.read_csv(demo[0] / "results/failure/mpmri/cv/extremes.csv")["case_id"][0]
     assert worst in text
     assert not re.search(r"""(src|href)=["'](https?:)?//[^"']+\.(js|css|png|woff2?)""", text)
-    if reason := browser.skip_reason():
-        pytest.skip(reason)
-    moved = shutil.copyfile(page, tmp_path / "alone.html")  # with nothing beside it
-    assert worst in browser.dump_dom(moved)
-    browser.take_screenshot(moved, tmp_path / "report.png")
-    assert (tmp_path / "report.png").stat().st_size > 50_000
 
 
 def test_a_second_run_has_nothing_to_do(demo):

@@ -17,26 +17,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from conftest import REPO
-from workflows import copy_checkout, snakemake
 
-EPOCHS, SAVE_EVERY, KILLS = 18, 2, 10
-STUDY = {
-    "cohorts": {
-        "demo": {
-            "dataset": "phantom", "cases": 6, "seed": 3, "planted": {}, "shape": [32, 40, 32], "spacing_mm": [5, 5, 5],
-        },
-    },
-    "models": {
-        "m": {
-            "cohort": "demo", "folds": 2, "epochs": 14, "iterations_per_epoch": 4, "validation_iterations": 1,
-            "optimiser": "ranger", "schedule": "cosine", "initial_lr": 1e-3, "save_every": SAVE_EVERY, "tta": "both",
-            "swa": {"cycles": 2, "epochs_per_cycle": 2, "update_every": 1, "initial_lr": 5e-4}, "device": "cpu", "threads": 1,
-            "plans": {"patch_size": [32, 40, 32], "batch_size": 1, "n_stages": 3, "base_features": 4},
-        },
-    },
-    "failure": {"extremes": 2},
+EPOCHS, SAVE_EVERY = 18, 2
+# What is trained: the prepared cases of the composite study's model ``classes``, with settings that have much to lose.
+SETTINGS = {
+    "epochs": 14, "iterations_per_epoch": 4, "save_every": SAVE_EVERY, "tta": "both", "optimiser": "ranger",
+    "schedule": "cosine", "initial_lr": 1e-3,
+    "swa": {"cycles": 2, "epochs_per_cycle": 2, "update_every": 1, "initial_lr": 5e-4},
 }  # fmt: skip
 # The job of Snakemake's, by itself: a folder and, where wanted, the largest file (bytes) that the disk still takes.
 JOB = """
@@ -49,10 +37,10 @@ from train_fold import main
 results, limit = Path(sys.argv[2]), int(sys.argv[3])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-model = results / "models/m"
-prepared, fold = model / "nnunet/preprocessed/Dataset001_m", model / "fold_0"
+model = results / "models/classes"
+prepared, fold = model / "nnunet/preprocessed/Dataset001_classes", model / "fold_0"
 inputs = Space(
-    manifest=results / "cohorts/demo/manifest.csv", dataset=model / "nnunet/raw/Dataset001_m/dataset.json",
+    manifest=results / "cohorts/other/manifest.csv", dataset=model / "nnunet/raw/Dataset001_classes/dataset.json",
     splits=prepared / "splits_final.json", plans=prepared / "glioflowPlans.json",
 )
 params = Space(
@@ -60,11 +48,11 @@ params = Space(
     probabilities=None, retrain_on_upgrade=False, root=str(model / "nnunet"),
 )
 class Names(dict):
-    model, fold = "m", "0"
+    model, fold = "classes", "0"
 if __name__ == "__main__":
     run_script(main, Space(
-        rule="train_fold", wildcards=Names(model="m", fold="0"), log=[str(results / "train.log")], threads=1, params=params,
-        input=inputs, output=Space(manifest=fold / "manifest.json", curves=fold / "curves.csv"),
+        rule="train_fold", wildcards=Names(model="classes", fold="0"), log=[str(results / "train.log")], threads=1,
+        params=params, input=inputs, output=Space(manifest=fold / "manifest.json", curves=fold / "curves.csv"),
     ))
 """
 
@@ -114,13 +102,18 @@ def epochs(said: str) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """Results up to the preprocessed cases."""
-    checkout = copy_checkout(tmp_path_factory.mktemp("interrupted") / "glioflow")
-    (checkout / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    run = snakemake(checkout, "--configfile", "study.yaml", "--", "results/models/m/preprocessed.json")
-    assert run.returncode == 0, run.stdout
-    return checkout / "results"
+def prepared(composite, tmp_path_factory):
+    """Results up to the preprocessed cases, under other settings."""
+    source, results = composite.checkout / "results", tmp_path_factory.mktemp("interrupted") / "results"
+    (results / "cohorts/other").mkdir(parents=True)
+    shutil.copy(source / "cohorts/other/manifest.csv", results / "cohorts/other")
+    for part in ("raw", "preprocessed"):
+        shutil.copytree(source / "models/classes/nnunet" / part, results / "models/classes/nnunet" / part)
+    (plans,) = results.rglob("glioflowPlans.json")
+    described = json.loads(plans.read_text())
+    described["glioflow"] |= SETTINGS
+    plans.write_text(json.dumps(described))
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +132,7 @@ def undisturbed(copy_of):
 
 
 def fold(results: Path) -> Path:
-    return next(results.glob("models/m/nnunet/results/*/*/fold_0"))
+    return next(results.glob("models/classes/nnunet/results/*/*/fold_0"))
 
 
 def outcome(results: Path) -> dict[str, np.ndarray]:
@@ -160,9 +153,10 @@ def assert_equal(results: Path, other: Path) -> None:
     assert sum(name.endswith(".nii.gz") for name in wanted) == 6
 
 
-def test_ten_kills_at_random_moments_and_one_in_validation_change_nothing(undisturbed, copy_of):
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
+def test_kills_at_random_moments_and_one_in_validation_change_nothing(undisturbed, copy_of, kills):
     results, moments, last = copy_of(), random.Random(8), 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         training = Training(results)
         lines = moments.choice([0, 1, 2])  # epochs that end before the kill; none: while it starts
         training.wait_for_epochs(lines)
@@ -236,9 +230,9 @@ def test_neither_a_full_disk_nor_a_damaged_checkpoint_costs_more_than_some_epoch
 
 def test_a_changed_label_retrains_only_the_folds_that_train_on_it(undisturbed, tmp_path):
     results = Path(shutil.copytree(undisturbed, tmp_path / "results"))
-    members = json.loads(next(results.glob("models/m/nnunet/preprocessed/*/splits_final.json")).read_text())[0]
+    members = json.loads(next(results.glob("models/classes/nnunet/preprocessed/*/splits_final.json")).read_text())[0]
     weights = (fold(results) / "checkpoint_final.pth").read_bytes()
-    table = results / "cohorts/demo/manifest.csv"
+    table = results / "cohorts/other/manifest.csv"
     manifest = pd.read_csv(table, dtype=str).set_index("case_id")
 
     def change_label_of(case: str) -> None:

@@ -16,6 +16,7 @@ MISSING = missing_programs()
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.long,
     pytest.mark.skipif(bool(MISSING), reason=f"no Slurm here, missing: {', '.join(MISSING)} (apt-get install slurm-wlm munge)"),
 ]
 

@@ -1,13 +1,17 @@
 """The CPU variants of the published systems run, from images to scores, and the scores say what the studies are about."""
 
 import json
+import shutil
 from pathlib import Path
 
+import browser
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from workflows import copy_checkout, snakemake
+
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
@@ -15,16 +19,17 @@ def checkout(tmp_path_factory):
     return copy_checkout(tmp_path_factory.mktemp("studies") / "glioflow")
 
 
+def run_study(checkout: Path, study: str, *targets: str) -> Path:
+    """Run a study for its targets and return its results folder."""
+    configuration = f"config/studies/{study}.yaml"
+    done = snakemake(checkout, "--quiet", "rules", "--configfile", configuration, "--", *targets)
+    assert done.returncode == 0, done.stdout
+    return checkout / "results/studies" / study
+
+
 @pytest.fixture
 def run(checkout):
-    def run(study: str, *targets: str) -> Path:
-        done = snakemake(
-            checkout, "--quiet", "rules", "--configfile", f"config/studies/{study}.yaml", "--", *(targets or ["scores"])
-        )
-        assert done.returncode == 0, done.stdout
-        return checkout / "results/studies" / study
-
-    return run
+    return lambda study: run_study(checkout, study, "scores")
 
 
 def plans(results: Path, model: str) -> dict:
@@ -93,8 +98,13 @@ def test_post_treatment_compares_networks_lesion_by_lesion(run):
         assert (lesions["lesions_found"] <= lesions["lesions_truth"]).all()
 
 
-def test_capstone_merges_two_recipes_with_and_without_mirroring(run, checkout):
-    results = run("capstone_cpu", "all")
+@pytest.fixture(scope="module")
+def capstone(checkout):
+    return run_study(checkout, "capstone_cpu", "all")
+
+
+def test_capstone_merges_two_recipes_with_and_without_mirroring(capstone, checkout):
+    results = capstone
     assert "EquiUnet" in str(plans(results, "a")["configurations"])
     assert len(curves(results, "a")) == 4  # two epochs and a cycle of two
     scores = pd.read_csv(results / "scores/final/cv.csv")
@@ -111,6 +121,14 @@ def test_capstone_merges_two_recipes_with_and_without_mirroring(run, checkout):
             assert np.array_equal(final[~core], np.where(b[~core] == 2, 2, 0)), (case, tta)
     worst = pd.read_csv(results / "failure/final/cv/extremes.csv")
     assert worst["group"].tolist() == ["worst"] * 2 + ["best"] * 2
-    assert (results / "report/index.html").exists()
     again = snakemake(checkout, "-n", "--configfile", "config/studies/capstone_cpu.yaml")
     assert "Nothing to be done" in again.stdout
+
+
+def test_the_report_is_one_page_that_a_browser_shows_alone(capstone, tmp_path):
+    if reason := browser.skip_reason():
+        pytest.skip(reason)
+    moved = shutil.copyfile(capstone / "report/index.html", tmp_path / "alone.html")  # with nothing beside it
+    assert pd.read_csv(capstone / "failure/final/cv/extremes.csv")["case_id"][0] in browser.dump_dom(moved)
+    browser.take_screenshot(moved, tmp_path / "report.png")
+    assert (tmp_path / "report.png").stat().st_size > 50_000

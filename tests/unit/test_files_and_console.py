@@ -1,14 +1,27 @@
 import csv
 import json
 import math
+import os
 
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glioflow.case_cache import CaseCache
 from glioflow.console import UserError, clock, count, run_script
-from glioflow.files import key_of, read_table, read_text_table, replacing, sha256_file, write_json, write_table
+from glioflow.errors import DamagedFileError
+from glioflow.files import (
+    file_stamp,
+    key_of,
+    read_json,
+    read_table,
+    read_text_table,
+    replacing,
+    sha256_file,
+    write_json,
+    write_table,
+)
 
 
 def test_a_file_that_failed_half_way_is_not_there(tmp_path):
@@ -66,6 +79,20 @@ def test_a_formula_gets_an_apostrophe_and_a_number_does_not(tmp_path):
     assert read_table(tmp_path / "t.csv")["patient_id"].tolist() == values
 
 
+def test_a_stamp_tells_a_change_of_the_same_size_and_time_and_a_file_in_anothers_place(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("one")
+    stat, stamp = path.stat(), file_stamp(path)
+    path.write_text("two")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert file_stamp(path) != stamp
+    stamp = file_stamp(path)
+    (tmp_path / "b").write_text("two")
+    os.utime(tmp_path / "b", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.replace(tmp_path / "b", path)
+    assert file_stamp(path) != stamp
+
+
 def test_a_key_depends_on_content_and_not_on_order():
     assert key_of({"a": 1, "b": [1, 2]}) == key_of({"b": [1, 2], "a": 1})
     assert key_of({"a": 1, "b": [1, 2]}) != key_of({"a": 1, "b": [2, 1]})
@@ -110,3 +137,19 @@ def test_a_step_ends_with_its_line_at_the_terminal_and_in_the_log(tmp_path, caps
     run_script(lambda snakemake, console: "3 cases", Job(tmp_path / "log"))
     assert capsys.readouterr().err == "[some_rule m] 3 cases (0:00)\n"
     assert (tmp_path / "log").read_text() == "3 cases (0:00)\n"
+
+
+@pytest.mark.parametrize(("name", "read"), [("scores.csv", read_table), ("manifest.json", read_json)])
+def test_a_damaged_file_of_the_results_is_named(tmp_path, name, read):
+    path = tmp_path / name
+    for content in (b"a,b\n1,2\n1,2,3\n", b"\xff\xfe\x00", b""):
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError, match=f"{path}: the file is damaged .*delete it"):
+            read(path)
+
+
+@pytest.mark.parametrize("line", ["7", "[1, 2]", '[["a"], "key", {}]', "[" * 5000])
+def test_a_damaged_line_of_the_cache_is_ignored(tmp_path, line):
+    path = tmp_path / "cache.jsonl"
+    path.write_text(f'["a", "key", {{"x": 1}}, {{}}]\n{line}\n')
+    assert CaseCache(path).get("a", "key") == {"x": 1}

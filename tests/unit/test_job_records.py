@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from snakemake.iocontainers import Params
 from snakemake.persistence.file import FilePersistence
 
 from glioflow.job_records import UNKNOWN, record_path, remove_records, restore_notes, write_records
@@ -77,3 +78,45 @@ def test_without_results_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     restore_notes("results", PATTERNS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_everything_again_is_no_setting(made):
+    class Params(list):
+        reread = 1234567
+
+    write_records(SimpleNamespace(input=[], output=[OUTPUT], params=Params(["a", 1234567])))
+    restore_notes("results", PATTERNS)
+    assert notes().params == sorted(["'a'", "False"])
+
+
+@pytest.fixture
+def phantoms(tmp_path, monkeypatch):
+    """A finished job whose output is a table of images in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in (OUTPUT, "results/images/p1/t1.nii.gz", "results/images/p2/t1.nii.gz"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(name)
+    write_records(SimpleNamespace(input=[], output=[OUTPUT], params=Params(fromdict={"made_in": "results/images"})))
+
+
+def test_files_that_no_rule_names_are_looked_after(phantoms):
+    image = Path("results/images/p1/t1.nii.gz")
+    restore_notes("results", PATTERNS)
+    assert notes().params == ["'results/images'"]
+    image.touch()
+    restore_notes("results", PATTERNS)
+    assert notes().params == ["'results/images'"], "a copy with the same content"
+    Path("results").rename("moved")
+    restore_notes("moved", [pattern.replace("results", "moved") for pattern in PATTERNS])
+    assert notes("moved/scores/a/cv.csv").params == ["'moved/images'"]
+
+
+@pytest.mark.parametrize("damage", ["deleted", "altered"])
+def test_one_of_them_that_is_missing_or_another_makes_its_job_due(phantoms, damage):
+    image = Path("results/images/p1/t1.nii.gz")
+    if damage == "deleted":
+        image.unlink()
+    else:
+        image.write_text("other")
+    restore_notes("results", PATTERNS)
+    assert notes().params == UNKNOWN["params"]

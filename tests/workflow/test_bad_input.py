@@ -132,3 +132,14 @@ def test_a_case_without_enhancing_tumour_is_scored(checkout, tmp_path):
     assert enhancing["dice"].isna().all()
     assert (enhancing["note"] == "absent in truth and prediction").all()
     assert (scores.loc[scores["label"] == "WT", "dice"] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "datasets.yaml", "label_schemes.yaml", "conventions/medpy.yaml"])
+def test_a_mistake_in_glioflows_own_yaml_is_told_with_file_line_and_column(tmp_path, name):
+    checkout = copy_checkout(tmp_path / "glioflow")
+    path = checkout / "config" / name
+    path.write_text("a: b: c\n" + path.read_text())
+    run = snakemake(checkout, "-n")
+    assert run.returncode != 0
+    assert f"config/{name}: line 1, column 5: mapping values are not allowed here" in run.stdout
+    assert "Traceback" not in run.stdout and "site-packages" not in run.stdout

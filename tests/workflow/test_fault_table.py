@@ -98,7 +98,11 @@ FAULTS = {
     "scheme": (wrong_scheme, "unknown_label", "would fit: canonical, brats2023, brats2024, msd_task01, nnunet, et_ncr_ed"),
     "no_channel": (missing_channel, "missing_channel", "no file for channel t2"),
     "two_files": (two_files, "two_files", "2 files for t1"),
-    "bad_affine": (bad_affine, "affine", "an affine that is not finite"),
+    "bad_affine": (
+        bad_affine,
+        "affine",
+        "a header with voxel sizes of nan x nan x nan mm (pixdim); and an sform",
+    ),
     "mirrored": (mirrored_label, "label_outside_brain", "is the label mirrored, shifted or another case's?"),
     "flipped": (flipped_header, "affine_mismatch", "the axes x, y run another way"),
 }

@@ -75,6 +75,20 @@ def test_nothing_is_fetched_or_converted_again(fetching):
     assert len(site.hits) == before, "another study takes what is there"
 
 
+@pytest.mark.parametrize("status", [401, 404])
+def test_an_answer_that_is_final_is_not_asked_for_again(fetching, status):
+    root, checkout, site = fetching
+    study = yaml.safe_load((root / "study.yaml").read_text())
+    study |= {"results": str(root / f"results{status}"), "data": str(root / f"data{status}")}
+    (root / "final.yaml").write_text(yaml.safe_dump(study))
+    site.pages["/Task01_BrainTumour.tar"].statuses = [status]
+    before = len(site.hits)
+    run = snakemake(checkout, "--configfile", str(root / "final.yaml"), "--", f"{study['results']}/cohorts/msd/fetched.json")
+    assert run.returncode != 0
+    assert f"({status} " in run.stdout
+    assert len(site.hits) == before + 1
+
+
 def test_a_gated_data_set_says_where_to_go_and_where_to_put_it(fetching):
     root, checkout, _ = fetching
     study = yaml.safe_load((root / "study.yaml").read_text())

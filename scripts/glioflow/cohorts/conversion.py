@@ -16,6 +16,7 @@ from glioflow.cohorts.layouts import FoundCase, case_stamp, cohort_layout
 from glioflow.cohorts.layouts.listing import Converted
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import Console
+from glioflow.disk import largest_image_bytes
 from glioflow.files import key_of
 from glioflow.study.configuration import AnyCohort, Grid, PhantomCohort, cohort_dataset
 from glioflow.study.registry import CHANNELS
@@ -35,11 +36,18 @@ def grid_of(cohort: AnyCohort) -> Grid | None:
 
 
 def convert_cases(
-    cases: Sequence[FoundCase], cohort: AnyCohort, folder: Path, cache: CaseCache, threads: int, console: Console
+    cases: Sequence[FoundCase],
+    cohort: AnyCohort,
+    folder: Path,
+    cache: CaseCache,
+    threads: int,
+    console: Console,
+    reread: bool = False,
 ) -> tuple[list[FoundCase], list[Problem], int]:
     """Return the cases as the workflow reads them, what is wrong with their files, and how many were converted now.
 
-    A case that could not be converted has a problem and is left out: there is no image of it to check.
+    A case that could not be converted has a problem and is left out: there is no image of it to check. ``reread``: what is in
+    the cache is converted again.
     """
     if not needs_conversion(cohort):
         return list(cases), [], 0
@@ -53,10 +61,11 @@ def convert_cases(
         console=console,
         what="cases converted",
         cache=cache,
-        keys={case.case_id: conversion_key(case, cohort, folder) for case in convertible},
-        files=lambda _, value: [path for path in value["files"].values() if Path(path).is_relative_to(folder)],
+        keys={case.case_id: conversion_key(case, cohort) for case in convertible},
+        files=lambda _, value: [folder / path for path in value["written"].values()],
+        reread=reread,
     )
-    done = {case_id: Converted(**value) for case_id, value in values.items()}
+    done = {case_id: _read_conversion(value, folder) for case_id, value in values.items()}
     changed = [
         replace(case, files=done[case.case_id].files, covariates={**case.covariates, **done[case.case_id].covariates})
         if case.case_id in done
@@ -67,17 +76,27 @@ def convert_cases(
     return changed, [problem for case in convertible for problem in done[case.case_id].problems], written
 
 
-def conversion_key(case: FoundCase, cohort: AnyCohort, folder: Path) -> str:
-    """Return the key under which a converted case stays converted: its files, what is done to them, where the result is."""
+def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
+    """Return the key under which a converted case stays converted: its files and what is done to them."""
     grid, dataset = grid_of(cohort), cohort_dataset(cohort)
     rules = {"layout": dataset.layout, "options": dataset.options, "grid": grid and grid.model_dump(mode="json")}
-    mismatch = getattr(cohort, "on_geometry_mismatch", "error")
-    stamp = {"files": case_stamp(case), "folder": folder.as_posix()}
-    return key_of({**stamp, "rules": rules, "mismatch": mismatch, "code": module_fingerprint(__name__)})
+    limits = {"mismatch": getattr(cohort, "on_geometry_mismatch", "error"), "largest": largest_image_bytes()}
+    return key_of({"files": case_stamp(case), "rules": rules, **limits, "code": module_fingerprint(__name__)})
 
 
 def _describe_conversion(case: FoundCase, cohort: AnyCohort, folder: Path) -> dict[str, Any]:
-    return asdict(convert_case(case, cohort, folder))
+    """Return what ``convert_case`` did, the paths of what it wrote relative to ``folder``, which may be moved."""
+    converted = convert_case(case, cohort, folder)
+    paths = {role: Path(path) for role, path in converted.files.items()}
+    written = {role: path.relative_to(folder).as_posix() for role, path in paths.items() if path.is_relative_to(folder)}
+    return {**asdict(converted), "written": written}
+
+
+def _read_conversion(described: dict[str, Any], folder: Path) -> Converted:
+    """Return what ``_describe_conversion`` described, with the present paths."""
+    written = {role: (folder / path).as_posix() for role, path in described["written"].items()}
+    fields = {name: value for name, value in described.items() if name != "written"}
+    return Converted(**{**fields, "files": {**described["files"], **written}})
 
 
 def convert_case(case: FoundCase, cohort: AnyCohort, folder: Path) -> Converted:

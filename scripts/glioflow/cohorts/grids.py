@@ -8,17 +8,21 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import from_matvec
 from nibabel.processing import resample_from_to
 from nibabel.spaces import vox2out_vox
 from numpy.typing import NDArray
 
 from glioflow.cohorts.layouts.listing import Converted, FoundCase
-from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.cohorts.problems import Problem, orientation_unknown, problem_row
 from glioflow.console import UserError
 from glioflow.imaging.placement import BY_INDEX, place_mask
 from glioflow.imaging.volumes import Volume, affine_distance_mm, orientation, read_volume, same_geometry, write_volume
 from glioflow.study.configuration import Grid
 from glioflow.study.registry import CHANNELS, ROLES
+
+TIE = 1e-3  # voxels; a place so near the middle between two voxels takes the later one, however the affines are rounded
+COVERED_VOXELS = 2  # how far two grids of one box may end apart: a box is seldom a whole number of voxels long
 
 
 def turn(volume: Volume, axes: str) -> Volume:
@@ -34,8 +38,11 @@ def turn(volume: Volume, axes: str) -> Volume:
 def resample(volume: Volume, shape: tuple[int, ...], affine: NDArray[np.float64], order: int) -> Volume:
     """Return the volume on another grid, in its own type; ``order`` 0 is nearest voxel, 3 cubic splines. Outside is 0."""
     source = volume.data.astype(np.float32) if order else volume.data
-    image = nib.Nifti1Image(source, volume.affine, dtype=source.dtype)
-    data = np.asanyarray(resample_from_to(image, (shape, affine), order=order, mode="constant", cval=0).dataobj)
+    place, mode = volume.affine, "constant"
+    if order == 0:
+        place, mode = place @ from_matvec(np.eye(3), [-TIE] * 3), "grid-constant"  # the outer voxels are whole
+    image = nib.Nifti1Image(source, place, dtype=source.dtype)
+    data = np.asanyarray(resample_from_to(image, (shape, affine), order=order, mode=mode, cval=0).dataobj)
     if order:
         data = np.clip(data, volume.data.min(), volume.data.max())
     if volume.data.dtype.kind in "iu":
@@ -67,7 +74,7 @@ def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> 
                 volume = read_volume(files[role])
             except UserError:
                 continue
-            if volume.is_placed:
+            if volume.is_placed or (role == "label" and on_mismatch == "use_image_header"):
                 volumes[role] = volume
     first = grid.reference if grid.reference in volumes else next((c for c in CHANNELS if c in volumes), None)
     if first is None:
@@ -76,8 +83,13 @@ def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> 
     shape, affine = target_grid(turn(raw, grid.orientation), grid)
     target = Volume(np.broadcast_to(np.uint8(0), shape), affine)
     placed, problems = dict(files), list[Problem]()
+    if raw.header and not raw.header.oriented:
+        problems.append(orientation_unknown(case.case_id, files[first], case.patient_id))
     for role, volume in volumes.items():
-        if role == "label" and volume.data.shape == raw.data.shape and not same_geometry(volume, raw):
+        by_index = role == "label" and volume.data.shape == raw.data.shape
+        if not volume.is_placed and not by_index:
+            continue
+        if by_index and not (volume.is_placed and same_geometry(volume, raw)):
             problems.append(label_mismatch(case, volume, raw, on_mismatch))
             if on_mismatch == "error":
                 continue
@@ -93,10 +105,33 @@ def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> 
     return Converted(placed, problems=problems)
 
 
+def regrid_mask(mask: Volume, grid: Volume) -> Volume | None:
+    """Return a label map brought to the grid of another volume by their headers; None where they are not of one space.
+
+    Voxels are moved where the axes lie otherwise; where the voxels do, the nearest one is taken. Both grids have to cover one
+    box in space, to two voxels: what a cohort's grid is made from does.
+    """
+    turned = turn(mask, orientation(grid))
+    if same_geometry(turned, grid):
+        return Volume(turned.data, grid.affine)
+    slack = COVERED_VOXELS * max(*turned.spacing, *grid.spacing)
+    if np.abs(outer_corners(turned) - outer_corners(grid)).max() > slack:
+        return None
+    return resample(turned, grid.data.shape, grid.affine, 0)
+
+
+def outer_corners(volume: Volume) -> NDArray[np.float64]:
+    """Return where the outer corners of the first and the last voxel of each axis are, (8, 3) in mm."""
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in volume.data.shape], [1.0], indexing="ij")).reshape(4, -1)
+    return np.asarray((volume.affine @ corners)[:3].T)
+
+
 def label_mismatch(case: FoundCase, label: Volume, image: Volume, on_mismatch: str) -> Problem:
     """Return the problem of a label map whose header disagrees with its image although their arrays have one shape."""
-    apart = affine_distance_mm(label, image)
-    found = f"an affine that puts a corner {apart:.3g} mm from that of its image (orientation {orientation(label)})"
+    found = label.misplaced or (
+        f"an affine that puts a corner {affine_distance_mm(label, image):.3g} mm from that of its image "
+        f"(orientation {orientation(label)})"
+    )
     expected = f"one affine for the whole case (orientation {orientation(image)})"
     if on_mismatch == "error":
         expected += BY_INDEX

@@ -140,7 +140,7 @@ def _read_json_split(path: str) -> pd.DataFrame:
         folds = json.loads(Path(path).read_text(encoding="utf-8"))
         validation = [[str(case) for case in fold["val"]] for fold in folds]
         training = [{str(case) for case in fold["train"]} for fold in folds]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path}: is not a splits_final.json of nnU-Net: a list of {{train: [...], val: [...]}}") from None
     fold_of = {case: number for number, cases in enumerate(validation) for case in cases}
     twice = len(fold_of) < sum(map(len, validation))

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from glioflow.console import UserError
@@ -16,6 +15,7 @@ from glioflow.files import key_of
 from glioflow.imaging.labels import REGIONS
 from glioflow.study.metric_registry import DISTANCES, METRICS, OVERLAPS
 from glioflow.study.registry import CONFIG_DIR
+from glioflow.yaml_files import read_yaml
 
 CONVENTIONS_DIR = CONFIG_DIR / "conventions"
 DEFAULT_CONVENTION = "glioflow"
@@ -180,13 +180,10 @@ def conventions() -> Mapping[str, Convention]:
     found = {}
     for path in sorted(CONVENTIONS_DIR.glob("*.yaml")):
         try:
-            parameters = yaml.safe_load(path.read_text("utf-8"))
-            found[path.stem] = Convention.model_validate({"name": path.stem, **parameters})
+            found[path.stem] = Convention.model_validate({"name": path.stem, **read_yaml(path)})
         except ValidationError as error:
             lines = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
             raise UserError("\n  ".join([f"{path} is no convention:", *lines])) from None
-        except (yaml.YAMLError, TypeError) as error:
-            raise UserError(f"{path} is no convention: it cannot be read as YAML ({str(error).splitlines()[0]})") from None
     return {DEFAULT_CONVENTION: found[DEFAULT_CONVENTION], **found}
 
 

@@ -18,6 +18,7 @@ from glioflow.evaluation.metrics import (
     unseen_score,
 )
 from glioflow.evaluation.score_tables import PREDICTION_MISSING, with_whole_numbers
+from glioflow.imaging.headers import ONE_READING
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, visible_regions
 from glioflow.imaging.volumes import Volume, affine_distance_mm, orientation, same_geometry
 
@@ -132,10 +133,11 @@ def geometry_problems(truth: Volume, prediction: Volume, remedy: str = "") -> It
     """
     if truth.data.shape != prediction.data.shape:
         yield f"found shape {prediction.data.shape}; expected {truth.data.shape} as the truth"
+    elif prediction.misplaced:
+        yield f"found {prediction.misplaced}; expected {ONE_READING}{remedy}"
     elif not same_geometry(prediction, truth):
         apart = affine_distance_mm(prediction, truth)
-        placed = prediction.is_placed and truth.is_placed
-        axes = (orientation(prediction), orientation(truth)) if placed else ("", "")
+        axes = (orientation(prediction), orientation(truth)) if truth.is_placed else ("", "")
         turned = f" (its axes point {axes[0]}, the truth's {axes[1]})" if axes[0] != axes[1] else ""
         yield f"found an affine that puts a corner {apart:.3g} mm from the truth's{turned}; expected the same{remedy}"
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glioflow.console import UserError
+from glioflow.console import UserError, count
 from glioflow.failure.fast_shape import fast_shape_class
 from glioflow.imaging.volumes import Volume
 
@@ -27,6 +27,9 @@ SETTINGS = {"bin_width": "binWidth", "normalise": "normalize", "normalise_scale"
 DEFAULT_SETTINGS: dict[str, Any] = {"bin_width": 25, "normalise": True, "normalise_scale": 100}
 # Voxels kept around the mask's box. The features use none of them; pyradiomics keeps as many where it resamples.
 CROP_MARGIN = 5
+# Fewer grey levels in a mask leave textures next to nothing to tell apart: 16 to 128 levels are usual (Zwanenburg et al. 2020,
+# Radiology 295:328-338, and van Griethuysen et al.'s own advice).
+FEWEST_GREY_LEVELS = 5
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def extract_features(image: Volume, mask: NDArray[np.bool_], settings: Mapping[s
     """Return the features of ``mask`` (bool, the image's axes) in ``image``.
 
     Without features, and with a note, where the mask has fewer than two voxels or runs along one axis only: pyradiomics
-    defines none for it.
+    defines none for it. With a note too where the image has so few grey levels in the mask that its features mean little.
     """
     import SimpleITK as sitk  # noqa: N813
     from radiomics import imageoperations
@@ -97,8 +100,17 @@ def extract_features(image: Volume, mask: NDArray[np.bool_], settings: Mapping[s
     with fast_shape_class(), _collected_warnings() as warnings:
         values = extractor.execute(whole[box], cropped_mask)
     features = {name: float(values[name]) for name in feature_names()}
-    undefined = [name for name, value in features.items() if not np.isfinite(value)]
-    return Extraction(features, f"undefined: {', '.join(undefined)}" if undefined else "", warnings)
+    notes = []
+    if undefined := [name for name, value in features.items() if not np.isfinite(value)]:
+        notes.append(f"undefined: {', '.join(undefined)}")
+    if (levels := _grey_levels(sitk.GetArrayFromImage(whole[box]).T[mask[box]], names["binWidth"])) < FEWEST_GREY_LEVELS:
+        notes.append(f"{count(levels, 'grey level')} in the mask: textures mean next to nothing (is an intensity outlying?)")
+    return Extraction(features, "; ".join(notes), warnings)
+
+
+def _grey_levels(values: NDArray[Any], bin_width: float) -> int:
+    """Return how many bins of pyradiomics' grey levels the values of a mask fill; their edges are multiples of the width."""
+    return len(np.unique(np.floor(values / bin_width)))
 
 
 def _too_small(mask: NDArray[np.bool_]) -> str:

@@ -4,43 +4,59 @@ Arrays are in NIfTI order (x, y, z) as stored on disk; spacing is in mm per arra
 millimetres in RAS+ space.
 """
 
-import zlib
 from dataclasses import dataclass
-from math import prod
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from isal import igzip
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
+from isal import igzip, isal_zlib
+from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 from glioflow.console import UserError
+from glioflow.disk import LIMIT_VARIABLE, amount, largest_image_bytes
 from glioflow.files import PathLike, replacing
+from glioflow.imaging.headers import (
+    AFFINE_TOLERANCE_MM,
+    NIFTI2_BYTES,
+    NIFTI_STARTS,
+    SMALLEST_VOXEL_MM3,
+    Header,
+    HeaderError,
+    corner_distance,
+    parse_header,
+)
 
-# Largest difference between two affines, in mm at any corner of the volume, that is taken for rounding of the header's
-# 32-bit floats rather than for another position.
-AFFINE_TOLERANCE_MM = 1e-2
-SMALLEST_VOXEL_MM3 = 1e-9  # an affine with less is taken for singular
 COMPRESSION = 2  # igzip's level: label maps come out smaller than at 3, its highest, and 20 times as fast
 GZIP_MAGIC = b"\x1f\x8b"
-NIFTI2_HEADER_BYTES = 540  # size of a NIfTI-2 header; NIfTI-1 has 348 (nifti2.h)
-NIFTI_STARTS = tuple(size.to_bytes(4, order) for size in (348, NIFTI2_HEADER_BYTES) for order in ("little", "big"))
+PIECE_BYTES = 2**17  # of a packed file that are unpacked at once
+SLACK_BYTES = 2**20  # what may follow the voxels, such as padding
+AGAIN = "a 3D NIfTI image (.nii or .nii.gz); copy or download the file again"
 
 
 class UnreadableVolumeError(UserError):
-    """A file that is not a readable 3D image; the message says why."""
+    """A file that cannot be read as an image.
+
+    ``problem`` is its kind in verification.csv, ``found`` says why, ``expected`` what would be right.
+    """
+
+    def __init__(self, path: PathLike, found: str, expected: str = AGAIN, problem: str = "unreadable") -> None:
+        super().__init__(path, found, expected, problem)  # all of them, so that it survives the way from another process
+        self.found, self.expected, self.problem = found, expected, problem
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.found}; expected {self.expected}"
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A 3D image: ``data`` (x, y, z), ``affine`` (4, 4) voxel to mm, ``spacing`` mm per axis."""
+    """A 3D image: ``data`` (x, y, z), ``affine`` (4, 4) voxel to mm, and the ``header`` of the file it was read from."""
 
     data: NDArray[Any]
     affine: NDArray[np.float64]
+    header: Header | None = None
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -49,9 +65,17 @@ class Volume:
         return float(x), float(y), float(z)
 
     @property
+    def misplaced(self) -> str:
+        """Why the affine cannot be trusted; empty where it can."""
+        if self.header and self.header.contradictions:
+            return f"a header with {'; and '.join(self.header.contradictions)}"
+        placed = np.isfinite(self.affine).all() and abs(np.linalg.det(self.affine[:3, :3])) >= SMALLEST_VOXEL_MM3
+        return "" if placed else "an affine that is not finite or not invertible"
+
+    @property
     def is_placed(self) -> bool:
-        """Whether the affine is finite and invertible, so that the voxels have a place."""
-        return bool(np.isfinite(self.affine).all() and abs(np.linalg.det(self.affine[:3, :3])) >= SMALLEST_VOXEL_MM3)
+        """Whether the voxels have a place in mm on which every reader agrees."""
+        return not self.misplaced
 
     @property
     def voxel_ml(self) -> float:
@@ -62,7 +86,7 @@ class Volume:
 def read_volume(path: PathLike) -> Volume:
     """Read a 3D NIfTI file, in its stored type (scaled to float where the header scales).
 
-    Raises ``UnreadableVolumeError`` where the file is missing, empty, truncated, corrupt, not an image or not 3D.
+    Raises ``UnreadableVolumeError`` where the file is missing, empty, truncated, corrupt, too large, not an image or not 3D.
     """
     return parse_volume(path, read_bytes(path))
 
@@ -70,11 +94,22 @@ def read_volume(path: PathLike) -> Volume:
 def read_bytes(path: PathLike) -> bytes:
     """Return the content of an image file as it is stored. Raises ``UnreadableVolumeError`` where there is none."""
     try:
+        _refuse_large(path, Path(path).stat().st_size, "the file holds")
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise UnreadableVolumeError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UnreadableVolumeError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UnreadableVolumeError(path, "no such file", "one; is its path right?") from None
+    except (OSError, MemoryError) as error:
+        found = f"cannot be read ({getattr(error, 'strerror', None) or 'there is not memory enough'})"
+        raise UnreadableVolumeError(path, found, "a file that this account can read") from None
+
+
+def _refuse_large(path: PathLike, size: int, who: str) -> None:
+    if size > (largest := largest_image_bytes()):
+        expected = (
+            f"{amount(largest)} at most; where such images are meant, raise largest_image_gb in the study (by hand: "
+            f"${LIMIT_VARIABLE})"
+        )
+        raise UnreadableVolumeError(path, f"{who} {amount(size)}", expected, "too_large")
 
 
 def parse_volume(path: PathLike, content: bytes, dimensions: int = 3) -> Volume:
@@ -82,42 +117,11 @@ def parse_volume(path: PathLike, content: bytes, dimensions: int = 3) -> Volume:
 
     Raises ``UnreadableVolumeError`` where they are not a whole image of this many dimensions.
     """
-    return _volume_of(path, parse_image(path, content), dimensions)
-
-
-def _volume_of(path: PathLike, image: Any, dimensions: int = 3) -> Volume:
-    """Return the volume of nibabel's image of a file. Raises ``UnreadableVolumeError``."""
-    try:
-        data = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError, MemoryError, OverflowError) as error:
-        reason = _first_line(error) or type(error).__name__
-        raise UnreadableVolumeError(f"{path}: cannot be read as a NIfTI image ({reason})") from None
-    if data.dtype.kind not in "iuf":
-        raise UnreadableVolumeError(f"{path}: has voxels of the type {data.dtype}; whole or real numbers are needed")
-    if data.ndim != dimensions:
-        raise UnreadableVolumeError(f"{path}: has {data.ndim} dimensions {data.shape}; a volume of {dimensions} is needed")
-    return Volume(data, np.asarray(image.affine, np.float64))
-
-
-def parse_image(path: PathLike, content: bytes) -> Any:
-    """Return nibabel's image of the bytes of a NIfTI file, decompressed. Raises ``UnreadableVolumeError``."""
-    if not content:
-        raise UnreadableVolumeError(f"{path}: cannot be read as a NIfTI image (the file is empty)")
-    packed, plain = content[:2] == GZIP_MAGIC, content[:4] in NIFTI_STARTS
-    if packed and not str(path).endswith(".gz"):
-        raise UnreadableVolumeError(f"{path}: its content is gzip-compressed; its name must end in .nii.gz")
-    if plain and str(path).endswith(".gz"):
-        raise UnreadableVolumeError(f"{path}: its content is not gzip-compressed; its name must end in .nii")
-    try:
-        raw = igzip.decompress(content) if packed else content  # type: ignore[no-untyped-call]
-        kind = nib.Nifti2Image if raw[:4] in NIFTI_STARTS[2:] else nib.Nifti1Image
-        return kind.from_bytes(raw)
-    except (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise UnreadableVolumeError(f"{path}: cannot be read as a NIfTI image ({_first_line(error)})") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    header, stored = _unpack(path, content, dimensions)
+    data = stored
+    if (header.slope, header.inter) != (1, 0):
+        data = apply_read_scaling(stored, np.float64(header.slope), np.float64(header.inter))
+    return Volume(data, header.affine, header)
 
 
 def read_labels(path: PathLike) -> Volume:
@@ -125,30 +129,66 @@ def read_labels(path: PathLike) -> Volume:
 
     Raises ``UnreadableVolumeError`` also where a value is not a whole number from 0 to 255, instead of rounding or wrapping it.
     """
-    image = parse_image(path, read_bytes(path))
-    if (labels := _stored_labels(image)) is not None:
-        return Volume(labels, np.asarray(image.affine, np.float64))
-    volume = _volume_of(path, image)
-    with np.errstate(invalid="ignore"):
-        labels = volume.data.astype(np.uint8)
-    if not np.array_equal(labels, volume.data):
-        raise UnreadableVolumeError(f"{path}: holds values that are not whole numbers from 0 to 255; labels are")
+    volume = parse_volume(path, read_bytes(path))
+    labels = volume.data
+    if labels.dtype != np.uint8:
+        with np.errstate(invalid="ignore"):
+            labels = volume.data.astype(np.uint8)
+        if not np.array_equal(labels, volume.data):
+            found, expected = "holds values that are not whole numbers from 0 to 255", "labels, which are"
+            raise UnreadableVolumeError(path, found, expected)
     labels.flags.writeable = False
-    return Volume(labels, volume.affine)
+    return Volume(labels, volume.affine, volume.header)
 
 
-def _stored_labels(image: Any) -> NDArray[np.uint8] | None:
-    """Return the voxels of nibabel's image as they lie in its bytes, None where they are not all there, or not 3D uint8.
+def _unpack(path: PathLike, content: bytes, dimensions: int) -> tuple[Header, NDArray[Any]]:
+    """Return header and stored voxels of the bytes of a NIfTI file. Raises ``UnreadableVolumeError``.
 
-    Neither copied nor converted: on a label map the copy takes as long as the decompression.
+    Nothing is unpacked beyond what the header announces, and that only where it is not too large.
     """
-    stored = image.dataobj
-    if stored.dtype != np.uint8 or (stored.slope, stored.inter) != (1, 0) or len(stored.shape) != 3:
-        return None
-    content = image.file_map["image"].fileobj.getvalue()
-    if len(content) < stored.offset + prod(stored.shape):
-        return None
-    return np.frombuffer(content, np.uint8, prod(stored.shape), stored.offset).reshape(stored.shape, order="F")
+    if not content:
+        raise UnreadableVolumeError(path, "the file is empty")
+    packed, plain = content[:2] == GZIP_MAGIC, content[:4] in NIFTI_STARTS
+    if packed and not str(path).endswith(".gz"):
+        found = "its content is gzip-compressed; its name must end in .nii.gz"
+        raise UnreadableVolumeError(path, found, "a file named after what it is", "wrong_extension")
+    if plain and str(path).endswith(".gz"):
+        found = "its content is not gzip-compressed; its name must end in .nii"
+        raise UnreadableVolumeError(path, found, "a file named after what it is", "wrong_extension")
+    try:
+        # igzip's own files copy every byte on their way out of this reader, which takes three times as long.
+        stream: Any = isal_zlib._GzipReader(BytesIO(content), PIECE_BYTES) if packed else BytesIO(content)
+        start = np.empty(NIFTI2_BYTES, np.uint8)
+        start = start[: _fill(stream, start)]
+        header = parse_header(start.tobytes())
+        if len(header.shape) != dimensions:
+            expected = f"a volume of {dimensions}; extract the one that is meant"
+            raise UnreadableVolumeError(path, f"has {len(header.shape)} dimensions {header.shape}", expected)
+        size = header.offset + header.voxel_bytes
+        _refuse_large(path, size, f"the header announces {'x'.join(map(str, header.shape))} voxels in")
+        whole = np.empty(max(size, len(start)), np.uint8)
+        whole[: len(start)] = start
+        filled = _fill(stream, whole, len(start))
+        if filled < size:
+            raise UnreadableVolumeError(path, f"cannot be read as a NIfTI image (it ends after {filled} of {size} bytes)")
+        if _fill(stream, np.empty(SLACK_BYTES + 1, np.uint8)) > SLACK_BYTES:  # at its end the checksum is compared, too
+            raise UnreadableVolumeError(path, f"goes on after the {amount(size)} that its header announces")
+    except HeaderError as error:
+        raise UnreadableVolumeError(path, f"cannot be read as a NIfTI image ({error.found})", error.expected) from None
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise errors of many kinds: IsalError, EOFError, OSError, MemoryError ...
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise UnreadableVolumeError(path, f"cannot be read as a NIfTI image ({reason})") from None
+    stored = whole[header.offset : size].view(header.dtype).reshape(header.shape, order="F")
+    return header, stored
+
+
+def _fill(stream: Any, whole: NDArray[np.uint8], filled: int = 0) -> int:
+    """Fill ``whole`` from where it is filled to; return to where it is then, which is its end unless the stream ends before."""
+    while filled < len(whole) and (number := stream.readinto(whole.data[filled:])):
+        filled += number
+    return filled
 
 
 def write_volume(path: PathLike, volume: Volume) -> None:
@@ -168,8 +208,7 @@ def pack(content: bytes) -> bytes:
 
 def affine_distance_mm(a: Volume, b: Volume) -> float:
     """Return the largest distance in mm between where two affines put the same corner voxel of the volume ``a``."""
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in a.data.shape], [1.0], indexing="ij")).reshape(4, -1)
-    return float(np.linalg.norm(((a.affine - b.affine) @ corners)[:3], axis=0).max())
+    return corner_distance(a.affine, b.affine, a.data.shape)
 
 
 def same_geometry(a: Volume, b: Volume) -> bool:

@@ -218,7 +218,7 @@ def read_description(archive: Path) -> dict[str, Any]:
                 raise refusal(archive, f"it is not a model that glioflow exported: it holds no folder with a {MODEL}")
             with opened.open(found[0]) as stream:
                 text = stream.read(JSON_BYTES + 1)
-    except DAMAGED as error:
+    except (*DAMAGED, OSError, ValueError) as error:
         raise refusal(archive, f"it is no zip archive, or a damaged one ({error})") from None
     return check_description(archive, parse_json(archive, MODEL, text))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from glioflow.cohorts.layouts.listing import NIFTI, walk_files
 from glioflow.cohorts.layouts.patterns import pattern_expression
 from glioflow.console import count
+from glioflow.formatting import exact
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, UnknownLabelsError, canonical_labels, fitting_schemes
 from glioflow.study.registry import label_schemes
 
@@ -121,7 +122,7 @@ def value_problems(
 
 def listed(values: Sequence[float]) -> str:
     """Return the first of some numbers in words."""
-    text = ", ".join(f"{value:.6g}" for value in values[:LISTED_VALUES])
+    text = ", ".join(map(exact, values[:LISTED_VALUES]))
     return f"{text} and {len(values) - LISTED_VALUES} more" if len(values) > LISTED_VALUES else text
 
 

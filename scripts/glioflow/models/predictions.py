@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from glioflow.console import Console, UserError
+from glioflow.console import Console
 from glioflow.files import PathLike, key_of, replacing, sha256_file
-from glioflow.imaging.volumes import read_volume
+from glioflow.imaging.volumes import UnreadableVolumeError, read_volume
 from glioflow.stored_paths import read_path_table, write_path_table
 
 COLUMNS = ["case_id", "patient_id", "fold", "tta", "prediction", "sha256"]
@@ -111,8 +111,8 @@ def drop_truncated(folder: Path, console: Console) -> None:
     for path in sorted(folder.glob("*.nii.gz")):
         try:
             read_volume(path)
-        except UserError as error:
-            console.say(f"predicting again what was left unfinished: {error}")
+        except UnreadableVolumeError as error:
+            console.say(f"predicting again what was left unfinished: {path}: {error.found}")
             path.unlink()
 
 

@@ -277,7 +277,8 @@ class GivenModel(Block):
     label_scheme: str = Field(description="A key of `config/label_schemes.yaml`: what the masks' values mean.")
     on_geometry_mismatch: OnMismatch = Field(
         "error",
-        description="Where a mask's header disagrees with its image: stop, or take its voxels by index and the image's header.",
+        description="Where a mask's header disagrees with its image: stop, or take its voxels by index and the image's header. "
+        "Where the cohort's `grid` changed the images, a mask follows by its header in either case.",
     )
     regions: list[Region] | None = Field(
         None, description="Regions the model was made to see; others are reported as not applicable. Default: all."
@@ -378,6 +379,14 @@ class Study(Block):
         None,
         description="Folder that data sets are fetched into, shared by all studies. Default: `$GLIOFLOW_DATA`, else "
         "`~/.cache/glioflow`.",
+    )
+    verify: Literal["changed", "full"] = Field(
+        "changed",
+        description="Which images are read again to be checked: those whose file changed, or all, as by `--config verify=full` "
+        "after a doubtful copy or disk.",
+    )
+    largest_image_gb: float = Field(
+        2.0, gt=0, description="An image that is larger, unpacked, is refused before it fills the memory; GB."
     )
     cohorts: dict[Name, AnyCohort] = Field(min_length=1, description="Cohorts by name.")
     models: dict[Name, AnyModel] = Field({}, description="Models by name.")

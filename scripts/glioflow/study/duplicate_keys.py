@@ -16,9 +16,9 @@ def duplicate_keys(path: Path) -> list[str]:
     """
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError):
+        return list(_look_into(root, "", set())) if root else []
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
         return []
-    return list(_look_into(root, "", set())) if root else []
 
 
 def _look_into(node: yaml.Node, place: str, seen: set[int]) -> Iterator[str]:

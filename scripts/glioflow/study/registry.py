@@ -9,8 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, TypeAdapter, ValidationError
+
+from glioflow.errors import UserError
+from glioflow.yaml_files import read_yaml
 
 CONFIG_DIR = Path(__file__).resolve().parents[3] / "config"
 
@@ -21,6 +23,7 @@ ROLES: tuple[str, ...] = (*CHANNELS, "label")
 
 # One pattern, or several of which one has a file: {case} stands for the case's id, ** for any folders, * for part of a name.
 Patterns = str | list[str]
+CanonicalLabel = Annotated[int, Field(strict=True, ge=0, le=4)]
 ChecksumText = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$")]
 
 
@@ -78,15 +81,23 @@ class Dataset(Entry):
 
 @cache
 def datasets() -> dict[str, Dataset]:
-    """Return the registry of data sets by key."""
-    entries = yaml.safe_load((CONFIG_DIR / "datasets.yaml").read_text(encoding="utf-8"))
-    return {key: Dataset.model_validate(entry) for key, entry in entries.items()}
+    """Return the registry of data sets by key. Raises UserError."""
+    return dict(_read_registry("datasets.yaml", dict[str, Dataset]))
 
 
 @cache
 def label_schemes() -> dict[str, dict[int, int]]:
-    """Return the label schemes by name: raw value to canonical label."""
-    return dict(yaml.safe_load((CONFIG_DIR / "label_schemes.yaml").read_text(encoding="utf-8")))
+    """Return the label schemes by name: raw value to canonical label. Raises UserError."""
+    return dict(_read_registry("label_schemes.yaml", dict[str, dict[StrictInt, CanonicalLabel]]))
+
+
+def _read_registry(name: str, form: Any) -> Any:
+    path = CONFIG_DIR / name
+    try:
+        return TypeAdapter(form).validate_python(read_yaml(path))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        raise UserError("\n  ".join([f"{path}:", *lines])) from None
 
 
 def patient_of(case_id: str, pattern: str) -> str:

@@ -52,6 +52,7 @@ def load_study(config: Mapping[str, Any], source: str) -> Study:
 
     Raises UserError listing every problem at once: key, what was found, what would be right.
     """
+    datasets(), label_schemes(), conventions()  # a mistake in these files is told before any of the study's
     try:
         study = Study.model_validate(dict(config))
     except ValidationError as error:
@@ -78,7 +79,7 @@ def _explain(error: Any) -> str:
     key = ".".join(path)
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; {suggestion(path[-1], list(block.model_fields))}"
-    if error["type"] == "missing":
+    if error["type"] == "missing" and path[-1] in block.model_fields:
         return f"{key}: missing; expected: {block.model_fields[path[-1]].description}"
     if error["type"] == "string_pattern_mismatch" and path[-1] == "orientation":
         return f"{key}: found {error['input']!r}; expected three letters such as LPS or RAS, one of each pair L/R, A/P, S/I"

@@ -112,6 +112,10 @@ class CohortLookups:
         """Return what is done where a label's header disagrees with its image."""
         return getattr(self.study.cohorts[cohort], "on_geometry_mismatch", "error")
 
+    def has_grid(self, cohort: str) -> bool:
+        """Tell whether the cohort's images are brought to a common grid."""
+        return getattr(self.study.cohorts[cohort], "grid", None) is not None
+
     def training_cohorts(self, cohort: str) -> list[str]:
         """Return the other cohorts on which models are trained that predict this one."""
         models = self.study.trained().values()

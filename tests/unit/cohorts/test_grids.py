@@ -1,3 +1,4 @@
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import AFFINE, save
 
-from glioflow.cohorts.grids import regrid_case, resample, target_grid, turn
+from glioflow.cohorts.grids import regrid_case, regrid_mask, resample, target_grid, turn
 from glioflow.cohorts.layouts import FoundCase
 from glioflow.imaging.volumes import Volume, orientation, read_volume
 from glioflow.study.configuration import Grid
@@ -141,3 +142,71 @@ def test_a_channel_without_a_place_keeps_its_path(tmp_path):
     nowhere[0, 3] = np.nan
     found = case(tmp_path, t1=(image(),), t2=(image(1), nowhere))
     assert regrid_case(found, Grid(orientation="RAS"), "error", tmp_path / "out").files["t2"] == found.files["t2"]
+
+
+def labels_of(shape: tuple[int, int, int]) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 4, shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize("grid", [Grid(orientation="RAS"), Grid(orientation="SPL"), Grid(spacing_mm=(0.7, 1.3, 2.0))], ids=str)
+def test_a_mask_comes_to_a_grid_as_the_label_came(tmp_path, grid):
+    found = case(tmp_path, t1=(image(),), label=(labels_of((10, 12, 8)),))
+    label = read_volume(regrid_case(found, grid, "error", tmp_path / "out").files["label"])
+    moved = regrid_mask(read_volume(found.files["label"]), label)
+    assert moved is not None
+    assert np.array_equal(moved.data, label.data)
+    assert np.array_equal(moved.affine, label.affine)
+    again = regrid_mask(label, label)
+    assert again is not None and np.array_equal(again.data, label.data)
+
+
+def test_a_mask_of_another_place_does_not_come_to_a_grid():
+    target = turn(Volume(labels_of((10, 12, 8)), AFFINE), "RAS")
+    assert regrid_mask(Volume(labels_of((10, 12, 8)), np.eye(4)), target) is None
+    elsewhere = AFFINE.copy()
+    elsewhere[2, 3] = 2.5
+    assert regrid_mask(Volume(labels_of((10, 12, 8)), elsewhere), target) is None
+    assert regrid_mask(Volume(labels_of((10, 12, 8)), AFFINE @ np.diag([1, 1, 2.0, 1])), target) is None
+
+
+def test_an_image_without_axes_that_is_turned_says_so(tmp_path):
+    found = case(tmp_path, t1=(image(),))
+    content = bytearray(gzip.decompress(Path(found.files["t1"]).read_bytes()))
+    content[252:256] = bytes(4)  # qform_code and sform_code of nifti1.h
+    Path(found.files["t1"]).write_bytes(gzip.compress(content))
+    placed = regrid_case(found, Grid(orientation="RAS"), "error", tmp_path / "out")
+    assert [(problem["problem"], problem["severity"]) for problem in placed.problems] == [("orientation_unknown", "warning")]
+
+
+def test_a_header_that_contradicts_itself_moves_nothing(tmp_path):
+    found = case(tmp_path, t1=(image(),), t2=(image(1),))
+    content = bytearray(gzip.decompress(Path(found.files["t2"]).read_bytes()))
+    content[80:92] = np.full(3, 2, "<f4").tobytes()  # pixdim
+    Path(found.files["t2"]).write_bytes(gzip.compress(content))
+    assert regrid_case(found, Grid(orientation="RAS"), "error", tmp_path / "out").files["t2"] == found.files["t2"]
+
+
+def test_nearest_voxels_do_not_hang_on_the_rounding_of_an_affine():
+    """At 1.5 mm every second place lies between two voxels of 1 mm; the outer planes lie on the edge of the volume."""
+    labels = Volume(labels_of((10, 12, 8)), AFFINE)
+    shape, affine = target_grid(labels, Grid(spacing_mm=(1.5, 1.5, 1.0)))
+    exact = resample(labels, shape, affine, 0).data
+    assert exact[0].any() and exact[:, :, -1].any()
+    for shift in (-1e-6, 1e-6):
+        moved = affine.copy()
+        moved[:3, 3] += shift
+        assert np.array_equal(resample(labels, shape, moved, 0).data, exact)
+
+
+def test_a_label_whose_header_contradicts_itself_is_turned_with_its_image_where_it_goes_by_index(tmp_path):
+    labels = labels_of((10, 12, 8))
+    found = case(tmp_path, t1=(image(),), label=(labels,))
+    content = bytearray(gzip.decompress(Path(found.files["label"]).read_bytes()))
+    content[80:92] = np.full(3, 2, "<f4").tobytes()  # pixdim
+    Path(found.files["label"]).write_bytes(gzip.compress(content))
+    refused = regrid_case(found, Grid(orientation="RAS"), "error", tmp_path / "a")
+    assert refused.files["label"] == found.files["label"]  # checking it says what is wrong
+    taken = regrid_case(found, Grid(orientation="RAS"), "use_image_header", tmp_path / "b")
+    assert [problem["severity"] for problem in taken.problems] == ["warning"]
+    assert "voxels of 1 x 1 x 1 mm by the sform and 2 x 2 x 2 mm by pixdim" in taken.problems[0]["found"]
+    assert np.array_equal(read_volume(taken.files["label"]).data[::-1, ::-1], labels)

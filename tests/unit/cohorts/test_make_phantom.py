@@ -285,7 +285,7 @@ def test_noise_has_the_sd_of_the_plan() -> None:
 
 def run(folder: Path, threads: int = 1, **changed: object) -> str:
     params = {"cases": 3, "seed": 7, "planted": {"small_volume": 1}, "shape": [40, 48, 40], "spacing_mm": 4}
-    params |= {"folder": str(folder / "images"), "cache": str(folder / "cache.jsonl")}
+    params |= {"made_in": str(folder / "images"), "cache": str(folder / "cache.jsonl")}
     snakemake = SimpleNamespace(
         params=SimpleNamespace(**{**params, **changed}),
         output=SimpleNamespace(truth=str(folder / "cohorts/demo/phantom.csv")),

@@ -1,4 +1,5 @@
 import gzip
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -278,6 +279,12 @@ def test_a_second_pass_reads_only_the_case_that_changed_or_came(brats_folder, ru
     first, read = verify()
     assert read == 6
     assert verify() == (first, 0)
+    label = Path(first[1]["row"]["label"])
+    before = label.read_bytes()
+    for damage in (label.unlink, lambda: label.write_bytes(Path(first[2]["row"]["label"]).read_bytes())):
+        damage()
+        assert verify() == (first, 1)
+        assert label.read_bytes() == before
     write_case(brats_folder, CASE, seed=5)
     assert verify()[1] == 1
     write_case(brats_folder, "BraTS2021_00000a")
@@ -375,7 +382,13 @@ def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules,
     table.to_csv(tmp_path / "cases.csv", index=False)
     row = problem_row("BraTS2021_00000", "x", "two_files", "two", "one")
     pd.DataFrame([row, row]).to_csv(tmp_path / "conversion.csv", index=False)
-    params = {**vars(rules), "requirements": {**DEMANDS, "extremes": 1}, "cache": str(tmp_path / "cache.jsonl")}
+    params = {
+        **vars(rules),
+        "requirements": {**DEMANDS, "extremes": 1},
+        "cache": str(tmp_path / "cache.jsonl"),
+        "reread": False,
+    }
+    params["made_in"] = params.pop("labels")
     names = ("cases", "conversion", "manifest", "verification")
     paths = SimpleNamespace(**{name: str(tmp_path / f"{name}.csv") for name in names})
     said = main(SimpleNamespace(input=paths, output=paths, params=SimpleNamespace(**params), threads=1), Console())
@@ -389,7 +402,8 @@ def test_colours_are_no_intensities(case, rules):
     nib.save(nib.Nifti1Image(colours, AFFINE), case["t2"])
     problem = only_problem(case, rules)
     assert (problem["problem"], problem["file"]) == ("unreadable", case["t2"])
-    assert "whole or real numbers are needed" in problem["found"]
+    assert "voxels of the type 128 (RGB)" in problem["found"]
+    assert problem["expected"].startswith("one whole or real number")
 
 
 def test_equal_voxels_have_one_fingerprint_in_whatever_type():
@@ -415,3 +429,135 @@ def test_what_no_check_foresaw_is_a_problem_of_its_case(case, rules):
     assert problem["case_id"] == CASE
     assert (problem["problem"], problem["severity"]) == ("unreadable", "error")
     assert "no check foresaw (TypeError" in problem["found"]
+
+
+def test_headers_that_contradict_themselves_are_errors_of_images_and_labels(case, rules):
+    for role in ("t2", "label"):
+        path = Path(case[role])
+        before = path.read_bytes()
+        content = bytearray(gzip.decompress(before))
+        content[80:92] = np.full(3, 2, "<f4").tobytes()  # pixdim of nifti1.h
+        path.write_bytes(gzip.compress(content))
+        problem = only_problem(case, rules)
+        assert (problem["problem"], problem["severity"], problem["file"]) == ("affine", "error", case[role])
+        assert "voxels of 1 x 1 x 1 mm by the sform and 2 x 2 x 2 mm by pixdim" in problem["found"]
+        assert "set_sform" in problem["expected"]
+        assert ("use_image_header" in problem["expected"]) == (role == "label")
+        path.write_bytes(before)
+
+
+def test_a_label_whose_header_contradicts_itself_is_taken_by_index_where_that_is_said(brats_folder, rules):
+    write_case(brats_folder, CASE, raw_et=3)
+    case = found_cases(brats_folder)[1]
+    path = Path(case["label"])
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[80:92] = np.full(3, 2, "<f4").tobytes()
+    path.write_bytes(gzip.compress(content))
+    by_index = replace(rules, scheme=label_schemes()["canonical"], on_geometry_mismatch="use_image_header")
+    checked = check_case(case, by_index)
+    assert [(problem["problem"], problem["severity"]) for problem in checked["problems"]] == [("affine", "warning")]
+    assert checked["row"]["label"] != case["label"]  # what nnU-Net would read otherwise is not used where it lies
+    assert np.array_equal(read_labels(checked["row"]["label"]).affine, AFFINE)
+
+
+def test_a_trailing_axis_of_one_voxel_is_no_problem(case, rules):
+    for role in ("t1", "label"):
+        save(Path(case[role]), np.asarray(nib.load(case[role]).dataobj)[..., None])
+    checked = check_case(case, rules)
+    assert checked["problems"] == []
+    assert checked["row"]["shape"] == "10x12x8"
+
+
+def test_an_image_in_nifti_2_is_an_error_and_a_label_is_written_anew(brats_folder, rules):
+    write_case(brats_folder, CASE, raw_et=3)
+    case = found_cases(brats_folder)[1]
+    for role in ("t1ce", "label"):
+        nib.save(nib.Nifti2Image(np.asarray(nib.load(case[role]).dataobj), AFFINE), case[role])
+    checked = check_case(case, replace(rules, scheme=label_schemes()["canonical"]))
+    assert [(problem["problem"], problem["file"]) for problem in checked["problems"]] == [("nifti_version", case["t1ce"])]
+    assert checked["row"]["label"] != case["label"]
+    assert nib.load(checked["row"]["label"]).header["sizeof_hdr"] == 348
+
+
+def test_a_case_without_axes_is_read_as_nnunet_reads_it_and_that_is_said_once(case, rules):
+    for role in ("t1", "t1ce", "t2", "flair", "label"):
+        path = Path(case[role])
+        content = bytearray(gzip.decompress(path.read_bytes()))
+        content[252:256] = bytes(4)  # qform_code and sform_code
+        path.write_bytes(gzip.compress(content))
+    checked = check_case(case, rules)
+    assert [(problem["problem"], problem["severity"]) for problem in checked["problems"]] == [
+        ("orientation_unknown", "warning")
+    ]
+    assert checked["row"]["orientation"] == "LPS"
+
+
+def test_an_image_too_large_says_what_to_raise(case, rules, monkeypatch):
+    monkeypatch.setenv("GLIOFLOW_LARGEST_IMAGE_GB", "1e-6")
+    problems = check_case(case, rules)["problems"]
+    assert {problem["problem"] for problem in problems} == {"too_large"}
+    assert "raise largest_image_gb" in problems[0]["expected"]
+
+
+def intensities(background: int = 0) -> np.ndarray:
+    """Return an image of 20³ voxels, a brain of intensities from 100 to 900 on a background."""
+    image = np.full((20, 20, 20), background, np.int32)
+    image[4:16, 4:16, 4:16] = np.random.default_rng(0).integers(100, 900, (12, 12, 12))
+    return image
+
+
+def outlying(case, rules, image):
+    save(Path(case["t1"]), image)
+    found = check_case({"case_id": CASE, "patient_id": "p", "t1": case["t1"]}, replace(rules, channels=("t1",)))["problems"]
+    return [problem for problem in found if problem["problem"] == "outlying_intensity"]
+
+
+def test_one_voxel_of_a_million_is_named_with_its_place(case, rules):
+    image = intensities()
+    assert outlying(case, rules, image) == []
+    image[1, 2, 3] = 1_000_000
+    (problem,) = outlying(case, rules, image)
+    assert problem["severity"] == "warning"
+    assert problem["found"].startswith("1 voxel of outlying intensity, 1000000 at (1, 2, 3), where the brain's median is ")
+    image[5, 5, 5] = image[5, 5, 6] = -1_000_000
+    high, low = sorted(outlying(case, rules, image), key=lambda problem: problem["found"])
+    assert low["found"].startswith("2 voxels of outlying intensity, -1000000 at (5, 5, 5)")
+    assert high["found"] == problem["found"]
+
+
+def test_bright_vessels_and_dark_backgrounds_are_none(case, rules):
+    image = intensities(background=-1000)
+    image[8, 8, 8:11] = 5000
+    assert outlying(case, rules, image) == []
+
+
+def test_no_real_image_has_an_outlying_intensity(real_data, rules):
+    paths = sorted(path for path in real_data.rglob("*_t1*.nii.gz"))
+    assert len(paths) > 10
+    for path in paths:
+        found = check_case({"case_id": CASE, "patient_id": "p", "t1": str(path)}, replace(rules, channels=("t1",)))
+        assert {problem["problem"] for problem in found["problems"]} <= {"missing_label"}, path
+
+
+def test_a_label_that_is_almost_whole_is_shown_with_the_digits_that_tell(case, rules):
+    for dtype, said in ((np.float32, "1.0000001"), (np.float64, "1.00000000000002")):
+        label = np.zeros((10, 12, 8), dtype)
+        label[2:5, 2:5, 2:5] = float(said)
+        save(Path(case["label"]), label)
+        assert f"found label value {said}; expected" in only_problem(case, rules)["message"]
+
+
+def test_a_file_changed_at_the_same_size_and_time_is_read_again(case, rules):
+    path, key = Path(case["t1"]), files_key(case, rules)
+    content, stat = path.read_bytes(), path.stat()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
+    assert files_key(case, rules) != key
+
+
+def test_a_full_pass_reads_what_is_in_the_cache_too(brats_folder, rules, tmp_path):
+    cases, cache = found_cases(brats_folder), CaseCache(tmp_path / "cache.jsonl")
+    first, _ = verify_cases(cases, rules, cache, 1, Console())
+    assert verify_cases(cases, rules, cache, 1, Console()) == (first, 0)
+    assert verify_cases(cases, rules, cache, 1, Console(), reread=True) == (first, 6)

@@ -1,5 +1,6 @@
 """A folder of masks is scored against another by one command, or everything that is wrong with it is said at once."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -301,7 +302,7 @@ def test_a_truth_without_a_voxels_size_cannot_be_measured_in(folders: Folders) -
     path.write_bytes(content)
     said = folders.error()
     assert said[0] == "3 problems, nothing was scored"
-    assert f"{path}: found an affine that is not finite or not invertible" in "".join(said)
+    assert f"{path}: found a header with an sform that is not finite or not invertible" in "".join(said)
     assert "found the values 7" in "".join(said)
 
 
@@ -409,3 +410,35 @@ def test_two_models_masks_of_real_cases_are_scored(real_data: Path, tmp_path: Pa
     assert (table["dice"] > 0.7).all()
     wrong = command(folder / "images", folder / "predictions/SegResNet", *schemes[:3], "canonical")
     assert "read as et_ncr_ed they overlap the truth better" in wrong.stderr
+
+
+def test_damaged_masks_are_told_with_all_others_from_every_process(folders: Folders) -> None:
+    for case in "abcd":
+        folders.add(case, block(4), block(4))
+    for case in "ab":
+        path = folders.predictions / f"{case}.nii.gz"
+        content = path.read_bytes()
+        path.write_bytes(content[:40] + bytes(6) + content[46:])
+    folders.add("c", None, np.full((8, 4, 4), 1.0000001, np.float32))
+    said = folders.error("--threads", "3")
+    assert said[0] == "3 problems, nothing was scored"
+    assert [line.count("cannot be read as a NIfTI image") for line in said[1:]] == [1, 1, 0]
+    assert "not whole numbers, 1.0000001," in said[3]
+
+
+def test_a_header_that_contradicts_itself_is_measured_by_no_one(folders: Folders) -> None:
+    folders.add("a", block(4), block(4))
+    path = folders.predictions / "a.nii.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[80:92] = np.full(3, 2, "<f4").tobytes()  # pixdim of nifti1.h
+    path.write_bytes(gzip.compress(content))
+    said = folders.error()
+    assert "found a header with voxels of 1 x 1 x 1 mm by the sform and 2 x 2 x 2 mm by pixdim; expected one place" in said[1]
+    assert "--on-geometry-mismatch use_truth_header" in said[1]
+    assert folders.run("--on-geometry-mismatch", "use_truth_header")[0]["dice"][0] == 1
+
+
+def test_a_mask_that_is_too_large_says_what_to_raise(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders.add("a", block(4), block(4))
+    monkeypatch.setenv("GLIOFLOW_LARGEST_IMAGE_GB", "0.0000001")
+    assert "$GLIOFLOW_LARGEST_IMAGE_GB" in folders.error()[1]

@@ -102,6 +102,16 @@ def test_normalisation_is_over_the_whole_image_background_included() -> None:
     assert found["original_firstorder_Mean"] == pytest.approx(expected, rel=1e-9)
 
 
+def test_one_voxel_of_a_million_leaves_no_grey_levels_and_that_is_noted() -> None:
+    image, mask = brain_like()
+    assert extract_features(volume(image), mask, {}).note == ""
+    ruined = image.astype(np.int32)
+    ruined[0, 0, 0] = 1_000_000
+    found = extract_features(volume(ruined), mask, {})
+    assert found.note == "2 grey levels in the mask: textures mean next to nothing (is an intensity outlying?)"
+    assert len(found.features) == 107
+
+
 def test_default_settings_leave_textures_more_than_two_grey_levels() -> None:
     image, mask = brain_like()
     assert extract_features(volume(image), mask, {}).features["original_firstorder_Entropy"] > 2

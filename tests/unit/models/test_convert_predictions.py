@@ -1,3 +1,4 @@
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,11 +7,14 @@ import pytest
 from conftest import AFFINE, save
 
 from convert_predictions import convert_mask, main
+from glioflow.cohorts.grids import regrid_case, turn
+from glioflow.cohorts.layouts import FoundCase
 from glioflow.console import Console, UserError
 from glioflow.files import read_table, sha256_file, write_table
-from glioflow.imaging.volumes import read_labels
+from glioflow.imaging.volumes import Volume, read_labels
 from glioflow.models.precomputed import MaskPair, count_labels, scheme_doubts, unexpected_masks
 from glioflow.models.predictions import COLUMNS, read_predictions
+from glioflow.study.configuration import Grid
 from glioflow.study.registry import label_schemes
 
 RULES = {"scheme": label_schemes()["et_ncr_ed"], "scheme_name": "et_ncr_ed", "on_geometry_mismatch": "error"}
@@ -74,6 +78,51 @@ def test_an_unreadable_mask_is_a_problem(tmp_path, truth):
         convert_mask(MaskPair("a", str(truth), str(tmp_path / "bad.nii.gz")), tmp_path, RULES)
 
 
+ASYMMETRIC = np.random.default_rng(0).choice(4, (6, 8, 10), p=(0.7, 0.1, 0.1, 0.1)).astype(np.uint8)
+
+
+def regridded(tmp_path, mask, affine=AFFINE, grid=None, **rules):
+    """Convert a mask of images that a grid has moved (to RAS, or another); return what is wrong, the truth and the mask."""
+    save(tmp_path / "raw/t1.nii.gz", ASYMMETRIC.astype(np.int16))
+    save(tmp_path / "raw/label.nii.gz", ASYMMETRIC)
+    files = {role: (tmp_path / f"raw/{role}.nii.gz").as_posix() for role in ("t1", "label")}
+    placed = regrid_case(FoundCase("a", "a", files), grid or Grid(orientation="RAS"), "error", tmp_path / "converted")
+    path = save(tmp_path / "mask.nii.gz", mask, affine)
+    pair = MaskPair("a", placed.files["label"], str(path))
+    canonical = {"scheme": label_schemes()["canonical"], "scheme_name": "canonical", "on_geometry_mismatch": "error"}
+    wrong = list[str]()
+    try:
+        convert_mask(pair, tmp_path / "given", {**canonical, **rules}, {"a"})
+    except UserError as error:
+        wrong = list(error.args)
+    made = tmp_path / "given/a.nii.gz"
+    return wrong, read_labels(placed.files["label"]), read_labels(made) if made.exists() else None
+
+
+@pytest.mark.parametrize("rule", ["error", "use_image_header"])
+@pytest.mark.parametrize("grid", [Grid(orientation="RAS"), Grid(orientation="ASL"), Grid(spacing_mm=(2.0, 1.5, 0.8))], ids=str)
+def test_a_mask_follows_its_images_to_the_cohorts_grid_by_its_header(tmp_path, grid, rule):
+    wrong, truth, made = regridded(tmp_path, ASYMMETRIC, grid=grid, on_geometry_mismatch=rule)
+    assert wrong == []
+    assert np.array_equal(made.data, truth.data)  # a Dice of 1, which paired by index would be far lower
+    assert np.array_equal(made.affine, truth.affine)
+
+
+def test_a_mask_on_the_cohorts_grid_already_stays_as_it_is(tmp_path):
+    turned = turn(Volume(ASYMMETRIC, AFFINE), "RAS")
+    wrong, truth, made = regridded(tmp_path, turned.data, turned.affine)
+    assert wrong == []
+    assert np.array_equal(made.data, truth.data)
+
+
+def test_a_mask_without_a_place_cannot_follow_and_is_not_offered_to_be_taken_by_index(tmp_path):
+    (problem,), _, made = regridded(tmp_path, ASYMMETRIC, np.eye(4), on_geometry_mismatch="use_image_header")
+    assert "found a mask that ends up to 5 mm from where its images do (its axes point RAS)" in problem
+    assert "expected one on the grid of the images as they were, or as the cohort's `grid` has them" in problem
+    assert "use_image_header" not in problem
+    assert made is None
+
+
 class Cohort:
     """A cohort of three cases whose masks are given, and the job that converts them."""
 
@@ -87,16 +136,18 @@ class Cohort:
     def mask(self, case, data):
         return save(self.folder / f"masks/{case}.nii.gz", data)
 
-    def run(self, **params):
+    def run(self, further=None, threads=1, **params):
         truths = [self.folder / f"truth/{case}.nii.gz" for case in self.cases]
         manifest = {"case_id": self.cases, "label": truths, "label_sha256": [sha256_file(truth) for truth in truths]}
         split = {"case_id": self.cases, "patient_id": [f"patient {case}" for case in self.cases], "set": "external"}
-        write_table(self.folder / "manifest.csv", pd.DataFrame(manifest))
+        write_table(self.folder / "manifest.csv", pd.concat([pd.DataFrame(manifest), further], axis=1))
         write_table(self.folder / "split.csv", pd.DataFrame(split))
         settings = {
             "pattern": f"{self.folder}/masks/{{case}}.nii.gz",
             "cache": self.folder / "cache.jsonl",
             "on_missing": "error",
+            "grid": False,
+            "converted": f"{self.folder}/converted",
             "regions": ["WT", "TC", "ET"],
             **RULES,
         }
@@ -105,7 +156,7 @@ class Cohort:
             output=[self.folder / "given/predictions.csv"],
             params=SimpleNamespace(**{**settings, **params}),
             wildcards=SimpleNamespace(model="theirs"),
-            threads=1,
+            threads=threads,
         )
         return main(job, Console(self.folder / "log.txt"))
 
@@ -222,3 +273,36 @@ def test_doubts_need_a_clear_gain():
     assert scheme_doubts([clear], "brats2021", ["WT", "ET"]) == []
     assert scheme_doubts([{"0": [0, 0, 9, 9, 0]}], "brats2021", ["WT", "ET"]) == []  # no mask at all
     assert scheme_doubts([], "brats2021", ["WT"]) == []
+
+
+def test_a_mask_changed_at_the_same_size_and_time_is_converted_again(cohort):
+    cohort.run()
+    path = cohort.folder / "masks/a.nii.gz"
+    content, stat = path.read_bytes(), path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert cohort.run() == "3 masks, 1 converted"
+
+
+def test_only_masks_of_images_that_the_grid_changed_follow_by_their_headers(cohort):
+    turned = turn(Volume(np.zeros((6, 6, 6), np.uint8), AFFINE), "RAS")
+    for case in cohort.cases:
+        save(cohort.folder / f"masks/{case}.nii.gz", turned.data, turned.affine)
+    table = pd.DataFrame({"t1": [f"{cohort.folder}/converted/a/a_t1.nii.gz", "raw/b.nii.gz", "raw/c.nii.gz"]})
+    with pytest.raises(UserError) as caught:
+        cohort.run(grid=True, further=table)
+    assert [line.split(",")[0] for line in str(caught.value).split("\n")[1:]] == ["  - b", "  - c"]
+    assert "use_image_header" in str(caught.value)
+
+
+def test_a_damaged_mask_loses_no_other_problem(cohort):
+    content = (cohort.folder / "masks/a.nii.gz").read_bytes()
+    (cohort.folder / "masks/a.nii.gz").write_bytes(content[:30] + bytes(8) + content[38:])
+    cohort.mask("b", np.full((6, 6, 6), 9, np.uint8))
+    cohort.mask("c", np.full((6, 6, 6), 1.0000001, np.float32))
+    with pytest.raises(UserError) as caught:
+        cohort.run(threads=2)
+    lines = str(caught.value).split("\n")[1:]
+    assert [line.split(",")[0] for line in lines] == ["  - a", "  - b", "  - c"]
+    assert "cannot be read as a NIfTI image" in lines[0]
+    assert "not whole numbers, 1.0000001, in 216 voxels" in lines[2]

@@ -10,7 +10,9 @@ from conftest import REPO
 from glioflow.cohorts.layouts import LAYOUTS, FoundCase
 from glioflow.cohorts.layouts.listing import Listing, walk_files
 from glioflow.cohorts.layouts.patterns import pattern_expression
+from glioflow.console import UserError
 from glioflow.imaging.labels import REGIONS
+from glioflow.study import registry
 from glioflow.study.registry import Dataset, datasets, label_schemes, patient_of
 
 PAGE = (REPO / "docs/add-a-cohort.md").read_text(encoding="utf-8")
@@ -94,3 +96,23 @@ def test_the_page_explains_every_problem_that_can_be_found():
 def test_a_pattern_takes_the_case_from_the_path(pattern, path, case):
     match = pattern_expression(pattern).fullmatch(path)
     assert (match and match["case"]) == case
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("datasets.yaml", "a: {title: b\nc: d\n", "line 2, column 2: expected ',' or '}'"),
+        ("datasets.yaml", "a: b: c\n", "line 1, column 5: mapping values are not allowed here"),
+        ("datasets.yaml", "- a\n", "found list; expected a mapping of keys to values"),
+        ("datasets.yaml", "a: {title: 3}\n", "a.title: Input should be a valid string"),
+        ("label_schemes.yaml", "mine: {0: 0, 7: 9}\n", "mine.7: Input should be less than or equal to 4"),
+        ("label_schemes.yaml", "mine: {0: 0, ED: 2}\n", "mine.ED.*valid integer"),
+        ("label_schemes.yaml", "mine: [1, 2]\n", "mine: Input should be a valid dictionary"),
+    ],
+)
+def test_a_mistake_in_a_registry_is_told_with_its_place(tmp_path, monkeypatch, name, text, words):
+    monkeypatch.setattr(registry, "CONFIG_DIR", tmp_path)
+    (tmp_path / name).write_text(text)
+    read = {"datasets.yaml": datasets, "label_schemes.yaml": label_schemes}[name]
+    with pytest.raises(UserError, match=f"(?s){tmp_path / name}:.*{words}"):
+        read.__wrapped__()

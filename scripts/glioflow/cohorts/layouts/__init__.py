@@ -14,7 +14,7 @@ from pathlib import Path
 from glioflow.cohorts.layouts import bids, case_table, lgg_kaggle, msd_task01, patterns, upenn_gbm
 from glioflow.cohorts.layouts.listing import Converted, Listing
 from glioflow.cohorts.layouts.listing import FoundCase as FoundCase
-from glioflow.files import key_of
+from glioflow.files import file_stamp, key_of
 from glioflow.study.configuration import AnyCohort, PhantomCohort, TableCohort, cohort_dataset, data_folder, expand_path
 from glioflow.study.registry import Dataset
 
@@ -57,25 +57,23 @@ def list_cohort(cohort: AnyCohort, folder: Path) -> Listing:
 
 
 def source_stamp(cases: list[FoundCase]) -> str:
-    """Return a fingerprint of the cases' files by path, size and time of change: it differs when a look at them is due."""
+    """Return a fingerprint of the cases' files by path and stamp: it differs when a look at them is due."""
     return key_of({"cases": [[case.case_id, case.patient_id, case.covariates, case_stamp(case)] for case in cases]})
 
 
 def case_stamp(case: FoundCase) -> list[list[object]]:
-    """Return path, size and time of change of every file of a case."""
+    """Return path and stamp of every file of a case."""
     return [[role, *stamp] for role, stamp in zip(case.files, file_stamps(case.files.values()), strict=True)] + file_stamps(
         case.sources
     )
 
 
 def file_stamps(paths: Iterable[str | Path]) -> list[list[object]]:
-    """Return path, size and time of change of each file; the path alone where there is none."""
+    """Return path and stamp of each file; the path alone where there is none."""
     stamps: list[list[object]] = []
     for path in paths:
         try:
-            stat = Path(path).stat()
+            stamps.append([str(path), *file_stamp(path)])
         except OSError:
             stamps.append([str(path)])
-            continue
-        stamps.append([str(path), stat.st_size, stat.st_mtime_ns])
     return stamps

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from glioflow.cohorts.layouts.listing import Converted, FoundCase, Listing, either_nifti, walk_files
-from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.cohorts.problems import Problem, orientation_unknown, problem_row
 from glioflow.study.registry import Dataset, patient_of
 
 FILE = re.compile(r"(?P<root>(?:.*/)?)(?P<kind>imagesTr|labelsTr)/(?P<case>[^/]+?)\.nii(\.gz)?")
@@ -52,7 +52,7 @@ def channel_order(description: Path) -> tuple[str, ...]:
         names = [str(modality[key]) for key in sorted(modality, key=int)]
     except FileNotFoundError:
         return ORDER
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no readable list `modality` ({type(error).__name__}: {error})") from None
     channels = tuple(NAMES.get(name.strip().lower(), "") for name in names)
     if not all(channels) or len(set(channels)) != len(channels):
@@ -75,8 +75,8 @@ def description_problems(description: Path) -> list[Problem]:
 
 def convert(case: FoundCase, target: Path, dataset: Dataset) -> Converted:
     """Write each sequence of a case as a 3D NIfTI file in the stored type; the label stays where it is."""
-    from glioflow.console import UserError
-    from glioflow.imaging.volumes import Volume, parse_volume, read_bytes, write_volume  # reads images: not for planning
+    from glioflow.imaging.headers import ONE_READING  # reads images: not for planning
+    from glioflow.imaging.volumes import UnreadableVolumeError, Volume, parse_volume, read_bytes, write_volume
 
     image, description = case.sources
     files = dict(case.files)
@@ -86,18 +86,23 @@ def convert(case: FoundCase, target: Path, dataset: Dataset) -> Converted:
         return Converted(files)
     try:
         volume = parse_volume(image, read_bytes(image), dimensions=4)
-    except UserError as error:
-        found = str(error).removeprefix(f"{image}: ")
-        expected = f"a 4D NIfTI image of {len(channels)} sequences ({', '.join(channels)}); copy or download the file again"
-        problem = problem_row(case.case_id, image, "unreadable", found, expected, patient_id=case.patient_id)
+    except UnreadableVolumeError as error:
+        expected = f"a 4D NIfTI image of {len(channels)} sequences ({', '.join(channels)}): {error.expected}"
+        problem = problem_row(case.case_id, image, error.problem, error.found, expected, patient_id=case.patient_id)
+        return Converted(files, problems=[problem])
+    if volume.misplaced:
+        problem = problem_row(case.case_id, image, "affine", volume.misplaced, ONE_READING, patient_id=case.patient_id)
         return Converted(files, problems=[problem])
     if volume.data.shape[3] != len(channels):
         found = f"{volume.data.shape[3]} volumes along the fourth axis"
         expected = f"{len(channels)}, as dataset.json names: {', '.join(channels)}"
         problem = problem_row(case.case_id, image, "channel_count", found, expected, patient_id=case.patient_id)
         return Converted(files, problems=[problem])
+    problems = []
+    if volume.header and not volume.header.oriented:
+        problems.append(orientation_unknown(case.case_id, image, case.patient_id))
     for index, channel in enumerate(channels):
         path = target / f"{case.case_id}_{channel}.nii.gz"
         write_volume(path, Volume(volume.data[..., index], volume.affine))
         files[channel] = path.as_posix()
-    return Converted(files)
+    return Converted(files, problems=problems)
