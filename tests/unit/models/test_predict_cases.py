@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from conftest import save
 
-from predict_cases import link_inputs
+from predict_cases import link_inputs, stands
 
 
 def test_inputs_are_links_in_channel_order(tmp_path):
@@ -30,3 +30,20 @@ def test_links_of_a_former_job_are_no_inputs(tmp_path):
     link_inputs(manifest, ["a", "b"], ["t1"], tmp_path / "input")
     link_inputs(manifest, ["b"], ["t1"], tmp_path / "input")
     assert [link.name for link in (tmp_path / "input").iterdir()] == ["b_0000.nii.gz"]
+
+
+def test_a_prediction_stands_as_long_as_it_serves_what_its_probabilities_are_needed_for(tmp_path):
+    served = {"for": "an ensemble", "sha256": "0" * 64}
+    assert not stands(None, tmp_path, "a", None, False)
+    assert stands({}, tmp_path, "a", None, False)
+    assert stands(served, tmp_path, "a", None, False)  # the ensemble has left the study, and nothing is predicted for it
+    assert not stands({}, tmp_path, "a", "an ensemble", False)
+    assert not stands(served, tmp_path, "a", "an ensemble", False)  # they are gone, and not because they have served
+    assert stands(served, tmp_path, "a", "an ensemble", True)
+    assert not stands(served, tmp_path, "a", "another ensemble", True)
+    (tmp_path / "probabilities").mkdir()
+    for ending in (".npz", ".pkl"):
+        assert not stands(served, tmp_path, "a", "another ensemble", True)
+        (tmp_path / f"probabilities/a{ending}").touch()
+    assert stands(served, tmp_path, "a", "another ensemble", True)
+    assert not stands(None, tmp_path, "a", "another ensemble", True)
