@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.files import read_json, read_table
+from glioflow.files import read_table
+from glioflow.models.fold_state import read_fold
 from glioflow.models.predictions import place, prediction_table, set_members, tta_folders, write_predictions
 
 
@@ -18,7 +19,7 @@ def main(snakemake: Any, console: Console) -> str:
     split = read_table(snakemake.input.split)
     folds: dict[str, int] = {}
     for path in snakemake.input.folds:
-        manifest = read_json(path)
+        manifest = read_fold(path)
         validation = manifest["validation"]
         for tta, target in folders.items():
             aside = snakemake.params.tta == "both" and not tta

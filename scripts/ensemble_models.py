@@ -46,6 +46,7 @@ from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import key_of, read_json, read_table, sha256_file
 from glioflow.imaging.volumes import Volume, read_labels, same_geometry, write_volume
 from glioflow.models.ensembles import covers_all, merge_regions, staple, vote
+from glioflow.models.fold_state import read_fold
 from glioflow.models.predictions import (
     COLUMNS,
     PROBABILITY_ENDINGS,
@@ -259,7 +260,7 @@ def main(snakemake: Any, console: Console) -> str:
     split = read_table(tables.split)
     method = None if covers_all(params.merge, params.regions) else params.method
     members = dict(zip(params.members, map(Path, tables.predictions), strict=True))
-    folds = [read_json(path) for path in tables.get("folds", [])]
+    folds = [read_fold(path) for path in tables.get("folds", [])]
     hashes = dict(zip(params.members, map(read_hashes, map(Path, tables.get("probabilities", []))), strict=False))
     listed = list_tasks(set_members(split, snakemake.wildcards.set), members, folds, hashes, params.tta, folder)
     cache, tasks = CaseCache(params.cache), {task.item: task for task in listed}

@@ -16,7 +16,7 @@ from typing import Any
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import read_json, replacing, sha256_file, write_json
 from glioflow.imaging.labels import REGION_FILL, REGION_NAMES
-from glioflow.models.fold_state import check_checkpoint
+from glioflow.models.fold_state import check_checkpoint, read_fold
 from glioflow.models.model_archive import (
     DATASET,
     FORMAT,
@@ -177,7 +177,7 @@ def write_archive(target: Path, folder: Path, files: Iterable[str]) -> None:
 def main(snakemake: Any, console: Console) -> str:
     """Reduce the folds' checkpoints, describe the model, and write the archive."""
     plans, inputs, name = read_json(snakemake.input.plans), dict(snakemake.input.items()), snakemake.wildcards.model
-    records = {int(fold["fold"]): (path, fold) for path in snakemake.input.folds for fold in [read_json(path)]}
+    records = {int(fold["fold"]): (path, fold) for path in snakemake.input.folds for fold in [read_fold(path)]}
     folds = [fold for _, (_, fold) in sorted(records.items())]
     dataset = {key: value for key, value in read_json(snakemake.input.dataset).items() if key != "dataset"}
     description = describe_model(name, plans, dataset, folds)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from glioflow.console import Console, UserError, run_script
-from glioflow.files import PathLike, read_json, write_json
-from glioflow.models.fold_state import check_checkpoint
+from glioflow.files import PathLike, read_json
+from glioflow.models.fold_state import check_checkpoint, present_fold, write_fold
 
 
 def find_fold(imported: Mapping[str, Any], fold: int, record: PathLike) -> dict[str, Any]:
@@ -26,8 +26,10 @@ def find_fold(imported: Mapping[str, Any], fold: int, record: PathLike) -> dict[
 
 def main(snakemake: Any, console: Console) -> str:
     """Write the fold's manifest."""
-    record = snakemake.output[0]
-    write_json(record, find_fold(read_json(snakemake.input[0]), int(snakemake.wildcards.fold), record))
+    source, record = snakemake.input[0], snakemake.output[0]
+    imported = read_json(source)
+    folds = [present_fold(fold, source) for fold in imported["folds"]]
+    write_fold(record, find_fold({**imported, "folds": folds}, int(snakemake.wildcards.fold), record))
     return "weights as imported"
 
 

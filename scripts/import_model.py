@@ -23,7 +23,7 @@ from glioflow.archives import unpack
 from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, sha256_file, write_json
 from glioflow.imaging.labels import ED, ET, NCR, RC
-from glioflow.models.fold_state import STATE, prepare_fold
+from glioflow.models.fold_state import STATE, prepare_fold, store_fold
 from glioflow.models.model_archive import (
     CHECKPOINT,
     DATASET,
@@ -210,12 +210,12 @@ def main(snakemake: Any, console: Console) -> str:
             (ready / name).parent.mkdir(parents=True)
             torch.save(checkpoint, ready / name)
         folds = [place_fold(folders, description, fold, ready, console) for fold in description["folds"]]
-    trained = folders.trained(configuration)
+    trained, stored = folders.trained(configuration), [store_fold(fold, outputs["imported"]) for fold in folds]
     for value, paths in (
         (plans, (trained / PLANS, outputs["plans"])),
         (dataset, (trained / DATASET, outputs["dataset"])),
         (postprocessing, [outputs[key] for key in ("postprocessing",) if key in outputs]),
-        ({"archive": {"name": archive.name, "sha256": sha256_file(archive)}, "folds": folds}, [outputs["imported"]]),
+        ({"archive": {"name": archive.name, "sha256": sha256_file(archive)}, "folds": stored}, [outputs["imported"]]),
     ):
         for path in paths:
             write_json(path, value)

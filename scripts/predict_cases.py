@@ -24,7 +24,7 @@ from glioflow.console import Console, count, run_script
 from glioflow.files import key_of, read_json, read_table, write_json, write_table
 from glioflow.imaging.volumes import pack
 from glioflow.models.devices import claim_device
-from glioflow.models.fold_state import FINAL, check_checkpoint
+from glioflow.models.fold_state import FINAL, check_checkpoint, read_fold
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.models.nnunet.keys import case_hashes, describe, prediction_code
 from glioflow.models.nnunet.plans import training_part
@@ -66,7 +66,7 @@ def main(snakemake: Any, console: Console) -> str:
     folder = Path(snakemake.output[0]).parent
     split, manifest = read_table(snakemake.input.split), read_manifest(snakemake.input.manifest)
     plans, dataset = read_json(snakemake.input.plans), read_json(snakemake.input.dataset)
-    folds = [read_json(path) for path in snakemake.input.folds]
+    folds = [read_fold(path) for path in snakemake.input.folds]
     cases = set_members(split, snakemake.wildcards.set)
     hashes = case_hashes(manifest, params.channels, cases, label=False)
     cache = CaseCache(params.cache)

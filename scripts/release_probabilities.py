@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from glioflow.console import Console, count, run_script
-from glioflow.files import read_json, write_json
+from glioflow.files import write_json
+from glioflow.models.fold_state import read_fold
 from glioflow.models.predictions import WITHOUT_TTA, remove_probabilities
 
 FOLDERS = ("probabilities", f"{WITHOUT_TTA}/probabilities")
@@ -44,7 +45,7 @@ def probability_folders(
 
 def main(snakemake: Any, console: Console) -> str:
     """Delete the files and record how many they were."""
-    folds = [read_json(path) for path in snakemake.input.folds]
+    folds = [read_fold(path) for path in snakemake.input.folds]
     places = probability_folders(folds, [Path(folder) for folder in snakemake.params.predictions])
     removed = {folder.as_posix(): remove_probabilities(folder, cases) for folder, cases in places}
     files, room = (sum(numbers) for numbers in zip((0, 0), *removed.values(), strict=True))

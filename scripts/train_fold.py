@@ -39,6 +39,7 @@ from glioflow.models.fold_state import (
     is_whole,
     locked,
     prepare_fold,
+    write_fold,
 )
 from glioflow.models.nnunet.commands import PLANS, ModelFolders, environment, run_nnunet
 from glioflow.models.nnunet.keys import case_hashes, describe, installed, prediction_code, training_code
@@ -278,7 +279,7 @@ def main(snakemake: Any, console: Console) -> str:
         write_json(folder / STATE, {**state, "validated": job.validation_key, "probabilities": probabilities})
         curves, training = pd.DataFrame(read_json(folder / "curves.json")), state["training"]
     write_table(snakemake.output.curves, curves)
-    write_json(
+    write_fold(
         snakemake.output.manifest,
         {
             "model": folders.model,

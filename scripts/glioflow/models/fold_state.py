@@ -7,18 +7,50 @@ import fcntl
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from glioflow.console import Console, UserError
-from glioflow.files import PathLike, read_json, sha256_file
+from glioflow.files import PathLike, read_json, sha256_file, write_json
+from glioflow.stored_paths import find_path, store_path
 
 STATE = "glioflow.json"  # beside the checkpoints: whose they are
 FINAL = "checkpoint_final.pth"
 ARCHIVE = "superseded"  # beside the folds: archived trainings
+
+# Keys of a fold's manifest that hold paths.
+PATHS = (("checkpoint", "path"), ("validation", "folder"), ("validation", "folder_without_tta"))
+
+
+def read_fold(path: PathLike) -> dict[str, Any]:
+    """Return a fold's manifest, with its paths as they are now."""
+    return present_fold(read_json(path), path)
+
+
+def write_fold(path: PathLike, manifest: Mapping[str, Any]) -> None:
+    """Write a fold's manifest, its paths relative to it."""
+    write_json(path, store_fold(manifest, path))
+
+
+def present_fold(manifest: Mapping[str, Any], file: PathLike) -> dict[str, Any]:
+    """Return a fold's manifest out of ``file``, with its paths as they are now."""
+    return _with_paths(manifest, lambda text: find_path(text, file))
+
+
+def store_fold(manifest: Mapping[str, Any], file: PathLike) -> dict[str, Any]:
+    """Return a fold's manifest as ``file`` holds it."""
+    return _with_paths(manifest, lambda text: store_path(text, file))
+
+
+def _with_paths(manifest: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    changed = dict(manifest)
+    for part, key in PATHS:
+        if key in changed.get(part, {}):
+            changed[part] = {**changed[part], key: change(changed[part][key])}
+    return changed
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from glioflow.cohorts.covariate_values import read_covariates
 from glioflow.console import UserError, count
 from glioflow.evaluation.score_tables import is_unseen
-from glioflow.files import read_json, read_table
+from glioflow.files import read_table
 from glioflow.models.ensembles import covers_all
+from glioflow.models.fold_state import read_fold
 from glioflow.models.predictions import Tta, augmented_first, read_tta, tta_kinds
 from glioflow.report.plotting import CHANNEL_NAMES, save_figure
 from glioflow.report.tables import day, join_words
@@ -213,7 +214,7 @@ class Source:
         """Manifests of the trained folds, by model."""
         folder = self.root / "models"
         return {
-            model: [dict(read_json(folder / model / f"fold_{fold}" / "manifest.json")) for fold in range(folds)]
+            model: [read_fold(folder / model / f"fold_{fold}" / "manifest.json") for fold in range(folds)]
             for model, folds in self.trained.items()
         }
 
