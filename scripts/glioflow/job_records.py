@@ -121,5 +121,5 @@ def _read_record(output: str, results: str) -> dict[str, Any]:
         text = re.sub(rf"""(?<=["']){re.escape(former)}(?=/|["'](?!:))""", lambda _: results, text)
         params, inputs = json.loads(text)
         return {"params": sorted(params), "inputs": inputs}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return UNKNOWN

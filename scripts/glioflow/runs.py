@@ -102,7 +102,7 @@ def _settle(results: str, unlock: str, runs: Path, locks: Path) -> str | None:
                     f"the run that worked on {results} was killed ({who}), and jobs of it may still be in the cluster's queue: "
                     f"let them end, or cancel them, then type: {unlock}"
                 )
-        except (ValueError, KeyError, TypeError):  # a record that a full disk cut off
+        except (ValueError, LookupError, TypeError):  # a record that a full disk cut off
             run = {}
         gone.append((path, run))
     if not gone:

@@ -39,7 +39,7 @@ def write_path_table(path: PathLike, table: pd.DataFrame, columns: Sequence[str]
 
 def read_path_table(path: PathLike, columns: Sequence[str]) -> pd.DataFrame:
     """Return a table as ``glioflow.files.read_table`` does, with the present paths in ``columns``."""
-    return _with_paths(read_table(path), columns, lambda text: find_path(text, path))
+    return _with_paths(read_table(path, columns), columns, lambda text: find_path(text, path))
 
 
 def _with_paths(table: pd.DataFrame, columns: Sequence[str], change: Callable[[str], str]) -> pd.DataFrame:

@@ -131,7 +131,7 @@ def _read_csv_split(path: str) -> pd.DataFrame:
     split = pd.DataFrame(table.rows, columns=table.columns, dtype="string").replace("", pd.NA)
     try:
         return split.assign(**{column: pd.to_numeric(split[column]).astype("Int64") for column in fold_columns(split)})
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{path}: a fold is not a whole number; folds count from 0") from None
 
 
@@ -140,7 +140,7 @@ def _read_json_split(path: str) -> pd.DataFrame:
         folds = json.loads(Path(path).read_text(encoding="utf-8"))
         validation = [[str(case) for case in fold["val"]] for fold in folds]
         training = [{str(case) for case in fold["train"]} for fold in folds]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         raise UserError(f"{path}: is not a splits_final.json of nnU-Net: a list of {{train: [...], val: [...]}}") from None
     fold_of = {case: number for number, cases in enumerate(validation) for case in cases}
     twice = len(fold_of) < sum(map(len, validation))

@@ -52,7 +52,7 @@ def channel_order(description: Path) -> tuple[str, ...]:
         names = [str(modality[key]) for key in sorted(modality, key=int)]
     except FileNotFoundError:
         return ORDER
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no readable list `modality` ({type(error).__name__}: {error})") from None
     channels = tuple(NAMES.get(name.strip().lower(), "") for name in names)
     if not all(channels) or len(set(channels)) != len(channels):
