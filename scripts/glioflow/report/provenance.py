@@ -1,6 +1,8 @@
 """The report on where its numbers come from: software, trained networks, what to cite."""
 
+import os
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 from glioflow.models.nnunet.keys import installed
@@ -59,10 +61,15 @@ def checkpoint_table(source: Source) -> Table | None:
         for manifest in folds:
             checkpoint = manifest.get("checkpoint", {})
             digest = str(checkpoint.get("sha256", ""))
-            files = [Cell(digest[:SHOWN_HASH], title=digest, code=True), Cell(str(checkpoint.get("path", "")), code=True)]
+            files = [Cell(digest[:SHOWN_HASH], title=digest, code=True), Cell(shown_path(source, checkpoint), code=True)]
             rows.append([Cell(model), Cell(str(manifest["fold"])), *files])
     columns = ["Model", "Fold", f"SHA-256 (first {SHOWN_HASH} digits)", "Checkpoint"]
     return Table("The trained networks, by the hash of their checkpoints.", columns, rows, headers=2) if rows else None
+
+
+def shown_path(source: Source, checkpoint: Mapping[str, Any]) -> str:
+    """Return where a checkpoint is below the results folder."""
+    return os.path.relpath(checkpoint["path"], source.root) if "path" in checkpoint else ""
 
 
 def citations(source: Source) -> list[dict[str, str]]:

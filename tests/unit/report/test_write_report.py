@@ -174,7 +174,7 @@ class Workspace:
             "fold": fold,
             "parts": {"cases": {case: [] for case in CASES[:5]}},
             "validation": {"cases": CASES[5:9]},
-            "checkpoint": {"path": f"fold_{fold}/checkpoint_final.pth", "sha256": f"{fold}" * 64},
+            "checkpoint": {"path": f"../nnunet/fold_{fold}/checkpoint_final.pth", "sha256": f"{fold}" * 64},
             "finished_at": f"2024-05-0{fold + 3}T10:00:00+00:00",
             "epochs": 3,
             "seconds_per_epoch": 4.0,
@@ -572,7 +572,7 @@ def test_the_folds_show_where_training_ended(page: Page) -> None:
     rows = page.table("The folds of net")[1:]
     assert rows[1] == ["1", "5", "4", "3", "4.0", "cpu", "−0.510", "0.800", "0.800", "0.800", "4 May 2024"]
     assert "last training finished 4 May 2024" in page.text
-    assert page.table("The trained networks")[2] == ["1", "1" * 16, "fold_1/checkpoint_final.pth"]
+    assert page.table("The trained networks")[2] == ["1", "1" * 16, "models/net/nnunet/fold_1/checkpoint_final.pth"]
 
 
 def problem(case: str = "case_03", severity: str = "warning", kind: str = "empty_label") -> list[str]:
