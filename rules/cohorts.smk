@@ -1,29 +1,6 @@
 # raw archive → cases → verified manifest → split
 
 
-def cohort_origin(wildcards):
-    """Return what a cohort's cases are made or fetched by, as named inputs; nothing where its files are at hand."""
-    folder = f"<results>/cohorts/{wildcards.cohort}"
-    if COHORTS.is_phantom(wildcards.cohort):
-        return {"truth": f"{folder}/phantom.csv"}
-    return {"fetched": f"{folder}/fetched.json"} if COHORTS.is_fetched(wildcards.cohort) else {}
-
-
-def further_files(wildcards):
-    """Return the user's files, besides the images, that a cohort's table of cases depends on."""
-    return [local(path) for path in told(COHORTS.further_files, wildcards.cohort)]
-
-
-def training_manifests(wildcards):
-    """Return the manifests of the other cohorts on which models are trained that predict this one."""
-    return expand("<results>/cohorts/{other}/manifest.csv", other=COHORTS.training_cohorts(wildcards.cohort))
-
-
-def reread():
-    """Return what tells a job to read every image again, another value each time; False where it is to read what changed."""
-    return time.time_ns() if STUDY.verify == "full" else False
-
-
 rule make_phantom:
     output:
         truth="<results>/cohorts/{cohort}/phantom.csv",

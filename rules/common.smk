@@ -1,7 +1,6 @@
 # What the rules share: patterns of wildcards and input functions. What needs no wildcards is in scripts/glioflow/workflow.
 
 import re
-import time
 from dataclasses import asdict
 
 from glioflow.code_fingerprint import code_fingerprint

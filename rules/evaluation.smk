@@ -33,12 +33,6 @@ rule score_cases:
         "../scripts/score_cases.py"
 
 
-def score_tables(wildcards):
-    """Return the scores of every shard of a set."""
-    pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"
-    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_score_shards(wildcards)))
-
-
 rule summarise_scores:
     input:
         shards=score_tables,

@@ -55,12 +55,6 @@ rule extract_radiomics:
         "../scripts/extract_radiomics.py"
 
 
-def radiomics_tables(wildcards):
-    """Return the features of every shard of a set."""
-    pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
-    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(radiomics_shards(STUDY)))
-
-
 rule compare_extremes:
     input:
         extremes="<results>/failure/{model}/{set}/extremes.csv",

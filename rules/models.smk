@@ -9,16 +9,6 @@ ENSEMBLES = one_of(STUDY.ensembles)
 IMPORTED = one_of(set(STUDY.predicting()) - set(STUDY.trained()))
 
 
-def trained_labels(wildcards):
-    """Return the canonical labels that a model's cohort can have."""
-    return COHORTS.labels(STUDY.cohort_of(wildcards.model))
-
-
-def external_splits(wildcards):
-    """Return the splits of the cohorts that a model predicts besides its own: they are sound before it trains."""
-    return expand("<results>/cohorts/{cohort}/split.csv", cohort=STUDY.models[wildcards.model].external)
-
-
 rule write_dataset_json:
     input:
         manifest=cohort_file("manifest.csv"),
@@ -163,11 +153,6 @@ rule collect_cv:
         "../scripts/collect_cv.py"
 
 
-def predicting_folds(wildcards):
-    """Return the manifests of the folds that predict a model's other sets."""
-    return fold_manifests(wildcards.model, told(MODELS.predicting_folds, wildcards.model))
-
-
 rule predict_cases:
     input:
         manifest=set_file("manifest.csv"),
@@ -240,35 +225,6 @@ rule convert_predictions:
         "../scripts/convert_predictions.py"
 
 
-def member_file(name):
-    """Return an input function: a file of an ensemble's first member, where the ensemble reads probabilities."""
-
-    def find(wildcards):
-        reads = MODELS.reads_probabilities(wildcards.model)
-        return nnunet_file(name).replace("{model}", STUDY.ensembles[wildcards.model].members[0]) if reads else []
-
-    return find
-
-
-def member_predictions(wildcards):
-    """Return the masks of an ensemble's members."""
-    members = STUDY.ensembles[wildcards.model].members
-    return expand("<results>/predictions/{member}/{set}/predictions.csv", member=members, set=wildcards.set)
-
-
-def member_folds(wildcards):
-    """Return the folds whose validation left the probabilities of an ensemble's ``cv`` set; nothing for other sets."""
-    reads = wildcards.set == "cv" and MODELS.reads_probabilities(wildcards.model)
-    return [fold for member in STUDY.ensembles[wildcards.model].members for fold in fold_manifests(member)] if reads else []
-
-
-def member_probabilities(wildcards):
-    """Return the tables of the probabilities that an ensemble reads in a set other than ``cv``."""
-    reads = wildcards.set != "cv" and MODELS.reads_probabilities(wildcards.model)
-    members = STUDY.ensembles[wildcards.model].members if reads else []
-    return expand("<results>/predictions/{member}/{set}/probabilities.csv", member=members, set=wildcards.set)
-
-
 rule ensemble_models:
     input:
         split=set_file("split.csv"),
@@ -302,12 +258,6 @@ rule ensemble_models:
         code=code_fingerprint("ensemble_models"),
     script:
         "../scripts/ensemble_models.py"
-
-
-def ensemble_tables(wildcards):
-    """Return the masks of every ensemble that reads a model's probabilities."""
-    pairs = [(name, set_name) for name in MODELS.using_ensembles(wildcards.model) for set_name in STUDY.sets_of(name)]
-    return [f"<results>/predictions/{name}/{set_name}/predictions.csv" for name, set_name in pairs]
 
 
 rule release_probabilities:
@@ -380,12 +330,6 @@ rule postprocess_cases:
         code=code_fingerprint("postprocess_cases"),
     script:
         "../scripts/postprocess_cases.py"
-
-
-def kept_postprocessing(wildcards):
-    """Return the steps that clean up a model's masks, as a named input; nothing where the masks stay as predicted."""
-    file = f"<results>/models/{wildcards.model}/postprocessing.json"
-    return {"postprocessing": file} if told(MODELS.is_postprocessed, wildcards.model) else {}
 
 
 rule export_model:

@@ -1,0 +1,94 @@
+# What the jobs of each stage read, where that depends on the study: input functions, in the order of their rules.
+
+import time
+
+
+def cohort_origin(wildcards):
+    """Return what a cohort's cases are made or fetched by, as named inputs; nothing where its files are at hand."""
+    folder = f"<results>/cohorts/{wildcards.cohort}"
+    if COHORTS.is_phantom(wildcards.cohort):
+        return {"truth": f"{folder}/phantom.csv"}
+    return {"fetched": f"{folder}/fetched.json"} if COHORTS.is_fetched(wildcards.cohort) else {}
+
+
+def further_files(wildcards):
+    """Return the user's files, besides the images, that a cohort's table of cases depends on."""
+    return [local(path) for path in told(COHORTS.further_files, wildcards.cohort)]
+
+
+def training_manifests(wildcards):
+    """Return the manifests of the other cohorts on which models are trained that predict this one."""
+    return expand("<results>/cohorts/{other}/manifest.csv", other=COHORTS.training_cohorts(wildcards.cohort))
+
+
+def reread():
+    """Return what tells a job to read every image again, another value each time; False where it is to read what changed."""
+    return time.time_ns() if STUDY.verify == "full" else False
+
+
+def trained_labels(wildcards):
+    """Return the canonical labels that a model's cohort can have."""
+    return COHORTS.labels(STUDY.cohort_of(wildcards.model))
+
+
+def external_splits(wildcards):
+    """Return the splits of the cohorts that a model predicts besides its own: they are sound before it trains."""
+    return expand("<results>/cohorts/{cohort}/split.csv", cohort=STUDY.models[wildcards.model].external)
+
+
+def predicting_folds(wildcards):
+    """Return the manifests of the folds that predict a model's other sets."""
+    return fold_manifests(wildcards.model, told(MODELS.predicting_folds, wildcards.model))
+
+
+def member_file(name):
+    """Return an input function: a file of an ensemble's first member, where the ensemble reads probabilities."""
+
+    def find(wildcards):
+        reads = MODELS.reads_probabilities(wildcards.model)
+        return nnunet_file(name).replace("{model}", STUDY.ensembles[wildcards.model].members[0]) if reads else []
+
+    return find
+
+
+def member_predictions(wildcards):
+    """Return the masks of an ensemble's members."""
+    members = STUDY.ensembles[wildcards.model].members
+    return expand("<results>/predictions/{member}/{set}/predictions.csv", member=members, set=wildcards.set)
+
+
+def member_folds(wildcards):
+    """Return the folds whose validation left the probabilities of an ensemble's ``cv`` set; nothing for other sets."""
+    reads = wildcards.set == "cv" and MODELS.reads_probabilities(wildcards.model)
+    return [fold for member in STUDY.ensembles[wildcards.model].members for fold in fold_manifests(member)] if reads else []
+
+
+def member_probabilities(wildcards):
+    """Return the tables of the probabilities that an ensemble reads in a set other than ``cv``."""
+    reads = wildcards.set != "cv" and MODELS.reads_probabilities(wildcards.model)
+    members = STUDY.ensembles[wildcards.model].members if reads else []
+    return expand("<results>/predictions/{member}/{set}/probabilities.csv", member=members, set=wildcards.set)
+
+
+def ensemble_tables(wildcards):
+    """Return the masks of every ensemble that reads a model's probabilities."""
+    pairs = [(name, set_name) for name in MODELS.using_ensembles(wildcards.model) for set_name in STUDY.sets_of(name)]
+    return [f"<results>/predictions/{name}/{set_name}/predictions.csv" for name, set_name in pairs]
+
+
+def kept_postprocessing(wildcards):
+    """Return the steps that clean up a model's masks, as a named input; nothing where the masks stay as predicted."""
+    file = f"<results>/models/{wildcards.model}/postprocessing.json"
+    return {"postprocessing": file} if told(MODELS.is_postprocessed, wildcards.model) else {}
+
+
+def score_tables(wildcards):
+    """Return the scores of every shard of a set."""
+    pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_score_shards(wildcards)))
+
+
+def radiomics_tables(wildcards):
+    """Return the features of every shard of a set."""
+    pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(radiomics_shards(STUDY)))
