@@ -434,8 +434,8 @@ def test_a_header_that_contradicts_itself_is_measured_by_no_one(folders: Folders
     path.write_bytes(gzip.compress(content))
     said = folders.error()
     assert "found a header with voxels of 1 x 1 x 1 mm by the sform and 2 x 2 x 2 mm by pixdim; expected one place" in said[1]
-    assert "--on-geometry-mismatch use_truth_header" in said[1]
-    assert folders.run("--on-geometry-mismatch", "use_truth_header")[0]["dice"][0] == 1
+    assert "--on-geometry-mismatch use_image_header" in said[1]
+    assert folders.run("--on-geometry-mismatch", "use_image_header")[0]["dice"][0] == 1
 
 
 def test_a_mask_that_is_too_large_says_what_to_raise(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:

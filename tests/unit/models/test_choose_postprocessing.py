@@ -287,7 +287,7 @@ class Study:
             write_volume(path, Volume(labels, np.eye(4)))
         if case not in [row["case_id"] for row in self.truths]:
             about = {"label": str(paths[0]), "label_sha256": sha256_file(paths[0]), "spacing_mm": "1x1x1"}
-            self.truths.append({"case_id": case, **about})
+            self.truths.append({"case_id": case, "patient_id": case, **about})
         row = {"patient_id": case, "fold": 0, "tta": tta, "prediction": str(paths[1]), "sha256": sha256_file(paths[1])}
         self.rows = [old for old in self.rows if (old["case_id"], old["tta"]) != (case, tta)] + [{"case_id": case, **row}]
 
