@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from workflows import copy_checkout, planned_jobs, snakemake
 
+from glioflow.cohorts.manifests import read_manifest
 from glioflow.failure.effects import cohens_d
 from glioflow.failure.radiomics import DEFAULT_SETTINGS, extract_features
 from glioflow.imaging.volumes import read_labels, read_volume
+from glioflow.models.fold_state import read_fold
 
 pytestmark = pytest.mark.e2e
 
@@ -62,8 +64,8 @@ def test_every_case_is_predicted_by_a_fold_that_never_saw_it(demo):
 
 
 def test_a_fold_says_what_it_was_made_of(demo):
-    manifest = json.loads((demo[0] / "results/models/mpmri/fold_0/manifest.json").read_text())
-    checkpoint = demo[0] / manifest["checkpoint"]["path"]
+    manifest = read_fold(demo[0] / "results/models/mpmri/fold_0/manifest.json")
+    checkpoint = Path(manifest["checkpoint"]["path"])
     assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() == manifest["checkpoint"]["sha256"]
     assert manifest["versions"]["nnunetv2"] and manifest["versions"]["torch"]
     curves = pd.read_csv(demo[0] / "results/models/mpmri/fold_0/curves.csv")
@@ -80,8 +82,8 @@ def planted_effects(checkout: Path, cause: str) -> pd.Series:
     folder = checkout / "results/cohorts/demo"
     planted = pd.read_csv(folder / "phantom.csv").set_index("case_id")["planted"]
     features = {}
-    for case in pd.read_csv(folder / "manifest.csv").itertuples():
-        image, labels = read_volume(checkout / str(case.flair)), read_labels(checkout / str(case.label))
+    for case in read_manifest(folder / "manifest.csv").itertuples():
+        image, labels = read_volume(str(case.flair)), read_labels(str(case.label))
         features[case.case_id] = extract_features(image, labels.data > 0, DEFAULT_SETTINGS).features
     table = pd.DataFrame(features).T.astype(float)
     groups = table[planted[table.index] == cause], table[planted[table.index].isna()]

@@ -30,7 +30,8 @@ SETTINGS = {
 JOB = """
 import resource, sys
 from pathlib import Path
-from types import SimpleNamespace as Space
+from types import SimpleNamespace
+from snakemake.iocontainers import Namedlist
 sys.path.insert(0, sys.argv[1])
 from glioflow.console import run_script
 from train_fold import main
@@ -39,20 +40,22 @@ if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 model = results / "models/classes"
 prepared, fold = model / "nnunet/preprocessed/Dataset001_classes", model / "fold_0"
-inputs = Space(
+def named(**values):
+    return Namedlist(fromdict=values)
+inputs = named(
     manifest=results / "cohorts/other/manifest.csv", dataset=model / "nnunet/raw/Dataset001_classes/dataset.json",
     splits=prepared / "splits_final.json", plans=prepared / "glioflowPlans.json",
 )
-params = Space(
+params = named(
     configuration="3d_fullres", channels=["t1", "t1ce", "t2", "flair"], device="cpu", trainer="GlioflowTrainer",
     probabilities=None, retrain_on_upgrade=False, root=str(model / "nnunet"),
 )
 class Names(dict):
     model, fold = "classes", "0"
 if __name__ == "__main__":
-    run_script(main, Space(
+    run_script(main, SimpleNamespace(
         rule="train_fold", wildcards=Names(model="classes", fold="0"), log=[str(results / "train.log")], threads=1,
-        params=params, input=inputs, output=Space(manifest=fold / "manifest.json", curves=fold / "curves.csv"),
+        params=params, input=inputs, output=named(manifest=fold / "manifest.json", curves=fold / "curves.csv"),
     ))
 """
 
