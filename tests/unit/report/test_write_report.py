@@ -35,6 +35,7 @@ from glioflow.report import problems as problem_report
 from glioflow.report import scores
 from glioflow.report.cohorts import ACCESS_WORDS, cohort_facts, parts_of, split_words
 from glioflow.report.covariates import covariate_table, probability
+from glioflow.report.definitions import definition_words
 from glioflow.report.figures import axis_top, draw_scores, sideways
 from glioflow.report.plotting import new_figure, save_figure
 from glioflow.report.provenance import versions_table
@@ -400,6 +401,16 @@ def test_a_long_table_of_cases_is_cut_and_says_where_the_rest_is(workspace: Work
     page = workspace.page()
     assert len(page.table("Every case of net · cv")) == 1 + 5
     assert "The first 5 rows; 22 more are in scores/net/cv.csv." in page.text
+
+
+def test_the_metrics_are_defined_by_the_convention_of_the_study(workspace: Workspace, page: Page) -> None:
+    ours, theirs = (" ".join(definition_words(conventions()[name])) for name in ("glioflow", "surface_distance"))
+    assert f"of the convention glioflow. {ours}" in page.text and theirs not in page.text
+    workspace.study = workspace.study.model_copy(
+        update={"evaluation": workspace.study.evaluation.model_copy(update={"convention": "surface_distance"})}
+    )
+    text = workspace.page().text
+    assert f"of the convention surface_distance. {theirs}" in text and ours not in text
 
 
 def test_all_models_and_sets_are_compared_in_one_table(untouched: Workspace, page: Page) -> None:
