@@ -80,7 +80,7 @@ def verify(folder: Path, results: Path, threads: int) -> str:
     cohort = FolderCohort(dataset="brats2021", path=str(folder))
     write_table(results / "cases.csv", case_table(list_cohort(cohort, folder).cases))
     write_table(results / "conversion.csv", pd.DataFrame(columns=verify_cohort.PROBLEM_COLUMNS))
-    demands = {"source": str(folder), "split": {}, "trained": True, "failure_sets": [], "extremes": 1}
+    requirements = {"source": str(folder), "split": {}, "trained": True, "failure_sets": [], "extremes": 1}
     params = SimpleNamespace(
         scheme=label_schemes()["brats2021"],
         scheme_name="brats2021",
@@ -89,7 +89,7 @@ def verify(folder: Path, results: Path, threads: int) -> str:
         skull_stripped=True,
         labels=str(results / "labels"),
         cache=str(results / "cache.jsonl"),
-        demands=demands,
+        requirements=requirements,
     )
     paths = {name: str(results / f"{name}.csv") for name in ("cases", "conversion", "manifest", "verification")}
     snakemake = SimpleNamespace(params=params, threads=threads, input=SimpleNamespace(**paths), output=SimpleNamespace(**paths))

@@ -19,7 +19,7 @@ import pandas as pd
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.case_checks import CheckRules, check_case
-from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
+from glioflow.cohorts.cohort_checks import check_identity, check_patients, check_requirements
 from glioflow.cohorts.layouts import file_stamps
 from glioflow.cohorts.manifests import write_manifest
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
@@ -104,7 +104,7 @@ def main(snakemake: Any, console: Console) -> str:
     problems += [problem for value in checked for problem in value["problems"]]
     problems += check_identity(cases, rows)
     problems += [] if manifest.empty else check_patients(manifest)
-    problems += check_demands(manifest, params.requirements)
+    problems += check_requirements(manifest, params.requirements)
     table = pd.DataFrame(problems, columns=PROBLEM_COLUMNS).drop_duplicates()
     write_manifest(snakemake.output.manifest, manifest)
     write_table(snakemake.output.verification, table)

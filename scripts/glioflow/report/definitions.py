@@ -23,8 +23,8 @@ def definition_words(convention: Convention) -> list[str]:
     prediction = empty_words(empty.prediction, convention, no_truth=False, no_prediction=True)
     return [
         distance_words(convention),
-        f"Where neither mask has the region, {both}; where the truth alone lacks it, {truth}; where the prediction alone lacks it, "
-        f"{prediction}.",
+        f"Where neither mask has the region, {both}; where the truth alone lacks it, {truth}; where the prediction alone "
+        f"lacks it, {prediction}.",
     ]
 
 

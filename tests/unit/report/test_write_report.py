@@ -622,7 +622,7 @@ def test_an_external_cohort_is_said_to_share_nothing_with_the_training_cohort(tm
     alone = {"alone": {"dataset": "phantom", "cases": 12}}
     workspace = Workspace(tmp_path, {**EXTERNAL, "cohorts": {**EXTERNAL["cohorts"], **alone}})
     sentence = "Compared with demo, which models that predict other are trained on: "
-    assert f"{sentence}no image and no patient in common, and the arrays lie alike." in workspace.page().text
+    assert f"{sentence}no image and no patient in common, and the arrays are oriented alike." in workspace.page().text
     workspace.edit(lambda _: problems(problem("case_01", "error", "leaked_image")), "cohorts", "other", "comparison.csv")
     page = workspace.page()
     assert f"{sentence}1 error in 1 case." in page.text
@@ -890,7 +890,7 @@ def test_the_same_tables_give_the_same_bytes(untouched: Workspace, html: str) ->
 def test_given_masks_have_scores_and_failures_but_no_training(tmp_path: Path) -> None:
     page = Workspace(tmp_path, given_study(tmp_path)).page()
     assert "This study trains no model." in page.text
-    assert "theirs: given masks, not trained here." in page.text
+    assert "theirs: precomputed predictions, not trained here." in page.text
     assert page.table("How well each set")[1][:3] == ["theirs", "given", "12"]
     assert "newest scores written" in page.text
     assert not any(caption.startswith("The trained networks") for caption in page.tables)
