@@ -39,7 +39,7 @@ rule write_report:
         pairs=report_pairs(STUDY),
         trained={name: model.folds for name, model in STUDY.trained().items()},
         conventions=parameters_hash(STUDY.evaluation.convention),
-        training_code=training_code() if STUDY.trained() else None,  # the report says how the folds' differs
+        training_code=training_code() if STUDY.trained() else None,  # the report shows how the folds' differs
         code=code_fingerprint("write_report", templates="glioflow/report/templates"),
     script:
         "../scripts/write_report.py"

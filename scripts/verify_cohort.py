@@ -1,6 +1,6 @@
 """Read every file of a cohort once: check it, hash it, and bring its labels to canonical values.
 
-Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: what finding and converting the cases came upon). Params:
+Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: the problems met while finding and converting the cases). Params:
 ``scheme`` (raw value to canonical), ``scheme_name``, ``channels`` (those that the study needs), ``on_geometry_mismatch``,
 ``skull_stripped``, ``made_in`` (folder for canonical label maps), ``cache``, ``reread`` (whether files in the cache are read
 again too), ``requirements`` (of the study to the cohort: split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a
@@ -32,7 +32,7 @@ from glioflow.study.registry import CHANNELS, ROLES
 
 
 def files_key(case: Mapping[str, Any], rules: CheckRules) -> str:
-    """Return the key under which a checked case stays checked: its files' stamps, and the rules."""
+    """Return the key under which a checked case is not checked again: its files' stamps, and the rules."""
     stamps = file_stamps(case[role] for role in ROLES if case.get(role))
     roles = [role for role in ROLES if case.get(role)]
     key = {"case": case["case_id"], "patient": case["patient_id"], "roles": roles, "files": stamps}
@@ -73,7 +73,7 @@ def verify_cases(
 
 
 def read_cases(path: str) -> list[dict[str, Any]]:
-    """Return the rows of cases.csv without their empty cells, all as text: a covariate 007 stays what it is."""
+    """Return the rows of cases.csv without their empty cells, all as text: a covariate 007 is 007."""
     rows = read_text_table(path).to_dict("records")
     cases = [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
     for case in cases:

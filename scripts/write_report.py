@@ -69,7 +69,7 @@ def report_context(source: Source) -> dict[str, Any]:
 
 
 def render_page(context: Mapping[str, Any]) -> str:
-    """Return the page. All text is escaped; only the page's own style sheet and script go in as they stand."""
+    """Return the page. All text is escaped; only the page's own style sheet and script go in unescaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
