@@ -62,7 +62,7 @@ TOOLS = {"mean": "nnunetv2", "staple": "simpleitk"}  # what others combine
 
 @dataclass(frozen=True)
 class Source:
-    """One member's prediction of a case: mask, hash, fold; where its probabilities are, if there are any, and their hash if known."""
+    """One member's prediction of a case: mask, hash, fold; where its probabilities are, if any, and their hash if known."""
 
     mask: str
     sha256: str

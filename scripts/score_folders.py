@@ -267,9 +267,7 @@ def score_all(
         score_masks,
         {pair.case_id: pair for pair in pairs},
         rules,
-        None
-        if problems
-        else plan,  # with a problem known already they are only checked, so that all problems are reported soon
+        None if problems else plan,  # with a problem known they are only checked, so that all problems are reported soon
         threads=threads,
         console=console,
         what="cases checked" if problems else "cases scored",
