@@ -7,7 +7,7 @@ the covariates) and ``conversion`` (conversion.csv: what is wrong so far, with t
 rewritten), ``cache``, ``reread`` (whether what is in the cache is converted again).
 
 A NIfTI image is used where it is. Images in another form, or off the grid that the configuration asks for, are written once
-into ``converted``. A path is in the table even where there is no file: ``verify_cohort`` reports that, with every other problem.
+into ``converted``. A path is in the table even where no file is: ``verify_cohort`` reports it with every other problem.
 """
 
 from pathlib import Path

@@ -264,8 +264,8 @@ class TrainedModel(Block):
     )
     retrain_on_upgrade: bool = Field(
         False,
-        description="Train a fold again where glioflow's trainer, nnU-Net or torch is known to be another than it was trained "
-        "with. Default: the fold stays, and the report shows it.",
+        description="Train a fold again where glioflow's trainer, nnU-Net or torch is known to differ from what it was trained "
+        "with. Default: the fold is kept, and the report shows it.",
     )
 
 
@@ -339,7 +339,7 @@ class Evaluation(Block):
     )
     reproduce_defects: bool = Field(
         False,
-        description="Also compute what is known to be wrong in the script behind `lesionwise`, in columns of its own.",
+        description="Also compute what is known to be wrong in the script of `lesionwise`, in columns of its own.",
     )
     on_missing: Literal["error", "count_as_empty"] = Field(
         "error",
@@ -383,7 +383,7 @@ class Study(Block):
     verify: Literal["changed", "full"] = Field(
         "changed",
         description="Which images are read again to be checked: those whose file changed, or all, as by `--config verify=full` "
-        "after a doubtful copy or disk.",
+        "after a copy or on a disk that may be damaged.",
     )
     largest_image_gb: float = Field(
         2.0, gt=0, description="An image that is larger, unpacked, is refused before it fills the memory; GB."
