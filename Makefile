@@ -77,7 +77,7 @@ clean:  ## remove the environments and tools' caches; results stay
 	rm -rf .venv .venv-bench .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Byte code is compiled at once: where PYTHONDONTWRITEBYTECODE is set, as in many container images, or the environment is
-# read-only, every command would compile it anew, and nnU-Net's trainers take half a minute of that.
+# read-only, every command would compile it again, and nnU-Net's trainers take half a minute of that.
 # Two passes, because pyradiomics' build needs numpy, setuptools and wheel in place; the lock gives both their hashes.
 define install_lock
 	@$(@D)/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != ($(subst .,$(comma),$(PYTHON_VERSION))))' || { \

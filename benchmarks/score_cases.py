@@ -115,7 +115,7 @@ class Times:
 
 
 def plans() -> dict[str, list[Plan]]:
-    """Return what glioflow computes, by the name that stands in the tables."""
+    """Return what glioflow computes, by its name in the tables."""
     known = conventions()
     lesions = known["brats2023_gli"].lesions
     return {
@@ -324,11 +324,11 @@ def plain_lesions(task: Task) -> Values:
 
     for region in task.regions:
         truth, prediction = task.masks(region)
-        grown, count = ndimage.label(ndimage.binary_dilation(truth, structure, iterations=3), everything)
+        dilated, count = ndimage.label(ndimage.binary_dilation(truth, structure, iterations=3), everything)
         pieces, piece_count = ndimage.label(prediction, everything)
         dice, distance, matched, hits = [], [], set[int](), 0
         for number in range(1, count + 1):
-            reach = grown == number
+            reach = dilated == number
             lesion = truth & reach
             near = set(np.unique(pieces[reach]).tolist()) - {0}
             matched |= near
@@ -475,7 +475,7 @@ REASONS = {
 
 
 def contenders(options: argparse.Namespace) -> tuple[dict[str, list[Contender]], list[str]]:
-    """Return what is timed, by the table that it stands in, and a line for each peer that is not there."""
+    """Return what is timed, by the table that it is in, and a line for each peer that is not there."""
     alone = [Contender(name, glioflow(name)) for name in ("voxel metrics", "voxel and lesion-wise metrics", "every convention")]
     alone += [
         Contender(READING, read_with_glioflow),
@@ -630,7 +630,7 @@ def differences(table: Sequence[Contender], values: Sequence[Values], task: Task
 
 
 def value_table(found: Sequence[tuple[str, str, float]]) -> tuple[str, list[str]]:
-    """Return the differences as a table, and what is to be said of those above ``SAME``."""
+    """Return the differences as a table, and the remarks on those above ``SAME``."""
     names, present = dict.fromkeys(name for name, _, _ in found), {column for _, column, _ in found}
     known = conventions()
     columns = [c for c in (*metric_columns(known["glioflow"]), *lesion_columns(known["brats2023_gli"])) if c in present]

@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/verify_cohort.py [FOLDER] [--cases 100] [--threads 2] [--rounds 3]
 
-FOLDER holds BraTS 2021 cases (<case>/<case>_{t1,t1ce,t2,flair,seg}.nii.gz); it is multiplied to ``--cases`` cases by symbolic
+FOLDER has BraTS 2021 cases (<case>/<case>_{t1,t1ce,t2,flair,seg}.nii.gz); it is multiplied to ``--cases`` cases by symbolic
 links. Without it, phantoms of 240 x 240 x 155 voxels are made. Each round reads every file once with as many processes, by
 glioflow's reader and by nibabel, then verifies the cohort from nothing; the contenders take turns, so that what else the
 machine does falls on all of them. Last, one case is changed and the cohort verified again.
@@ -76,11 +76,11 @@ def read_all(read: Callable[[Path], int], files: list[Path], threads: int) -> in
 
 
 def verify(folder: Path, results: Path, threads: int) -> str:
-    """Verify the cohort in ``folder`` as its rule does; return what the rule says."""
+    """Verify the cohort in ``folder`` as its rule does; return what the rule prints."""
     cohort = FolderCohort(dataset="brats2021", path=str(folder))
     write_table(results / "cases.csv", case_table(list_cohort(cohort, folder).cases))
     write_table(results / "conversion.csv", pd.DataFrame(columns=verify_cohort.PROBLEM_COLUMNS))
-    demands = {"source": str(folder), "split": {}, "trained": True, "failure_sets": [], "extremes": 1}
+    requirements = {"source": str(folder), "split": {}, "trained": True, "failure_sets": [], "extremes": 1}
     params = SimpleNamespace(
         scheme=label_schemes()["brats2021"],
         scheme_name="brats2021",
@@ -89,7 +89,7 @@ def verify(folder: Path, results: Path, threads: int) -> str:
         skull_stripped=True,
         labels=str(results / "labels"),
         cache=str(results / "cache.jsonl"),
-        demands=demands,
+        requirements=requirements,
     )
     paths = {name: str(results / f"{name}.csv") for name in ("cases", "conversion", "manifest", "verification")}
     snakemake = SimpleNamespace(params=params, threads=threads, input=SimpleNamespace(**paths), output=SimpleNamespace(**paths))

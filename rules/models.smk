@@ -1,6 +1,6 @@
 # dataset.json → plans → preprocessed cases → one training per fold → predictions → ensembles
 #
-# What these rules make at great cost lies undeclared in models/<model>/nnunet, under content keys: Snakemake deletes the
+# What these rules make at great cost is undeclared in models/<model>/nnunet, under content keys: Snakemake deletes the
 # declared outputs of a job before it runs again, and a declared output here is no more than a small record.
 
 TRAINED = one_of(STUDY.trained())
@@ -125,7 +125,7 @@ rule train_fold:
         retrain_on_upgrade=model_key("retrain_on_upgrade"),
         upgrade=lambda w: training_code() if STUDY.models[w.model].retrain_on_upgrade else None,
         root=model_root,
-        code=prediction_code(),  # of the validation cases; what is trained stays trained
+        code=prediction_code(),  # of the validation cases; nothing is trained again
     script:
         "../scripts/train_fold.py"
 

@@ -38,7 +38,8 @@ rule write_report:
         results=lambda w: STUDY.results,
         pairs=report_pairs(STUDY),
         trained={name: model.folds for name, model in STUDY.trained().items()},
-        training_code=training_code() if STUDY.trained() else None,  # the report says how the folds' differs
+        conventions=parameters_hash(STUDY.evaluation.convention),
+        training_code=training_code() if STUDY.trained() else None,  # the report shows how the folds' differs
         code=code_fingerprint("write_report", templates="glioflow/report/templates"),
     script:
         "../scripts/write_report.py"

@@ -46,7 +46,7 @@ def told(look_up, *names):
 
 if not (config if not workflow.modifier.is_main_snakefile() else workflow.overwrite_configfiles):
 
-    told(read_yaml, BASE / "config/config.yaml")  # Snakemake itself says neither file nor line
+    told(read_yaml, BASE / "config/config.yaml")  # Snakemake itself names neither file nor line
 
     configfile: str(BASE / "config/config.yaml")
 

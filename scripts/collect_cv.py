@@ -1,6 +1,6 @@
 """Gather the out-of-fold predictions that training has made: every training case, predicted by the fold that never saw it.
 
-Inputs: ``split.csv``, the folds' ``manifest.json``. Params: ``tta``. Output: ``predictions.csv``; the masks lie beside it.
+Inputs: ``split.csv``, the folds' ``manifest.json``. Params: ``tta``. Output: ``predictions.csv``; the masks are beside it.
 """
 
 from pathlib import Path

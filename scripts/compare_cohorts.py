@@ -1,11 +1,11 @@
-"""Compare a cohort with those that its predictions come from: no image and no patient may be in both, all lie one way round.
+"""Compare a cohort with those that its predictions come from: no image and no patient may be in both, all are oriented alike.
 
 Inputs: ``manifest`` (of the cohort), ``training`` (manifests of the cohorts on which models that predict it are trained).
 Output: ``comparison.csv``, with the columns of verification.csv; empty where nothing is wrong, or there is nothing to compare.
 Params: ``cohort``, ``dataset`` (its data set), ``training`` (name to data set of those cohorts, in their manifests' order).
 
 Images are compared by their voxels, so that a copy is found under another name, header or compression. A patient is known by
-patient_id, by the ids of the cases and by other names (``glioflow.cohorts.covariates.other_names``): BraTS tells the ids that
+patient_id, by the ids of the cases and by other names (``glioflow.cohorts.covariates.other_names``): BraTS has the ids that
 a case had in former years, and TCGA's. Ids that somebody gave to files of their own may be alike by chance, such as 001: then
 it is a warning. Phantoms have no patients but by their images.
 """
@@ -26,7 +26,7 @@ MADE = "phantom"
 
 
 def patient_names(manifest: pd.DataFrame) -> dict[str, str]:
-    """Return every name of every patient, and the case it stands at."""
+    """Return every name of every patient, and the case that has it."""
     columns = ["patient_id", "case_id", *other_names(manifest)]
     return {
         str(name): case
@@ -48,7 +48,7 @@ def voxel_hashes(manifest: pd.DataFrame) -> dict[str, str]:
 
 
 def id_severity(dataset: str, other: str) -> str | None:
-    """Return how much it weighs that two cohorts have an id in common; None where it says nothing."""
+    """Return how much it weighs that two cohorts have an id in common; None where it shows nothing."""
     if MADE in (dataset, other):
         return None
     return "warning" if dataset in OWN_LAYOUTS or other in OWN_LAYOUTS else "error"
@@ -57,7 +57,7 @@ def id_severity(dataset: str, other: str) -> str | None:
 def compare_manifests(
     manifest: pd.DataFrame, cohort: str, training: pd.DataFrame, trained_on: str, severity: str | None
 ) -> list[Problem]:
-    """Return the leaks between a cohort and one that a model is trained on, and whether their arrays lie alike.
+    """Return the leaks between a cohort and one that a model is trained on, and whether their arrays are oriented alike.
 
     ``severity`` is that of an id in common (``id_severity``).
     """

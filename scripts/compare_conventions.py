@@ -1,4 +1,4 @@
-"""Score every case of a set under every convention of metrics, and tell how the ranking of the cases moves between them.
+"""Score every case of a set under every convention of metrics, and report how the ranking of the cases moves between them.
 
 The masks are read and scored as ``score_cases`` does; the conventions are those of config/conventions
 (``glioflow.evaluation.conventions``), each with its own rules for lesions and without its tool's known defects. One pair of
@@ -25,7 +25,7 @@ Outputs
 -------
 conventions : CSV, a row per case, tta, region and convention: the columns of score_cases under every convention, empty where
     it does not define one, and rank_overlap and rank_distance; ``unit`` is that of its distances, mm or voxels
-ranks : CSV, a row per region, kind of headline and convention (``RANK_COLUMNS``); case ids stand beside each other with a space
+ranks : CSV, a row per region, kind of headline and convention (``RANK_COLUMNS``); case ids are beside each other with a space
 
 Params
 ------
@@ -57,7 +57,7 @@ from glioflow.evaluation.scoring import Plan, plan_of, score_plans
 from glioflow.files import key_of, write_table
 from glioflow.models.predictions import augmented_first, read_predictions
 
-# Kind of headline to the column that its ranks stand in.
+# Kind of headline to the column of its ranks.
 RANKS = {"overlap": "rank_overlap", "distance": "rank_distance"}
 RANK_COLUMNS = (
     *("label", "kind", "convention", "metric", "unit", "study_convention", "study_metric"),
@@ -88,7 +88,7 @@ def score_conventions(case: Case, plans: Mapping[str, Plan]) -> Scores:
 
 
 def table_columns(plans: Iterable[Plan]) -> list[str]:
-    """Return the columns of all plans, each behind the one that it stands behind in its own; and those of this table."""
+    """Return the columns of all plans, each after the one that it follows in its own; and those of this table."""
     columns = ["patient_id"]
     for plan in plans:
         for before, column in pairwise(plan.columns):

@@ -119,7 +119,7 @@ def compare_number(values: pd.Series, metric: pd.Series, patients: pd.Series, gr
 
 
 def compare_category(values: pd.Series, metric: pd.Series, patients: pd.Series, groups: dict[str, list[str]]) -> list[Row]:
-    """Return the rows of a categorical covariate, the level with the largest effect first; the test stands in the first row."""
+    """Return the rows of a categorical covariate, the level with the largest effect first; the test is in the first row."""
     worst, best = (values.reindex(groups[group]).dropna() for group in ("worst", "best"))
     empty = " and ".join(name for name, group in (("worst", worst), ("best", best)) if group.empty)
     note = f"none of the {empty} cases has a value" if empty else ""

@@ -1,6 +1,6 @@
 """Compare the models that were scored on the same cases: pair by pair, with tests, and by rank.
 
-Which models are compared, and on which set's cases, is said by ``glioflow.evaluation.comparison_groups``. Where models were
+Which models are compared, and on which set's cases, is decided by ``glioflow.evaluation.comparison_groups``. Where models were
 scored on different cases, those that they share count. Of a case with and without test-time augmentation the augmented
 prediction (with mirroring) counts, as everywhere. A pair of values of which either is undefined leaves the comparison and is
 counted; so does, in the ranks, a case that is undefined for any model. A region that a model cannot show is not compared.
@@ -29,7 +29,7 @@ A study without two models to compare gets both tables with their columns and no
 
 Params
 ------
-groups : what ``glioflow.evaluation.comparison_groups.Group`` holds, as dicts
+groups : the fields of each ``glioflow.evaluation.comparison_groups.Group``, as dicts
 sets : ``model/set`` of each score table
 """
 
@@ -77,7 +77,7 @@ Row = dict[str, Any]
 
 
 def compared_metrics(tables: Iterable[pd.DataFrame]) -> list[str]:
-    """Return the metrics to compare that all score tables have, in their order; covariates stand behind the note."""
+    """Return the metrics to compare that all score tables have, in their order; covariates come after the note."""
     metrics = [list(table.columns[: table.columns.get_loc("note")]) for table in tables]
     first = metrics[0] if metrics else []
     return [name for name in first if find_metric(name).better and all(name in names for names in metrics)]

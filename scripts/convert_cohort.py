@@ -3,11 +3,11 @@
 Inputs: the phantoms' truth table, for a cohort of phantoms; ``fetched.json``, for a data set that is fetched; else none.
 Outputs: ``cases`` (cases.csv: one row a case with case_id, patient_id, the path of each channel, the path of the raw label and
 the covariates) and ``conversion`` (conversion.csv: what is wrong so far, with the columns of verification.csv). Params:
-``cohort`` (its configuration block), ``folder`` (where its files lie), ``converted`` (folder for images that must be written
-anew), ``cache``, ``reread`` (whether what is in the cache is converted again).
+``cohort`` (its configuration block), ``folder`` (where its files are), ``converted`` (folder for images that must be
+rewritten), ``cache``, ``reread`` (whether what is in the cache is converted again).
 
-A NIfTI image is used where it lies. Images in another form, or off the grid that the configuration asks for, are written once
-into ``converted``. A path stands in the table even where no file is there: ``verify_cohort`` says so, with every other problem.
+A NIfTI image is used where it is. Images in another form, or off the grid that the configuration asks for, are written once
+into ``converted``. A path is in the table even where no file is: ``verify_cohort`` reports it with every other problem.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ from glioflow.files import read_table, write_table
 from glioflow.study.configuration import AnyCohort, cohort_dataset
 from glioflow.study.registry import ROLES
 
-# What was planted and what came of it; the rest of the truth is measured again in the images, or says nothing of a case.
+# What was planted and what came of it; the rest of the truth is measured again in the images, or shows nothing of a case.
 PHANTOM_COVARIATES = (
     *("planted", "strength", "multifocal", "has_et", "flair_contrast", "rim_contrast", "noise_sd", "tumour_radius_mm"),
     "flair_tumour_to_brain",

@@ -1,7 +1,7 @@
 """Bring precomputed predictions, masks from any tool, to canonical labels on their images' grids, so that they can be scored.
 
 Every problem of every mask is listed at once. A mask that is missing is a problem, or counts as an empty one. What is only
-doubtful is said at the terminal: masks of other cases, and a label scheme that knows every value and yet seems another's.
+doubtful is reported at the terminal: masks of other cases, and a label scheme that knows every value and yet seems another's.
 
 Inputs
 ------
@@ -9,8 +9,8 @@ manifest, split : manifest.csv and split.csv of the cohort
 
 Outputs
 -------
-predictions.csv, with the column ``missing`` behind those of every table of masks: whether the mask is an empty one in place of
-one that is missing; the masks lie beside it
+predictions.csv, with the column ``missing`` after those of every table of masks: whether the mask is an empty one in place of
+one that is missing; the masks are beside it
 
 Params
 ------
@@ -42,7 +42,7 @@ from glioflow.files import key_of, read_table
 from glioflow.imaging.headers import ONE_READING
 from glioflow.imaging.placement import BY_INDEX, place_mask
 from glioflow.imaging.volumes import Volume, orientation, read_labels, read_volume, write_volume
-from glioflow.models.precomputed import Counts, MaskPair, count_labels, labels_as, scheme_doubts, unexpected_masks
+from glioflow.models.precomputed import Counts, MaskPair, count_labels, labels_as, scheme_warnings, unexpected_masks
 from glioflow.models.predictions import prediction_table, set_members, write_predictions
 from glioflow.study.registry import CHANNELS
 
@@ -77,7 +77,7 @@ def convert_mask(pair: MaskPair, target: Path, rules: Mapping[str, Any], regridd
 def mask_on_grid(mask: Volume, truth: Volume) -> tuple[Volume, list[str]]:
     """Return a mask brought by its header to the grid that its case's images were brought to, or what is wrong with it.
 
-    Its voxels do not correspond to those of the images by index any more, so that its header has to tell the place.
+    Its voxels do not correspond to those of the images by index any more, so that its header has to give the place.
     """
     if not mask.is_placed:
         return mask, [f"found {mask.misplaced}; expected {ONE_READING}"]
@@ -107,7 +107,7 @@ def file_stamp(path: str) -> list[str | int]:
 
 
 def is_converted(case: pd.Series, folder: str) -> bool:
-    """Tell whether an image of a case (a row of the manifest) was written anew, into ``folder``."""
+    """Tell whether an image of a case (a row of the manifest) was written again, into ``folder``."""
     return any(str(case.get(channel, "")).startswith(f"{folder}/") for channel in CHANNELS)
 
 
@@ -154,8 +154,8 @@ def main(snakemake: Any, console: Console) -> str:
     if extra := unexpected_masks(params.pattern, paths):
         names = ", ".join(extra[:NAMED_CASES]) + (" …" if len(extra) > NAMED_CASES else "")
         console.say(f"warning: {count(len(extra), 'mask')} of no case of the cohort, not scored: {names}")
-    for doubt in scheme_doubts(counted.values(), params.scheme_name, params.regions):
-        console.say(f"warning: {doubt}")
+    for warning in scheme_warnings(counted.values(), params.scheme_name, params.regions):
+        console.say(f"warning: {warning}")
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     table = prediction_table({None: folder}, patients)
     write_predictions(snakemake.output[0], table.assign(missing=table["case_id"].isin(missing)))

@@ -2,7 +2,7 @@
 
 Inputs:  ``effects`` (effects.csv).
 Outputs: ``figure`` (effects.png).
-Params:  ``rank_by``, ``region``, ``image``, ``mask``: what the chart's heading says was compared.
+Params:  ``rank_by``, ``region``, ``image``, ``mask``: what was compared, for the chart's heading.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ HEADING_IN = 0.54  # height of title and heading, in inches
 
 
 def heading(effects: pd.DataFrame, rank_by: str, region: str, image: str, mask: str) -> str:
-    """Return the line that says which cases and which voxels the effect sizes compare."""
+    """Return the line that names which cases and which voxels the effect sizes compare."""
     worst, best = int(effects["n_worst"].max()), int(effects["n_best"].max())
     return (
         f"{worst} worst and {count(best, 'best case')} by {region} {find_metric(rank_by).name}; "

@@ -51,7 +51,7 @@ MARGIN = 4
 
 @dataclass(frozen=True)
 class Overlay:
-    """One picture to draw: the case's files, where the picture goes and what its heading says."""
+    """One picture to draw: the case's files, where the picture goes and its heading."""
 
     files: CaseFiles
     picture: Path

@@ -3,7 +3,7 @@
 The mean is nnU-Net's own (``nnunetv2.ensembling``). A vote takes, voxel by voxel, the label that most members' masks have; of
 labels with equally many votes the background loses, then the label of the member named first wins. STAPLE is ITK's for
 several labels. Then the labels of every region of ``merge`` are removed, and each region is painted, in the order given, with
-its member's labels where nothing stands yet. Where the merged regions hold all labels, nothing is combined.
+its member's labels where nothing is yet. Where the merged regions have all labels, nothing is combined.
 
 A case is not made again while the members' masks, the probabilities that are read and the settings are unchanged.
 
@@ -17,7 +17,7 @@ dataset, plans : dataset.json and glioflowPlans.json of the first member, where 
 
 Outputs
 -------
-predictions.csv, a row for each case and value of ``tta``; the masks lie beside it, those of a second value in ``without_tta``
+predictions.csv, a row for each case and value of ``tta``; the masks are beside it, those of a second value in ``without_tta``
 
 Params
 ------
@@ -62,7 +62,7 @@ TOOLS = {"mean": "nnunetv2", "staple": "simpleitk"}  # what others combine
 
 @dataclass(frozen=True)
 class Source:
-    """One member's prediction of a case: mask, hash, fold; where its probabilities lie if they do, and their hash if known."""
+    """One member's prediction of a case: mask, hash, fold; where its probabilities are, if any, and their hash if known."""
 
     mask: str
     sha256: str
@@ -93,7 +93,7 @@ def member_source(
 
     ``rows``: those of the case in the member's table. ``fold``: the manifest of the fold that validated the case, if one did.
     ``hashes``: of the member's probabilities by case and ``tta``, where no fold has them.
-    Where ``tta`` is None, the member's only row counts, or of two that with mirroring. Probabilities lie beside the masks they
+    Where ``tta`` is None, the member's only row counts, or of two that with mirroring. Probabilities are beside the masks they
     gave; of two kinds of a fold's, those without mirroring have a folder of their own.
     """
     both = len(rows) > 1
@@ -205,7 +205,7 @@ def mean_labels(task: Task, plans: str, dataset: str) -> Volume:
 
 
 def member_masks(task: Task, members: Sequence[str]) -> dict[str, Volume]:
-    """Return the masks of ``members``. Raises ``UserError`` where two of them do not lie on one grid."""
+    """Return the masks of ``members``. Raises ``UserError`` where two of them are not on one grid."""
     masks = {member: read_labels(task.sources[member].mask) for member in members}
     for member, mask in masks.items():
         if not same_geometry(masks[members[0]], mask):

@@ -1,7 +1,7 @@
 """Pack a trained model into one file that others can predict with, with glioflow or with bare nnU-Net.
 
 Inputs: ``folds`` (each fold's ``manifest.json``), ``plans`` (``glioflowPlans.json``), ``dataset`` (``dataset.json``) and, where
-the model has one, ``postprocessing`` (JSON). Output: ``<model>.zip``, laid out as ``glioflow.models.model_archive`` says.
+the model has one, ``postprocessing`` (JSON). Output: ``<model>.zip``, laid out as ``glioflow.models.model_archive`` defines it.
 
 No case is named in it, and no path: of a checkpoint the weights are kept and what nnU-Net reads beside them at prediction.
 The same model gives the same bytes: the zip has no times in it and compresses nothing, which weights would gain little by.
@@ -40,7 +40,7 @@ FILE_MODE = 0o100644 << 16  # a regular file, as a zip's external attributes hav
 def reduce_checkpoint(checkpoint: Mapping[str, Any], configuration: str) -> dict[str, Any]:
     """Return what prediction needs of an nnU-Net checkpoint, in types that ``torch.load(weights_only=True)`` takes.
 
-    Weights are copied out of larger storages; a tensor that the network holds under several names stays one tensor.
+    Weights are copied out of larger storages; a tensor that the network has under several names is kept as one tensor.
     """
     import torch
 
@@ -61,16 +61,16 @@ def reduce_checkpoint(checkpoint: Mapping[str, Any], configuration: str) -> dict
 
 
 def write_checkpoint(manifest: Mapping[str, Any], record: str, configuration: str, target: Path) -> None:
-    """Write the reduced checkpoint of a fold to ``target``; its ``manifest`` stands in the file ``record``.
+    """Write the reduced checkpoint of a fold to ``target``; its ``manifest`` is the file ``record``.
 
-    Raises UserError where the fold's checkpoint is gone, is not the one that its manifest vouches for, or was written by a
+    Raises UserError where the fold's checkpoint is gone, is not the one whose SHA-256 its manifest has, or was written by a
     trainer whose code an archive cannot bring along.
     """
     import torch
 
     source = Path(manifest["checkpoint"]["path"])
     check_checkpoint(source, manifest, record)
-    # nnU-Net puts more than weights into a checkpoint; this one is the study's own, as its SHA-256 says.
+    # nnU-Net puts more than weights into a checkpoint; this one is the study's own, as its SHA-256 shows.
     checkpoint = torch.load(source, map_location="cpu", weights_only=False)
     if checkpoint["trainer_name"] != TRAINER:
         raise UserError(

@@ -53,7 +53,7 @@ Exported = dict[str, dict[str, Any]]
 
 
 def export_case(case: Case, plan: Plan) -> Exported:
-    """Return what both files say of a prediction. Raises ``UserError`` where it cannot be read."""
+    """Return what both files have of a prediction. Raises ``UserError`` where it cannot be read."""
     truth, prediction = read_maps(case)
     pair = Pair(truth.data, prediction.data, truth.spacing)
     exported: Exported = {region: {"voxels": count_voxels(pair, region)} for region in plan.visible}

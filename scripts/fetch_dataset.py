@@ -6,7 +6,7 @@ time). Params: ``key`` (of config/datasets.yaml), ``entry`` (that entry), ``fold
 
 The archives and the unpacked files are gathered beside the folder, in ``.<folder>.fetching`` and ``.<folder>.unpacking``. The
 folder appears, with its own fetched.json, when everything is there; only then are the archives deleted, so a killed run goes on
-with what it has. A folder that holds files and no fetched.json was filled by hand, and is taken as it is. Of two studies that
+with what it has. A folder with files and no fetched.json was filled by hand, and is taken as it is. Of two studies that
 need the same data set, one fetches and the other waits.
 """
 
@@ -58,7 +58,7 @@ def only_one(folder: Path, console: Console) -> Iterator[None]:
     """Let one process at a time work at a data set's folder.
 
     The lock is the kernel's (flock), so it ends with its process. Over NFS it holds between machines as far as the server's
-    lock service does; where a file system has no such locks, filelock says so and falls back on the file's existence.
+    lock service does; where a file system has no such locks, filelock warns and falls back on the file's existence.
     """
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
@@ -73,7 +73,7 @@ def only_one(folder: Path, console: Console) -> Iterator[None]:
 
 
 def present_record(key: str, entry: Dataset, folder: Path) -> Record | None:
-    """Return the record of the data set that ``folder`` holds already; None where it holds nothing.
+    """Return the record of the data set that is in ``folder`` already; None where it is empty.
 
     Raises UserError where files are missing that were fetched, or where they came from other archives than the registry's.
     """
@@ -81,7 +81,7 @@ def present_record(key: str, entry: Dataset, folder: Path) -> Record | None:
     if not (folder / RECORD).is_file():
         return make_record(key, entry, folder, [], files, None) if files else None
     record: Record = read_json(folder / RECORD)
-    again = f"Delete {folder} to have the data set fetched anew, or name it by the cohort's key `path` to use it as it is"
+    again = f"Delete {folder} to have the data set fetched again, or name it by the cohort's key `path` to use it as it is"
     if files < record["files"]:
         raise UserError(f"{folder}: found {files} of the {record['files']} files that were fetched. {again}")
     known = {archive["name"]: archive for archive in record["archives"]}
@@ -108,7 +108,7 @@ def fetch_archive(archive: Archive, work: Path, console: Console, advice: str) -
         target.unlink()
         raise UserError(
             f"{archive.url}: expected the checksum {archive.checksum}, found {' and '.join(spelt(record))}. "
-            "The file was deleted, and the next run fetches it anew"
+            "The file was deleted, and the next run fetches it again"
         )
     if not archive.checksum:
         console.say(f"{archive.name} has SHA-256 {record['sha256']}; the registry has no checksum to compare with")
@@ -125,7 +125,7 @@ def place(archive: Archive, fetched: Path, folder: Path, console: Console) -> No
 
 
 def make_record(key: str, entry: Dataset, folder: Path, archives: list[Record], files: int, when: datetime | None) -> Record:
-    """Return what fetched.json says. Without ``when`` the files were put there by hand."""
+    """Return the content of fetched.json. Without ``when`` the files were put there by hand."""
     return {
         "key": key,
         "version": entry.version,
@@ -145,7 +145,7 @@ def spelt(archive: Record) -> list[str]:
 
 
 def count_files(folder: Path) -> int:
-    """Return how many files lie below ``folder``, besides the record; 0 where there is no folder."""
+    """Return how many files are below ``folder``, besides the record; 0 where there is no folder."""
     return sum(len(files) for _, _, files in os.walk(folder)) - (folder / RECORD).is_file()
 
 

@@ -1,4 +1,4 @@
-"""Vouch for one fold of an imported model, in the form that ``train_fold`` vouches for one that it trained.
+"""Write the manifest of one fold of an imported model, in the form of those that ``train_fold`` writes.
 
 Input: ``imported.json``. Output: the fold's ``manifest.json``.
 """
@@ -13,7 +13,7 @@ from glioflow.models.fold_state import check_checkpoint, present_fold, write_fol
 
 
 def find_fold(imported: Mapping[str, Any], fold: int, record: PathLike) -> dict[str, Any]:
-    """Return what ``imported`` says of a fold, to be written into the file ``record``.
+    """Return what ``imported`` has of a fold, to be written into the file ``record``.
 
     Raises UserError where the model has no such fold, or its weights are not there as they were imported.
     """

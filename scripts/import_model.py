@@ -51,7 +51,7 @@ GROWTH = 4  # weights hardly compress: what unpacks to many times its size is no
 
 
 def unpack_model(archive: Path, work: Path, description: Mapping[str, Any], console: Console) -> Path:
-    """Unpack the archive below ``work`` and return the model's folder, which holds exactly the files that model.json lists.
+    """Unpack the archive below ``work`` and return the model's folder, which has exactly the files that model.json lists.
 
     Raises UserError, naming the file, where one is missing, is not listed, or does not have the SHA-256 that is listed, and
     where ``glioflow.archives.unpack`` does.
@@ -85,7 +85,7 @@ def read_weights(archive: Path, path: Path, description: Mapping[str, Any]) -> d
         checkpoint = None if packed else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise refusal(
-            archive, f"{name} holds something else than weights: reading it could run code of its author's, so it was not read"
+            archive, f"{name} has something else than weights: reading it could run code of its author's, so it was not read"
         ) from None
     except Exception as error:  # a pickle made to do harm, or damaged, may fail in any way
         raise refusal(archive, f"{name} is no checkpoint that torch.save wrote ({error})") from None
@@ -94,7 +94,7 @@ def read_weights(archive: Path, path: Path, description: Mapping[str, Any]) -> d
     if not isinstance(checkpoint, dict) or set(checkpoint) != set(KEPT):
         raise refusal(archive, f"{name} does not hold just {', '.join(KEPT)}")
     if checkpoint["trainer_name"] != TRAINER or checkpoint["init_args"] != {"configuration": description["configuration"]}:
-        raise refusal(archive, f"{name} belongs to another trainer or configuration than {MODEL} says")
+        raise refusal(archive, f"{name} belongs to another trainer or configuration than {MODEL} names")
     axes, axis_count = checkpoint["inference_allowed_mirroring_axes"], 2 if description["configuration"] == "2d" else 3
     if axes is not None and not (isinstance(axes, tuple) and set(axes) <= set(range(axis_count))):
         raise refusal(archive, f"{name}: the image cannot be mirrored along the axes {axes!r}")
@@ -116,7 +116,7 @@ def build_network(
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
     if str(TRAINERS) not in sys.path:
-        sys.path.append(str(TRAINERS))  # where plans' glioflow_networks lie
+        sys.path.append(str(TRAINERS))  # where plans' glioflow_networks are
     architecture = plans["configurations"][description["configuration"]]["architecture"]
     name, operators = architecture["network_class_name"], architecture["_kw_requires_import"]
     named = {"network_class_name": name, **{key: architecture["arch_kwargs"][key] for key in operators}}
@@ -179,7 +179,7 @@ def check_postprocessing(archive: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_object(archive: Path, folder: Path, name: str) -> dict[str, Any]:
-    """Return what a JSON file of the unpacked archive holds."""
+    """Return the content of a JSON file of the unpacked archive."""
     with (folder / name).open("rb") as stream:
         return parse_json(archive, name, stream.read(JSON_BYTES + 1))
 
@@ -228,7 +228,7 @@ def place_fold(
 ) -> dict[str, Any]:
     """Put a fold's checked checkpoint where nnU-Net looks for it, and return the fold's record.
 
-    A training that stands in its place is archived as ``train_fold`` does it, and is found again when it is wanted.
+    A training in its place is archived as ``train_fold`` does it, and is found again when it is wanted.
     """
     source = ready / checkpoint_name(fold)
     target = folders.fold(description["configuration"], fold) / CHECKPOINT

@@ -4,7 +4,7 @@ Inputs: ``dataset.json``, ``manifest.csv``. Params: ``model`` (its configuration
 ones), ``root`` (its nnU-Net folder).
 Output: ``glioflowPlans.json``, which describes the model completely. The fingerprint of the cases is taken again only when
 their content changed. What nnU-Net planned for a content stays, so that another nnU-Net, which may plan otherwise, trains
-nothing again; unless ``retrain_on_upgrade`` says so.
+nothing again; unless ``retrain_on_upgrade`` asks for it.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from glioflow.models.nnunet.plans import PLANNERS, customise
 
 
 def bring_trainer(folders: ModelFolders, spec: str, console: Console) -> None:
-    """Write the model's custom trainer where nnU-Net finds it, and see that it does; tell what of it has no effect.
+    """Write the model's custom trainer where nnU-Net finds it, and check that it does; report what of it has no effect.
 
     Raises UserError where the trainer cannot be imported or is none of nnU-Net's kind.
     """

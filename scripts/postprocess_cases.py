@@ -10,7 +10,7 @@ postprocessing : postprocessing.json of the model
 
 Outputs
 -------
-predictions.csv, row by row that of the set; the masks lie beside it, those of a second value of tta in ``without_tta``
+predictions.csv, row by row that of the set; the masks are beside it, those of a second value of tta in ``without_tta``
 
 Params
 ------

@@ -2,7 +2,7 @@
 
 Inputs: ``manifest.csv`` and ``split.csv`` of the set's cohort, ``dataset.json``, ``glioflowPlans.json``, the folds'
 ``manifest.json``. Params: ``configuration``, ``channels``, ``device``, ``tta``, ``probabilities``, ``root``, ``cache``,
-``released`` (the record that the probabilities were deleted again). Outputs: ``predictions.csv``; the masks lie beside it, and
+``released`` (the record that the probabilities were deleted again). Outputs: ``predictions.csv``; the masks are beside it, and
 the probabilities that an ensemble needs in ``probabilities/``; and ``probabilities``, a table of their hashes, which stay when
 they are deleted.
 
@@ -86,7 +86,7 @@ def main(snakemake: Any, console: Console) -> str:
         aside = " without tta" if target != folder else ""
         keys = {case + aside: key_of({"model": model_key, "images": hashes[case]}) for case in cases}
         found = cache.find(keys, snakemake.threads)
-        waiting = [case for case in cases if not stands(found.get(case + aside), target, case, purpose, released)]
+        waiting = [case for case in cases if not is_valid(found.get(case + aside), target, case, purpose, released)]
         predicted += len(waiting)
         if waiting:
             work = target / f".work-{model_key[:12]}{'-probabilities' if purpose else ''}"
@@ -113,7 +113,7 @@ def main(snakemake: Any, console: Console) -> str:
     return f"{count(predicted, 'mask')} predicted with {count(len(folds), 'fold')}, {unchanged} unchanged"
 
 
-def stands(known: Mapping[str, Any] | None, folder: Path, case: str, purpose: str | None, released: bool) -> bool:
+def is_valid(known: Mapping[str, Any] | None, folder: Path, case: str, purpose: str | None, released: bool) -> bool:
     """Tell whether a case need not be predicted.
 
     ``known``: what the cache has of its mask: what its probabilities were kept ``for``, if for anything. ``purpose``: what they

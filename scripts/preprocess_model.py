@@ -1,7 +1,7 @@
 """Preprocess a model's training cases with nnU-Net.
 
 Inputs: ``dataset.json``, ``manifest.csv``, ``glioflowPlans.json``. Params: ``configuration``, ``channels``, ``root``. Output:
-``preprocessed.json`` (key and its parts); the data lie undeclared in the model's nnU-Net folder. With the key unchanged the
+``preprocessed.json`` (key and its parts); the data are undeclared in the model's nnU-Net folder. With the key unchanged the
 step returns at once.
 """
 
@@ -17,7 +17,7 @@ from glioflow.models.nnunet.plans import preprocessing_part
 
 
 def main(snakemake: Any, console: Console) -> str:
-    """Preprocess, unless the same data stand there already."""
+    """Preprocess, unless the same data are there already."""
     params = snakemake.params
     folders = ModelFolders(snakemake.wildcards.model, Path(params.root))
     described = read_json(snakemake.input.dataset)

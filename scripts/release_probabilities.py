@@ -32,7 +32,7 @@ FOLDERS = ("probabilities", f"{WITHOUT_TTA}/probabilities")
 def probability_folders(
     folds: Sequence[Mapping[str, Any]], predictions: Sequence[Path]
 ) -> Iterator[tuple[Path, Sequence[str] | None]]:
-    """Yield where probabilities may lie, and of which cases (None: of any).
+    """Yield where probabilities may be, and of which cases (None: of any).
 
     ``folds`` are the folds' manifests, ``predictions`` the folders of predictions.
     """

@@ -10,7 +10,7 @@ Inputs
 manifest : the cohort's manifest.csv, with the path, hash and spacing of each case's canonical label map
 predictions : predictions.csv, with the path and hash of each case's predicted canonical label map, and whether it was made with
     test-time augmentation (``tta``: True, False, or empty where nobody knows; so is a table without the column). Where the
-    column ``missing`` is True the mask is an empty one in place of a prediction that is not there, and the note says so
+    column ``missing`` is True the mask is an empty one in place of a prediction that is not there, and the note names that
 
 Outputs
 -------

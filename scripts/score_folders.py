@@ -2,14 +2,14 @@
 
     python scripts/score_folders.py truth/ predictions/ --truth-scheme brats2021 --prediction-scheme brats2023 --out scores.csv
 
-Masks of one case are found by their names: a case's id is the name without ``.nii.gz`` and what tools put behind it (``_seg``,
-``-seg``, ``_pred`` …), in any folder below; images beside them (``_flair`` …) are left out. Other names are told by patterns,
+Masks of one case are found by their names: a case's id is the name without ``.nii.gz`` and what tools append to it (``_seg``,
+``-seg``, ``_pred`` …), in any folder below; images beside them (``_flair`` …) are left out. Other names are given by patterns,
 ``--truth-pattern "{case}/{case}_seg.nii.gz"``. Values become canonical labels by the two label schemes
 (config/label_schemes.yaml), and each pair is scored as ``score_cases`` does it, under a convention of config/conventions. The
 table goes to the terminal, in full with ``--out``: the columns of results/scores/<model>/<set>.csv (docs/metrics.md), with
 ``_voxels`` for ``_mm`` where the convention measures in voxels.
 
-Everything that is wrong with any file is listed at once, and nothing is scored then. What is only doubtful is said at the end.
+Everything that is wrong with any file is listed at once, and nothing is scored then. Warnings are printed at the end.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from glioflow.imaging.headers import ONE_READING
 from glioflow.imaging.labels import REGIONS, Labels, scheme_regions
 from glioflow.imaging.placement import USE_IMAGE_HEADER, place_mask
 from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_volume
-from glioflow.models.precomputed import Counts, MaskPair, count_labels, find_masks, labels_as, scheme_doubts
+from glioflow.models.precomputed import Counts, MaskPair, count_labels, find_masks, labels_as, scheme_warnings
 from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import label_schemes
 
@@ -267,7 +267,7 @@ def score_all(
         score_masks,
         {pair.case_id: pair for pair in pairs},
         rules,
-        None if problems else plan,  # with a problem known already they are only checked, so that all problems are told soon
+        None if problems else plan,  # with a problem known they are only checked, so that all problems are reported soon
         threads=threads,
         console=console,
         what="cases checked" if problems else "cases scored",
@@ -307,8 +307,8 @@ def main(arguments: Sequence[str], console: Console) -> None:
     for number_of, what in ((extra, "without a truth left out"), (missing, "missing and counted as empty")):
         if number_of:
             console.say(f"warning: {count(number_of, 'prediction')} {what}")
-    for doubt in scheme_doubts(counted, rules.prediction_scheme, plan.regions):
-        console.say(f"warning: {doubt}")
+    for warning in scheme_warnings(counted, rules.prediction_scheme, plan.regions):
+        console.say(f"warning: {warning}")
     written = f", written to {command.out}" if command.out else ""
     took = clock(time.monotonic() - start)
     voxels = ", distances in voxels" if plan.convention.units == "voxels" else ""

@@ -2,7 +2,7 @@
 
 Cases are ordered by ``glioflow.evaluation.rankings.rank_cases``; one whose metric is undefined is not ranked. A table may hold
 a case twice, with and without test-time augmentation (column ``tta``), as open_brats2020's can: the augmented row counts, and
-the other is put aside.
+the other is left out.
 
 Inputs:  ``scores``, a table that begins patient_id,label,tta,hausdorff,dice,sens,spec; cases are told apart by case_id, or
          by patient_id where there is no such column.

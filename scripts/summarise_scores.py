@@ -3,7 +3,7 @@
 Inputs
 ------
 shards : the tables that ``score_cases`` wrote, one a shard
-manifest : the cohort's manifest.csv, with the covariates behind its own columns
+manifest : the cohort's manifest.csv, with the covariates after its own columns
 
 Outputs
 -------

@@ -7,12 +7,12 @@ last: key and its parts, checkpoint with SHA-256, what it was trained with, pace
 
 The fold's key is made of the content of its training cases, the plans and the fold. Key equal and finished: nothing is
 trained. Key equal and unfinished: training resumes at the last checkpoint that is whole, validation at the first case that is
-missing. Another key: the fold that stands there is archived, under its key, and taken back when that key comes again; nothing
+missing. Another key: the fold that is there is archived, under its key, and taken back when that key comes again; nothing
 resumes a stale checkpoint. A finished checkpoint that is not what was trained stops the job.
 
 Versions, code and device are recorded in the fold's folder when a training begins, its checkpoint's SHA-256 when it ends; the
 manifest repeats them, whatever is installed by then. Other code than today's is no reason to train again, unless
-``retrain_on_upgrade`` says so.
+``retrain_on_upgrade`` asks for it.
 """
 
 import os
@@ -87,7 +87,7 @@ class FoldJob:
 
 
 def prepare_checkpoints(fold: Path, console: Console) -> bool:
-    """Put aside what is damaged, so that nnU-Net goes on from the newest checkpoint that is whole; tell if there is one.
+    """Rename what is damaged, so that nnU-Net goes on from the newest checkpoint that is whole; return whether there is one.
 
     nnU-Net looks for checkpoint_final, then checkpoint_latest, then checkpoint_best.
     """
@@ -191,7 +191,7 @@ def train(fold: FoldJob, device: str, claimed: Mapping[str, str], console: Conso
     command += ["--npz"] if fold.probabilities else []
     resumable = prepare_checkpoints(fold.folder, console)
     trained = (fold.folder / FINAL).exists()
-    if not trained:  # masks that lie there are another checkpoint's
+    if not trained:  # masks that are there are another checkpoint's
         (fold.folder / "validation.key").unlink(missing_ok=True)
     expected = fold.expects_probabilities(read_json(fold.folder / STATE))
     prepare_validation(fold.folder, fold.validation_key, expected, console)
@@ -206,9 +206,9 @@ def train(fold: FoldJob, device: str, claimed: Mapping[str, str], console: Conso
 
 
 def keep_probabilities(fold: FoldJob, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the fold's state says of the probabilities: what they are ``for``, and their ``hashes`` by mask.
+    """Return what the fold's state has of the probabilities: what they are ``for``, and their ``hashes`` by mask.
 
-    Of deleted ones the hash is known from before. Where nothing needs probabilities, those that lie there are deleted.
+    Of deleted ones the hash is known from before. Where nothing needs probabilities, those that are there are deleted.
     """
     known: dict[str, Any] = state.get("probabilities", {})
     if fold.probabilities is None:
@@ -223,7 +223,7 @@ def keep_probabilities(fold: FoldJob, state: Mapping[str, Any]) -> dict[str, Any
 
 
 def describe_validation(fold: FoldJob, cases: Sequence[str], both: bool, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """Return the manifest's part on the validation cases: where the masks lie, and the hashes of their probabilities."""
+    """Return the manifest's part on the validation cases: where the masks are, and the hashes of their probabilities."""
     described: dict[str, Any] = {"folder": str(fold.folder / VALIDATION[0]), "cases": list(cases)}
     if both:
         described["folder_without_tta"] = str(fold.folder / VALIDATION[1])

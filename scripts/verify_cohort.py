@@ -1,6 +1,6 @@
 """Read every file of a cohort once: check it, hash it, and bring its labels to canonical values.
 
-Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: what finding and converting the cases came upon). Params:
+Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: the problems met while finding and converting the cases). Params:
 ``scheme`` (raw value to canonical), ``scheme_name``, ``channels`` (those that the study needs), ``on_geometry_mismatch``,
 ``skull_stripped``, ``made_in`` (folder for canonical label maps), ``cache``, ``reread`` (whether files in the cache are read
 again too), ``requirements`` (of the study to the cohort: split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a
@@ -19,7 +19,7 @@ import pandas as pd
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.case_checks import CheckRules, check_case
-from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
+from glioflow.cohorts.cohort_checks import check_identity, check_patients, check_requirements
 from glioflow.cohorts.layouts import file_stamps
 from glioflow.cohorts.manifests import write_manifest
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
@@ -32,7 +32,7 @@ from glioflow.study.registry import CHANNELS, ROLES
 
 
 def files_key(case: Mapping[str, Any], rules: CheckRules) -> str:
-    """Return the key under which a checked case stays checked: its files' stamps, and the rules."""
+    """Return the key under which a checked case is not checked again: its files' stamps, and the rules."""
     stamps = file_stamps(case[role] for role in ROLES if case.get(role))
     roles = [role for role in ROLES if case.get(role)]
     key = {"case": case["case_id"], "patient": case["patient_id"], "roles": roles, "files": stamps}
@@ -73,7 +73,7 @@ def verify_cases(
 
 
 def read_cases(path: str) -> list[dict[str, Any]]:
-    """Return the rows of cases.csv without their empty cells, all as text: a covariate 007 stays what it is."""
+    """Return the rows of cases.csv without their empty cells, all as text: a covariate 007 is 007."""
     rows = read_text_table(path).to_dict("records")
     cases = [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
     for case in cases:
@@ -104,7 +104,7 @@ def main(snakemake: Any, console: Console) -> str:
     problems += [problem for value in checked for problem in value["problems"]]
     problems += check_identity(cases, rows)
     problems += [] if manifest.empty else check_patients(manifest)
-    problems += check_demands(manifest, params.requirements)
+    problems += check_requirements(manifest, params.requirements)
     table = pd.DataFrame(problems, columns=PROBLEM_COLUMNS).drop_duplicates()
     write_manifest(snakemake.output.manifest, manifest)
     write_table(snakemake.output.verification, table)

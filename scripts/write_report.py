@@ -19,11 +19,13 @@ from markupsafe import Markup
 
 from glioflow.code_fingerprint import SCRIPTS
 from glioflow.console import Console, count, run_script
+from glioflow.evaluation.conventions import conventions
 from glioflow.files import write_text
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cohorts import cohort_section
 from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
+from glioflow.report.definitions import definition_words
 from glioflow.report.failure import failure_section
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
@@ -52,6 +54,8 @@ def report_context(source: Source) -> dict[str, Any]:
         "comparison": comparison_table(source),
         "compared": comparison_sections(source),
         "scores": [score_section(source, pair) for pair in source.pairs],
+        "convention": study["evaluation"]["convention"],
+        "definitions": definition_words(conventions()[study["evaluation"]["convention"]]),
         "lesionwise": study["evaluation"].get("lesionwise"),
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
         "conventions": [convention_section(source, pair) for pair in source.pairs],
@@ -65,7 +69,7 @@ def report_context(source: Source) -> dict[str, Any]:
 
 
 def render_page(context: Mapping[str, Any]) -> str:
-    """Return the page. All text is escaped; only the page's own style sheet and script go in as they stand."""
+    """Return the page. All text is escaped; only the page's own style sheet and script go in unescaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -58,9 +58,9 @@ def unpack(archive: Path, folder: Path, limit: int, console: Console) -> int:
     """Unpack a .zip, .tar, .tar.gz or .tgz into ``folder`` and return how many files it held.
 
     Left out is what macOS adds to archives (``__MACOSX``, ``._*``, ``.DS_Store``). Raises UserError, naming archive and
-    member: a path that leaves the folder, a link, a device, a name that comes twice or lies below a file, an encrypted or a
+    member: a path that leaves the folder, a link, a device, a name that comes twice or is below a file, an encrypted or a
     damaged member; and more than ``limit`` bytes in all, or ``LARGEST_RATIO`` times the archive's own size, as counted while
-    they are written, whatever the archive says of itself.
+    they are written, whatever sizes the archive announces.
     """
     members = _zip_members if archive.name.lower().endswith(".zip") else _tar_members
     budget = _Budget(archive, limit)
@@ -102,7 +102,7 @@ class _Budget:
     written: int = 0
 
     def copy(self, source: IO[bytes], stream: IO[bytes], member: str) -> None:
-        """Write what ``source`` holds into ``stream``, block by block, as long as the archive may."""
+        """Write the content of ``source`` into ``stream``, block by block, as long as the archive may."""
         largest = LARGEST_RATIO * self.archive.stat().st_size + FREE_BYTES
         while block := source.read(BLOCK_BYTES):
             self.written += len(block)

@@ -90,7 +90,7 @@ def compute_cases(
     problems: list[str] | None = None,
     reread: bool = False,
 ) -> tuple[dict[str, Value], int]:
-    """Return ``function(case, *shared)`` of every case, taken from the cache where it holds it and recorded there otherwise.
+    """Return ``function(case, *shared)`` of every case, taken from the cache where it is there and recorded there otherwise.
 
     Each case is recorded as soon as it is finished. A case that cannot be computed does not keep the others from it.
 
@@ -106,9 +106,9 @@ def compute_cases(
     threads
         How many processes work at once.
     console
-        Where it is told how far the work is.
+        Where progress is reported.
     what
-        What is done to the cases, for the line that tells how far the work is, as "cases scored".
+        What is done to the cases, for the line of progress, as "cases scored".
     cache, keys
         The cache and the content key of each case, by its name. Without them everything is computed.
     files
@@ -116,7 +116,7 @@ def compute_cases(
     problems
         Where it is given, the problems of cases are added to it, and such cases have no value. Else they are raised.
     reread
-        Whether every case is computed again, whatever the cache holds.
+        Whether every case is computed again, whatever is in the cache.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 A script's fingerprint covers the script and every module of this folder that it imports, directly or not. That of modules,
 which is part of the content keys of what they compute, leaves out those that no value depends on (``VALUELESS``). Comments,
-blank lines, docstrings and where the folder lies do not count. What was parsed once is kept in the folder that Snakemake works
+blank lines, docstrings and the folder's place do not count. What was parsed once is kept in the folder that Snakemake works
 in (``.snakemake``), since planning asks for the fingerprint of every rule.
 """
 
@@ -21,7 +21,7 @@ from glioflow.files import file_stamp
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 KEPT = Path(".snakemake/glioflow/parsed_code.json")  # below the folder that Snakemake works in
-# What talks to people, disks and processes decides no value. What a study can say does, and stands in keys as it is said.
+# What talks to people, disks and processes decides no value. What a study can set does, and its settings are in the keys.
 VALUELESS = frozenset(
     {
         *("glioflow/case_cache.py", "glioflow/code_fingerprint.py", "glioflow/console.py", "glioflow/disk.py"),
@@ -105,7 +105,7 @@ def _digest_code(files: Iterable[Path], left_out: Collection[str] = (), imports:
 
 @cache
 def module_fingerprint(*modules: str, imports: bool = True) -> str:
-    """Return the fingerprint of modules, told as they are imported, and of all they import that a value can depend on.
+    """Return the fingerprint of modules, named as they are imported, and of all they import that a value can depend on.
 
     Without ``imports``, of the modules alone. 16 hexadecimal digits. Raises ModuleNotFoundError where there is no such module.
     """

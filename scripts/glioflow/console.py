@@ -1,8 +1,8 @@
 """How a script speaks to the person at the terminal, and how it fails.
 
 Every rule's script ends in ``run_script(main, globals()["snakemake"])``. What it prints goes to the terminal (stderr, so
-that it stands between Snakemake's own lines) and to the rule's log file. A user's mistake is a ``UserError``: its message is
-printed as it stands and the job ends with exit status 1, without a traceback. Anything else is a defect of ours and keeps
+that it is between Snakemake's own lines) and to the rule's log file. A user's mistake is a ``UserError``: its message is
+printed unchanged and the job ends with exit status 1, without a traceback. Anything else is a defect of ours and keeps
 its traceback, in the log.
 """
 
@@ -47,7 +47,7 @@ class Console:
 
     @contextmanager
     def _log_kept(self) -> Iterator[None]:
-        """Go on without a log where it cannot be written, so that what cannot be written next is told at the terminal."""
+        """Go on without a log where it cannot be written, so that what cannot be written next is reported at the terminal."""
         try:
             yield
         except OSError:

@@ -1,4 +1,4 @@
-"""Room on disks: asked for before it is needed, and told in words where it runs out."""
+"""Room on disks: asked for before it is needed, and reported in words where it runs out."""
 
 import errno
 import os
@@ -73,7 +73,7 @@ def disk_full_told(folder: Path, what: str) -> Iterator[None]:
 def explain_error(error: OSError, folders: Iterable[Path]) -> str | None:
     """Return in a line which file system refused to be written, and what to do; None for an error of another kind.
 
-    ``folders`` are those that are written to: the error of a full disk seldom says which of them it was.
+    ``folders`` are those that are written to: the error of a full disk seldom names which of them it was.
     """
     file = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
     if error.errno in FULL:

@@ -49,7 +49,7 @@ def write_json(path: PathLike, value: Any) -> None:
 
 
 def read_json(path: PathLike) -> Any:
-    """Return what a JSON file of the results holds. Raises DamagedFileError."""
+    """Return the content of a JSON file of the results. Raises DamagedFileError."""
     with _told_as_damaged(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
 
@@ -87,7 +87,7 @@ def read_table(path: PathLike, text: Collection[str] = ()) -> pd.DataFrame:
 
 
 def read_text_table(path: PathLike) -> pd.DataFrame:
-    """Return a CSV table written by ``write_table`` with every cell as the text that it is: a covariate 007 stays 007."""
+    """Return a CSV table written by ``write_table`` with every cell as text: a covariate 007 is 007."""
     return _read(path, "string")
 
 
@@ -111,7 +111,7 @@ def _told_as_damaged(path: PathLike) -> Iterator[None]:
         yield
     except (ValueError, OverflowError, RecursionError, csv.Error) as error:
         reason = str(error).splitlines()[0]
-        raise DamagedFileError(f"{path}: the file is damaged ({reason}); delete it, and the next run makes it anew") from None
+        raise DamagedFileError(f"{path}: the file is damaged ({reason}); delete it, and the next run makes it again") from None
 
 
 def sha256_file(path: PathLike) -> str:

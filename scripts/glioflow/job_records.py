@@ -1,13 +1,13 @@
-"""What an output was made from, kept next to it, so that the results folder alone tells whether it still holds.
+"""What an output was made from, kept next to it, so that the results folder alone shows whether it is up to date.
 
 Snakemake compares params and inputs with what it noted in the folder that it works in (``.snakemake``). A clone, a copy or a
 moved results folder has no such notes, and then a changed study would change nothing. So each job leaves, beside every output,
 a record of its params (settings, fingerprint of its code) and of the content of its inputs: ``.<output>.made.json``. Before
-anything is planned, these records take the place of Snakemake's notes: from then on Snakemake decides, and a dry-run tells what
+anything is planned, these records take the place of Snakemake's notes: from then on Snakemake decides, and a dry-run shows what
 a run does. An output without a record counts as made from something else.
 
 Some outputs are tables of files that no rule names, such as the images of phantoms. Such a rule has the param ``made_in``,
-their folder, and the record holds a stamp of each file there. Where one of them is missing or altered, the output counts as
+their folder, and the record has a stamp of each file there. Where one of them is missing or altered, the output counts as
 made from something else as well, and its job makes what is missing.
 
 A record is removed before its job starts, and written when the job has ended well.
@@ -34,7 +34,7 @@ def record_path(output: str | Path) -> Path:
 
 
 def remove_records(outputs: Iterable[str]) -> None:
-    """Remove the records of outputs that are about to be made anew."""
+    """Remove the records of outputs that are about to be made again."""
     for output in outputs:
         record_path(output).unlink(missing_ok=True)
 
@@ -42,7 +42,7 @@ def remove_records(outputs: Iterable[str]) -> None:
 def write_records(snakemake: Any) -> None:
     """Record what a finished job's outputs were made from, beside each of them."""
     inputs = {str(path): f"sha256:{sha256_file(path)}" for path in snakemake.input if Path(path).is_file()}
-    # A job that was told to read everything again leaves what a job that reads what changed would have left.
+    # A job that had to read everything again leaves what a job that reads what changed would have left.
     again = getattr(snakemake.params, "reread", None)
     params = sorted(repr(False if again and value == again else value) for value in snakemake.params)
     folder = Path(getattr(snakemake.params, "made_in", "/dev/null"))
@@ -55,7 +55,7 @@ def write_records(snakemake: Any) -> None:
 def _keeps_files(record: dict[str, Any], folder: Path, file: Path) -> bool:
     """Tell whether the files that a job made besides its outputs are what they were.
 
-    A file with another stamp, as a copy has, is read once; ``record`` and the ``file`` that holds it get its new stamp.
+    A file with another stamp, as a copy has, is read once; ``record`` and its ``file`` get its new stamp.
     """
     stamps = record.get("files", {})
     changed = {}

@@ -3,8 +3,8 @@
 Snakemake locks what a run reads and writes by lists in ``.snakemake/locks``. A killed run leaves them there, and they look like
 those of a living one. So each run keeps a record of its own in ``.snakemake/glioflow/runs`` under the kernel's lock (flock),
 which its jobs on this machine share: the kernel gives it back when the last of them has ended, in whatever way. Before anything
-is planned, the lists of a run that is gone are removed. A lock stays where nobody can know whether its run is gone (it ran on
-another machine, or has jobs in a cluster's queue), and then the user is told who holds it and what to do.
+is planned, the lists of a run that is gone are removed. A lock is kept where nobody can know whether its run is gone (it ran on
+another machine, or has jobs in a cluster's queue), and then the user gets a message with its holder and what to do.
 """
 
 import atexit
@@ -40,7 +40,7 @@ def enter_run(results: str, unlock: str, queues: bool, notes: Path = Path(".snak
     Returns
     -------
     str | None
-        What to tell the user of the lock that was found. None without one, and where the file system has no such locks.
+        The message to the user about the lock that was found. None without one, and where the file system has no such locks.
     """
     runs = notes.absolute() / "glioflow/runs"
     record = runs / f"{socket.gethostname()}-{os.getpid()}-{key_of({'results': results})[:8]}.json"
@@ -78,7 +78,7 @@ def joined_run() -> Iterator[None]:
 
 
 def _settle(results: str, unlock: str, runs: Path, locks: Path) -> str | None:
-    """Remove the lock of a results folder and the records of its runs where all of these are gone; return what to say of it."""
+    """Remove the lock of a results folder, and its runs' records, where all of these are gone; return a message about it."""
     found = [lock for lock in locks.glob("*.lock") if _names_below(lock, results)]
     gone: list[tuple[Path, dict[str, Any]]] = []
     for path in sorted(runs.glob("*.json")):

@@ -1,7 +1,7 @@
 """The tables that people give, read in one way: tables of cases, covariates, splits, the tables of a BIDS tree.
 
 Such a table comes from a spreadsheet, a statistics program or an editor. What has one meaning is read: commas, semicolons or
-tabs between the cells, UTF-8 or UTF-16, a byte order mark, Windows line ends, quotes, separators behind the last cell, empty
+tabs between the cells, UTF-8 or UTF-16, a byte order mark, Windows line ends, quotes, separators after the last cell, empty
 rows and columns. What could shift or change a value without anyone seeing it is refused, with file, line and remedy: a row with
 more or fewer fields than the header, a text in another encoding, two columns of one name.
 """
@@ -38,7 +38,7 @@ class UserTable:
     """A table as it was read."""
 
     columns: list[str]
-    rows: list[dict[str, str]]  # every cell stripped; what is unknown stays as it is written
+    rows: list[dict[str, str]]  # every cell stripped; what is unknown is kept as it is written
     notes: list[str]  # what was not written plainly, and how it was understood
 
     def leftovers(self, column: str) -> list[str]:
@@ -49,12 +49,12 @@ class UserTable:
 def read_user_table(path: Path, separator: str | None = None) -> UserTable:
     """Return a person's CSV or TSV table, every cell as text; numbers with decimal commas get a point.
 
-    ``separator`` is told by the header where it is None. Raises UserError, naming file, line and remedy, where the table cannot
-    be read or a cell could belong to another column.
+    ``separator`` is found in the header where it is None. Raises UserError, naming file, line and remedy, where the table
+    cannot be read or a cell could belong to another column.
     """
     text, notes = _decode(path)
     first, _, rest = text.partition("\n")
-    if named := re.fullmatch(r'"?sep=(.)"?\r?', first):  # how Excel is told the separator
+    if named := re.fullmatch(r'"?sep=(.)"?\r?', first):  # how Excel takes the separator
         text, separator = f"\n{rest}", separator or named[1]
     separator = separator or separator_of(text)
     lines = [line for line in _parse(path, text, separator) if any(line[1])]
@@ -133,7 +133,7 @@ def _parse(path: Path, text: str, separator: str) -> list[Line]:
 def _without_empty_columns(path: Path, lines: list[Line]) -> list[Line]:
     """Return the rows without columns that have neither a name nor a value. Raises UserError unless all are of one length.
 
-    Where every row is longer than the header, or shorter, by cells that are empty, only separators behind the last cell differ.
+    Where every row is longer than the header, or shorter, by cells that are empty, only separators after the last cell differ.
     """
     (place, header), *body = lines
     lengths = {len(cells) for _, cells in body}
@@ -194,7 +194,7 @@ def column_name(text: str) -> str:
 
 
 def near_ids(lacking: Iterable[str], found: Iterable[str]) -> dict[str, str]:
-    """Return the ids that nearly match: of a table's ids ``found``, those that stand for one that is ``lacking``.
+    """Return the ids that nearly match: of a table's ids ``found``, those that are meant for one that is ``lacking``.
 
     They differ in what spreadsheets and people change: leading zeros, an added .0, other case, spaces, - for _, the prefix sub-
     or ses-. Where two ids could be meant, neither is.
@@ -205,7 +205,7 @@ def near_ids(lacking: Iterable[str], found: Iterable[str]) -> dict[str, str]:
 
 
 def alike(ids: Iterable[str]) -> dict[str, list[str]]:
-    """Return ids, sorted and each once, by what stays of them without what spreadsheets and people change."""
+    """Return ids, sorted and each once, by what is left of them without what spreadsheets and people change."""
     groups = defaultdict(list)
     for name in sorted(set(ids)):
         core = re.sub(r"\.0+$", "", re.sub(r"[\s_-]+", "_", name.strip().casefold()))
@@ -214,7 +214,7 @@ def alike(ids: Iterable[str]) -> dict[str, list[str]]:
 
 
 def offered_ids(near: Mapping[str, str]) -> str:
-    """Return, to be put behind what is expected, how to write ids as the cohort has them; empty where none nearly match."""
+    """Return, to be appended to what is expected, how to write ids as the cohort has them; empty where none nearly match."""
     said = [f"{right!r} for {wrong!r}" for wrong, right in list(near.items())[:SHOWN]]
     more = f" and {len(near) - SHOWN} more alike" if len(near) > SHOWN else ""
     return f" (write {', '.join(said)}{more})" if near else ""

@@ -9,7 +9,7 @@ from glioflow.errors import UserError
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
-    """Return the mapping that a YAML file holds. Raises UserError with file, line and column where it holds none."""
+    """Return the mapping in a YAML file. Raises UserError with file, line and column where there is none."""
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:

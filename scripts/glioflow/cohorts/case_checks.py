@@ -1,6 +1,6 @@
 """Check the files of one case: read each once, hash it, hold it against the others, bring its labels to canonical values.
 
-A label map whose values are canonical already and whose header agrees with its image is used where it lies; any other is
+A label map whose values are canonical already and whose header agrees with its image is used where it is; any other is
 written once, as uint8 on its image's grid.
 """
 
@@ -43,7 +43,7 @@ NEAR_EMPTY_ML = 0.05
 # Adults' intracranial volume is 1469 ± 102 ml in men, 1289 ± 111 ml in women (Matsumae et al. 1996, J Neurosurg 84:982–991).
 # Seven standard deviations above, what is shown is more than a brain. Heads with skull and scalp fill some 4,000 ml.
 LARGEST_BRAIN_ML = 2200.0
-# Of a tumour drawn on the image that it belongs to, nothing lies where the image has no brain (none of nine real cases of BraTS
+# Of a tumour drawn on the image that it belongs to, nothing is where the image has no brain (none of nine real cases of BraTS
 # 2021, 2023 and BraTS-Africa has such a voxel). Mirrored or shifted, most of these labels have 1 to 38 % there, not all.
 LARGEST_SHARE_OUTSIDE = 0.01
 # Intensities this many times as far from the brain's median as its 0.1th or 99.9th percentile outlie. Of 56 real images of six
@@ -85,7 +85,7 @@ class CaseCheck:
         self.reference: Reference | None = None
 
     def report(self, file: str, problem: str, found: str, expected: str, severity: str = "error") -> None:
-        """Record one problem; its message says case, file, what was found and what would be right."""
+        """Record one problem; its message names case, file, what was found and what would be right."""
         self.problems.append(
             problem_row(self.case["case_id"], file, problem, found, expected, severity, self.case["patient_id"])
         )
@@ -154,7 +154,7 @@ class CaseCheck:
             self.report(path, "not_skull_stripped", found, expected, "warning")
 
     def report_other_format(self, role: str, path: str | None) -> bool:
-        """Report the file that stands where that of a role should be, under the same name but not as NIfTI; tell if it does."""
+        """Report a file that is in place of that of a role, under its name but not as NIfTI; return whether there is one."""
         stem = Path(path or "").name.removesuffix(".gz").removesuffix(".nii")
         around = sorted(Path(path).parent.glob(f"{glob.escape(stem)}.*")) if path and stem else []
         beside = [file for file in around if file.suffix.lstrip(".") in OTHER_FORMATS]
@@ -165,7 +165,7 @@ class CaseCheck:
         return True
 
     def check_intensities(self, path: str, data: NDArray[Any]) -> None:
-        """Report voxels of a finite image whose intensities lie far beyond those of the brain."""
+        """Report voxels of a finite image whose intensities are far beyond those of the brain."""
         sample = data.ravel(order="K")[:: max(1, data.size // SAMPLED_VOXELS)]
         brain = sample[off_background(data, sample)]
         low, median, high = map(float, np.percentile(brain, (OUTER[0], 50, OUTER[1]), method="nearest"))
@@ -255,7 +255,7 @@ class CaseCheck:
         self.row |= {"label": path, "label_sha256": digest.hexdigest()}
 
     def measure(self, path: str, canonical: Volume, voxels: Mapping[int, int]) -> None:
-        """Note the volume of each region; report a mask that is all but empty, or that lies where there is no brain."""
+        """Note the volume of each region; report a mask that is all but empty, or that is where there is no brain."""
         volumes = {region: sum(voxels.get(label, 0) for label in labels) for region, labels in REGIONS.items()}
         self.row |= {f"volume_{region}_ml": number * canonical.voxel_ml for region, number in volumes.items()}
         total = sum(voxels.values())

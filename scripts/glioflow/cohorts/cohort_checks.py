@@ -47,7 +47,7 @@ def check_identity(cases: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[st
 
 
 def check_orientations(manifest: pd.DataFrame) -> list[Problem]:
-    """Return the cases whose arrays lie another way than most: nnU-Net reads arrays, and does not turn them."""
+    """Return the cases whose arrays are oriented otherwise than most: nnU-Net reads arrays, and does not turn them."""
     ways = manifest[["case_id", "patient_id", "orientation"]].dropna(subset=["orientation"])
     if ways["orientation"].nunique() < 2:
         return []
@@ -61,7 +61,7 @@ def check_orientations(manifest: pd.DataFrame) -> list[Problem]:
 
 
 def check_patients(manifest: pd.DataFrame) -> list[Problem]:
-    """Return the patients who stand under two ids, as their other names tell, or who may, as the ids are nearly alike."""
+    """Return the patients who have two ids, as their other names show, or who may, as the ids are nearly alike."""
     problems = []
     for column in other_names(manifest):
         patients: dict[str, set[str]] = defaultdict(set)
@@ -80,13 +80,13 @@ def check_patients(manifest: pd.DataFrame) -> list[Problem]:
     return problems
 
 
-def check_demands(manifest: pd.DataFrame, demands: Mapping[str, Any]) -> list[Problem]:
+def check_requirements(manifest: pd.DataFrame, requirements: Mapping[str, Any]) -> list[Problem]:
     """Return what the study asks of the cohort and the cohort cannot give: cases at all, a split, folds, extremes."""
     if manifest.empty:
-        return [problem_row("", "", "empty_cohort", "no case", f"cases in {demands['source']}")]
-    problems = check_orientations(manifest) if demands["trained"] else []
+        return [problem_row("", "", "empty_cohort", "no case", f"cases in {requirements['source']}")]
+    problems = check_orientations(manifest) if requirements["trained"] else []
     sized = manifest.assign(volume_WT_ml=manifest.get("volume_WT_ml", 0.0))
-    plan = SplitPlan(**demands["split"])
+    plan = SplitPlan(**requirements["split"])
     wrong = check_split(sized, plan)
     problems += wrong
     # Numbers of cases are told even so: as if the split were drawn.
@@ -98,10 +98,10 @@ def check_demands(manifest: pd.DataFrame, demands: Mapping[str, Any]) -> list[Pr
             found = f"{count(training, 'training patient')} for {folds} folds"
             problems.append(problem_row("", "", "too_few_cases", found, f"folds: {training} at most, or more cases"))
     sizes = {"cv": int((split["set"] == "train").sum()), "test": int((split["set"] == "test").sum())}
-    for set_name in demands["failure_sets"]:
+    for set_name in requirements["failure_sets"]:
         size = sizes.get(set_name, len(split))
-        if demands["extremes"] > largest_extremes(size):
-            found = f"failure.extremes: {demands['extremes']} for a set {set_name!r} of {count(size, 'case')}"
+        if requirements["extremes"] > largest_extremes(size):
+            found = f"failure.extremes: {requirements['extremes']} for a set {set_name!r} of {count(size, 'case')}"
             expected = (
                 f"{largest_extremes(size)} at most, so that no case is both among the worst and the best; so many are compared"
             )

@@ -1,6 +1,6 @@
 """What happens to a case between its source and cases.csv: conversion to one NIfTI file a channel, and to a common grid.
 
-Most cases need neither and stay where they lie. What is written goes to ``<folder>/<case_id>/`` once, and a cache remembers
+Most cases need neither and stay where they are. What is written goes to ``<folder>/<case_id>/`` once, and a cache remembers
 from which files.
 """
 
@@ -26,7 +26,7 @@ CASE_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_ID - 1}}}")
 
 
 def needs_conversion(cohort: AnyCohort) -> bool:
-    """Tell whether the cases of a cohort cannot be used where they lie."""
+    """Tell whether the cases of a cohort cannot be used where they are."""
     return cohort_layout(cohort).convert is not None or grid_of(cohort) is not None
 
 

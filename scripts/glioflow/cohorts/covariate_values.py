@@ -24,7 +24,7 @@ Kind = Literal["number", "category"]
 
 
 def read_covariates(manifest: PathLike) -> pd.DataFrame:
-    """Return the covariates of manifest.csv as text, as they stand there: a row a case, by case_id; empty cells undefined."""
+    """Return the covariates of manifest.csv as text, unchanged: a row a case, by case_id; empty cells undefined."""
     table = read_text_table(manifest)
     return pd.DataFrame(table.set_index("case_id")[covariate_columns(table)])
 

@@ -1,7 +1,7 @@
 """Clinical columns: where they come from, and which columns of a table they are.
 
 Covariates come from a data set's own tables (``covariates`` of its registry entry), from its folders, from further columns of a
-case table and from the file that a cohort names. They travel in cases.csv and manifest.csv, behind the columns of the workflow,
+case table and from the file that a cohort names. They travel in cases.csv and manifest.csv, after the columns of the workflow,
 to the score tables, the failure analysis and the report.
 """
 

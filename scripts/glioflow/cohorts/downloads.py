@@ -1,8 +1,8 @@
 """Fetching a file from the web: gone on with where it stopped, checked, and told in words.
 
 ``pooch`` looks after the file's name and its checksum. The bytes come through ``ResumingDownloader``, because a data set of
-tens of gigabytes does not arrive in one piece: what has come lies beside the target as ``<name>.part``, and
-``<name>.part.json`` remembers which version of the file that is, so that the rest of another version is never put behind it
+tens of gigabytes does not arrive in one piece: what has come is beside the target as ``<name>.part``, and
+``<name>.part.json`` remembers which version of the file that is, so that the rest of another version is never appended to it
 (``If-Range``, RFC 9110, section 13.1.5).
 """
 
@@ -68,7 +68,7 @@ def download(
         if not downloader.finished:
             raise
         raise UserError(
-            f"{url}: {str(error).split('. ')[0]}. It was deleted, and the next run fetches it anew. If it comes out the same, "
+            f"{url}: {str(error).split('. ')[0]}. It was deleted, and the next run fetches it again. If it comes out the same, "
             f"the file has changed at its source: compare with its publisher's checksum.{advice}"
         ) from None
     finally:
@@ -110,7 +110,7 @@ class ResumingDownloader:
         self._hand_over(Path(output_file))
 
     def received(self) -> int:
-        """Return how many bytes of the file lie in the part."""
+        """Return how many bytes of the file are in the part."""
         return self.part.stat().st_size if self.part.exists() else 0
 
     def forget(self) -> None:
@@ -185,7 +185,7 @@ class ResumingDownloader:
         return int(told[2])
 
     def _receive(self, response: requests.Response, stream: IO[bytes], have: int, size: int | None) -> None:
-        """Write the answer's bytes behind those that the part has, saying from time to time how far it is."""
+        """Write the answer's bytes after those that the part has, saying from time to time how far it is."""
         start = last = time.monotonic()
         done = have
         for chunk in response.iter_content(CHUNK_BYTES):

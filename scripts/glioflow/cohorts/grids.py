@@ -63,9 +63,9 @@ def target_grid(reference: Volume, grid: Grid) -> tuple[tuple[int, ...], NDArray
 
 
 def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> Converted:
-    """Bring the files of a case to one grid; those that lie on it already stay where they are, others go into ``folder``.
+    """Bring the files of a case to one grid; those that are on it already stay where they are, others go into ``folder``.
 
-    A file that cannot be read, or has no place, keeps its path: checking it says what is wrong.
+    A file that cannot be read, or has no place, keeps its path: checking it reports what is wrong.
     """
     files, volumes = case.files, dict[str, Volume]()
     for role in ROLES:
@@ -108,8 +108,8 @@ def regrid_case(case: FoundCase, grid: Grid, on_mismatch: str, folder: Path) -> 
 def regrid_mask(mask: Volume, grid: Volume) -> Volume | None:
     """Return a label map brought to the grid of another volume by their headers; None where they are not of one space.
 
-    Voxels are moved where the axes lie otherwise; where the voxels do, the nearest one is taken. Both grids have to cover one
-    box in space, to two voxels: what a cohort's grid is made from does.
+    Voxels are moved where the axes point otherwise; where their places differ, the nearest one is taken. Both grids have to
+    cover one box in space, to two voxels: what a cohort's grid is made from does.
     """
     turned = turn(mask, orientation(grid))
     if same_geometry(turned, grid):

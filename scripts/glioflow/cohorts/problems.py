@@ -36,7 +36,7 @@ def near_id_problems(path: str, lacking: Iterable[str], found: Iterable[str]) ->
 
 
 def orientation_unknown(case_id: str, path: str, patient_id: str) -> Problem:
-    """Return the problem of an image whose header does not tell where its axes point."""
+    """Return the problem of an image whose header does not give where its axes point."""
     found = "a header that does not tell where the axes point (qform_code and sform_code 0)"
     expected = "a header that does; taken to point to the left, the back and the top (LPS), as nnU-Net's reader takes them"
     return problem_row(case_id, path, "orientation_unknown", found, expected, "warning", patient_id)

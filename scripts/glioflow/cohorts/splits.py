@@ -116,7 +116,7 @@ def read_split(path: str) -> pd.DataFrame:
 
 
 def with_patients(split: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return a split with the patients of the manifest, which alone says who a patient is; another case is its own."""
+    """Return a split with the patients of the manifest, which alone decides who a patient is; another case is its own."""
     patients = dict(zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True))
     own = split["case_id"].map(patients).fillna(split["case_id"])
     others = split.drop(columns="patient_id", errors="ignore")

@@ -4,7 +4,7 @@ A resample draws as many patients as there are, with replacement; all cases of a
 other (a cluster bootstrap: Davison & Hinkley 1997, Bootstrap Methods and their Application, section 3.8). Only patients with a
 defined value are drawn, so that an interval is of the same cases as its mean.
 
-Intervals are percentile intervals: they lie within the range of the metric, move along with it under a monotone transform, and
+Intervals are percentile intervals: they are within the range of the metric, move along with it under a monotone transform, and
 serve the median too, for which BCa has no sound acceleration (the jackknife of a median is inconsistent: Efron & Tibshirani
 1993, An Introduction to the Bootstrap, section 11.6). Plain percentiles are too narrow for few patients, as z in the place of t
 and n in the place of n - 1 would be; their levels are widened by just that, as Hesterberg 2015
@@ -114,7 +114,7 @@ def sum_by_patient(values: NDArray[np.generic], numbers: Numbers, patients: int)
 
 
 def weighted_medians(values: Floats, counts: Counts) -> Floats:
-    """Return the median of ``values`` (cases,), sorted, each taken as often as a column of ``counts`` (cases, resamples) says.
+    """Return the median of ``values`` (cases,), sorted, each as often as in a column of ``counts`` (cases, resamples).
 
     Of an even number of values the mean of the two in the middle, 0 if these are infinite either way. ``counts`` is used up.
     """
@@ -128,7 +128,7 @@ def weighted_medians(values: Floats, counts: Counts) -> Floats:
 
 
 def expanded_level(patients: int) -> float:
-    """Return which share of the resamples of at least two patients lies below an interval."""
+    """Return which share of the resamples of at least two patients is below an interval."""
     return float(norm.cdf(-sqrt(patients / (patients - 1)) * t.ppf((1 + CONFIDENCE) / 2, patients - 1)))
 
 

@@ -2,8 +2,8 @@
 
 A group is the cases of one set of one cohort. ``cv`` and ``test`` hold the models trained on the cohort; ``cv`` is a group for
 each number of folds, because then the models' folds were trained on the same cases. ``all`` holds what predicts the whole
-cohort: given masks, imported models, and models trained on another cohort. These also join the groups ``cv`` and ``test`` of
-their cohort, where each is compared with the models trained on it, over the cases that they share.
+cohort: precomputed predictions, imported models, and models trained on another cohort. These also join the groups ``cv``
+and ``test`` of their cohort, where each is compared with the models trained on it, over the cases that they share.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Group:
 
     @property
     def columns(self) -> dict[str, str | int | None]:
-        """The columns of a table that tell the group."""
+        """The columns of a table that identify the group."""
         return {"cohort": self.cohort, "set": self.set, "folds": self.folds}
 
     @property

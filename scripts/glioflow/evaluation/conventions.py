@@ -39,7 +39,7 @@ class Source(Part):
     tool: str = Field(description="Repository or package.")
     version: str = Field(description="Release, or the commit that was read.")
     file: str = Field(description="File and function in it.")
-    note: str = Field("", description="What stands there.")
+    note: str = Field("", description="What is there.")
 
 
 class Percentile(Part):
@@ -72,7 +72,7 @@ class EmptyRule(Part):
 
 
 class EmptyRules(Part):
-    """What is said of a region where there is nothing to measure."""
+    """The values of a region where there is nothing to measure."""
 
     both: EmptyRule = Field(EmptyRule(), description="Neither mask has a voxel of it.")
     truth: EmptyRule = Field(EmptyRule(), description="Only the prediction has one.")
@@ -103,7 +103,7 @@ class Headline(Part):
 
 
 class Defect(Part):
-    """A known defect of the tool: computed as the tool computes it only where `evaluation.reproduce_defects` says so."""
+    """A known defect of the tool: computed as the tool computes it only with `evaluation.reproduce_defects`."""
 
     name: Literal["sensitivity_of_instance_maps"]
     about: str
@@ -140,7 +140,7 @@ class Convention(Part):
         return {f"nsd_{tolerance:g}mm": tolerance for tolerance in self.nsd_tolerances_mm}
 
     def parameters(self) -> dict[str, Any]:
-        """Return all that decides a value, as plain dicts and lists: without what is only said about it."""
+        """Return all that decides a value, as plain dicts and lists: without the words about it."""
         return self.model_dump(
             mode="json", exclude={"name": True, "about": True, "sources": True, "defects": {"__all__": {"about"}}}
         )

@@ -3,7 +3,7 @@
 Sources: rachitsaluja/BraTS-2023-Metrics `eval.py` and rachitsaluja/BraTS-2024-Metrics `metrics_GLI.py`. Their parameters are
 data: the block ``lesions`` of a file of config/conventions.
 
-1. A true lesion is what one component of the dilated true mask holds of the mask, so that pieces near one another are one.
+1. A true lesion is the part of the mask in one component of the dilated true mask, so that pieces near one another are one.
 2. A predicted lesion is a component of the predicted mask; with ``group_predicted`` (2024) it is found as a true one is, and
    left out where it is small.
 3. With ``united_by`` (2024) the lesions of a label that touch one lesion of another label, in the 18-neighbourhood, are one.
@@ -17,9 +17,9 @@ Sensitivity is the share of the true lesions that count which are found, precisi
 their harmonic mean: 2 found / (2 found + missed + false). Where there is no lesion to count and none is false, Dice and NSD are
 1 and HD95 is 0, as in the challenges; the ratios are undefined (NaN).
 
-Where glioflow departs from the scripts: the study's convention says what a distance is; limits of size are in mm³ for predicted
-lesions too (2024: in voxels, the same at 1 mm); a lesion that touches two of another label unites what touches either (2024:
-what touches the one of the lower number); no files are written.
+Where glioflow departs from the scripts: the study's convention defines what a distance is; limits of size are in mm³ for
+predicted lesions too (2024: in voxels, the same at 1 mm); a lesion that touches two of another label unites what touches
+either (2024: what touches the one of the lower number); no files are written.
 
 Known defects of the scripts are columns of their own, computed only where a study asks for them. The one of 2024,
 ``sensitivity_of_instance_maps``, gives sens_of_instance_maps and spec_of_instance_maps, for which the numbers of lesions are
@@ -111,8 +111,8 @@ def find_lesions(pair: Pair, region: str, lesions: Lesions, voxel_mm3: float) ->
         truth[box] = reach[box] * inner_truth
     predicted_number = np.arange(1)
     if inner_prediction.any():
-        grown = dilate(inner_prediction, *grow) if lesions.group_predicted else inner_prediction
-        prediction[box] = components(grown, lesions.connectivity) * inner_prediction
+        dilated = dilate(inner_prediction, *grow) if lesions.group_predicted else inner_prediction
+        prediction[box] = components(dilated, lesions.connectivity) * inner_prediction
         limit = lesions.min_volume_mm3[region] * (1 + ROUNDING) if lesions.group_predicted else 0.0
         large = sizes(prediction) * voxel_mm3 > limit
         predicted_number = np.where(large, np.arange(len(large)), 0)
@@ -125,7 +125,7 @@ def components(mask: Mask, connectivity: Neighbours) -> Numbers:
 
 
 def dilate(mask: Mask, iterations: int, neighbours: int = 18) -> Mask:
-    """Return a 3D mask grown by its 6, 18 or 26 neighbours, ``iterations`` times; nothing lies beyond the array.
+    """Return a 3D mask dilated by its 6, 18 or 26 neighbours, ``iterations`` times; nothing is beyond the array.
 
     The same as scipy's binary_dilation, in a third of the time: 18 neighbours are a square in each of three planes.
     """
@@ -324,7 +324,7 @@ class LesionSurfaces:
     def _directed(self, start: int, chosen: tuple[Mask, Mask]) -> Distances:
         """Return the distances from the chosen elements of one surface to the chosen of the other.
 
-        Where the nearest of all elements is a chosen one, it is the nearest of these; the others are sought anew.
+        Where the nearest of all elements is a chosen one, it is the nearest of these; the others are searched again.
         """
         from_all = self.distances[start]
         assert from_all.nearest is not None

@@ -54,7 +54,7 @@ def metric_columns(convention: Convention) -> list[str]:
 
 
 class Pair:
-    """A true and a predicted label map, with what was found in them, so that nothing is sought twice.
+    """A true and a predicted label map, with what was found in them, so that nothing is searched for twice.
 
     ``truth`` and ``prediction``: canonical label maps (x, y, z) of one shape; ``spacing``: mm per axis. Raises ValueError where
     the shapes differ or a label is not canonical.
@@ -110,7 +110,7 @@ class Pair:
         return float(np.linalg.norm(np.multiply(self.shape, self.steps(convention))))
 
     def score(self, region: str, convention: Convention) -> Score:
-        """Return the scores of a region, ``metric_columns`` and before them ``label``, behind them ``note``."""
+        """Return the scores of a region, ``metric_columns`` and before them ``label``, after them ``note``."""
         inside = np.isin(np.arange(LABEL_COUNT), REGIONS[region])
         tp = int(self.joint[np.ix_(inside, inside)].sum())
         fp = int(self.joint[np.ix_(~inside, inside)].sum())
@@ -155,7 +155,7 @@ class Pair:
         return found
 
     def _empty_rule(self, in_truth: bool, in_prediction: bool, convention: Convention) -> tuple[EmptyRule, str]:
-        """Return what a convention says of a region that a mask, or both, do not have, and the note that tells it."""
+        """Return a convention's rule for a region that a mask, or both, do not have, and the note of it."""
         rules = convention.empty
         if in_truth:
             return rules.prediction, NOTE_PREDICTION_EMPTY
@@ -239,7 +239,7 @@ def ratio(part: int, whole: int) -> float:
 
 
 def foreground_box(truth: Labels, prediction: Labels) -> tuple[slice, slice, slice]:
-    """Return the smallest box (slices along x, y, z) that holds every non-zero voxel of both maps; empty slices if none."""
+    """Return the smallest box (slices along x, y, z) around every non-zero voxel of both maps; empty slices if none."""
     either = np.bitwise_or(truth, prediction)
     plane = np.bitwise_or.reduce(either, axis=2)
     x, y = extent(np.bitwise_or.reduce(plane, axis=1)), extent(np.bitwise_or.reduce(plane, axis=0))
@@ -259,6 +259,6 @@ def joint_histogram(truth: Labels, prediction: Labels) -> NDArray[np.int64]:
     """
     for name, labels in (("truth", truth), ("prediction", prediction)):
         if labels.size and (largest := int(labels.max())) >= LABEL_COUNT:
-            raise ValueError(f"{name} holds the label {largest}; canonical labels are 0 to {LABEL_COUNT - 1}")
+            raise ValueError(f"{name} has the label {largest}; canonical labels are 0 to {LABEL_COUNT - 1}")
     pairs = truth * np.uint8(LABEL_COUNT) + prediction
     return np.bincount(pairs.ravel(order="K"), minlength=LABEL_COUNT**2).reshape(LABEL_COUNT, LABEL_COUNT)

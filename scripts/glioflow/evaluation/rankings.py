@@ -4,7 +4,7 @@ Models are ranked as in challenges (Maier-Hein et al. 2018, doi:10.1038/s41467-0
 doi:10.1038/s41598-021-82017-6, and their package challengeR), in two ways: by the mean over the cases (``mean``), or by the
 mean of the ranks within each case (``rank_then_mean``). 1 is the best; models that tie share the best of their ranks.
 
-The models are ranked anew in each bootstrap sample of the patients (``glioflow.evaluation.bootstrap``): what share of the
+The models are ranked again in each bootstrap sample of the patients (``glioflow.evaluation.bootstrap``): what share of the
 samples puts a model at each rank, and how far a sample's order agrees with that of all cases.
 
 Two orders agree by Kendall's tau-b (Kendall 1945, doi:10.1093/biomet/33.3.239; 1: alike, -1: reversed; undefined where all tie

@@ -11,10 +11,10 @@ from glioflow.files import PathLike, read_table
 from glioflow.models.predictions import augmented_first, read_tta
 from glioflow.study.metric_registry import LESION_COUNTS
 
-# What tells the rows of the tables that ``score_cases`` writes, and their note: the other columns are metrics.
+# What identifies the rows of the tables that ``score_cases`` writes, and their note: the other columns are metrics.
 ROW_COLUMNS = ("patient_id", "label", "tta", "case_id", "fold", "note")
 
-# How the note of a score begins whose prediction is missing; what it says of an empty mask stands behind, after a semicolon.
+# How the note of a score begins whose prediction is missing; the note of an empty mask follows, after a semicolon.
 PREDICTION_MISSING = "prediction missing: counted as empty"
 
 
@@ -63,7 +63,7 @@ def read_scores(path: PathLike, region: str, columns: tuple[str, ...]) -> pd.Dat
         try:
             table[column] = pd.to_numeric(rows[column]).astype(float)
         except (TypeError, ValueError) as error:
-            raise UserError(f"{path}: column {column} holds something that is not a number ({error})") from None
+            raise UserError(f"{path}: column {column} has something that is not a number ({error})") from None
     table["note"] = rows["note"] if "note" in rows.columns else pd.Series(pd.NA, index=rows.index, dtype="string")
     return _one_row_per_case(table, path, region)
 

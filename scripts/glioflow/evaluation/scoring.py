@@ -22,7 +22,7 @@ from glioflow.imaging.headers import ONE_READING
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, visible_regions
 from glioflow.imaging.volumes import Volume, affine_distance_mm, orientation, same_geometry
 
-# With the first metrics behind them, the first columns of open_brats2020's tables.
+# With the first metrics after them, the first columns of open_brats2020's tables.
 FIRST_COLUMNS = ("patient_id", "label", "tta")
 # Parameters of a convention that no value of a case depends on, or that ``Plan`` holds apart.
 HELD_APART = ("headline", "lesions", "defects")
@@ -76,7 +76,7 @@ class Plan:
 
 
 def plan_of(params: Any, convention: str, lesionwise: str | None = None, reproduce_defects: bool = False) -> Plan:
-    """Return what a rule scores: its params' regions, trained_regions and truth_regions, under conventions told by name.
+    """Return what a rule scores: its params' regions, trained_regions and truth_regions, under conventions given by name.
 
     ``lesionwise``: the convention whose rules for lesions, and if ``reproduce_defects`` whose tool's known defects, count.
     """
@@ -143,7 +143,7 @@ def geometry_problems(truth: Volume, prediction: Volume, remedy: str = "") -> It
 
 
 def with_missing_note(score: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a score of a prediction that is missing, its note saying so before what it says of an empty mask."""
+    """Return a score of a prediction that is missing, its note naming that before the note of an empty mask."""
     note = str(score["note"] or "")
     # A region that the model cannot show is not scored, whether there is a prediction or not.
     return dict(score) if note.startswith(NOT_APPLICABLE) else {**score, "note": f"{PREDICTION_MISSING}; {note}"}

@@ -94,7 +94,7 @@ def area_surface(mask: Mask, spacing: Spacing, across: int | None = None) -> Sur
     """Return the surface elements of a 3D mask, weighed by area (mm²), by length (mm) in a slice.
 
     The grid is that of the voxels' corners: one longer than the array along each axis, but not across a slice. Corner (i, j, k)
-    lies between the voxels i - 1 and i, and so on.
+    is between the voxels i - 1 and i, and so on.
     """
     shape = tuple(size + (axis != across) for axis, size in enumerate(mask.shape))
     codes = np.zeros(shape, np.uint8)

@@ -1,4 +1,4 @@
-"""Cohen's d: how far two groups of values lie apart.
+"""Cohen's d: how far two groups of values are apart.
 
 d = (mean of the worst - mean of the best) / s, with s = sqrt(((n1 - 1) s1² + (n2 - 1) s2²) / (n1 + n2 - 2)) and s1, s2 the
 sample standard deviations (Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, 2nd ed., section 2.5).

@@ -2,7 +2,7 @@
 
 pyradiomics 3.0.1 asks one C function (``radiomics.cShape.calculate_coefficients``) for all of them, and that function compares
 every vertex with every other: 3 to 4 of the 5 seconds of a glioma at 1 mm. Here the same mesh is summed from the kinds of its
-cubes, and its diameters are sought among the few vertices that can have them.
+cubes, and its diameters are searched among the few vertices that can have them.
 """
 
 from collections.abc import Iterator

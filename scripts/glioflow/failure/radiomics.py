@@ -34,7 +34,7 @@ FEWEST_GREY_LEVELS = 5
 
 @dataclass(frozen=True)
 class Extraction:
-    """Features by pyradiomics' names (none where ``note`` says why), and what pyradiomics warned of."""
+    """Features by pyradiomics' names (none where ``note`` has the reason), and what pyradiomics warned of."""
 
     features: dict[str, float]
     note: str = ""

@@ -12,7 +12,7 @@ NEIGHBOURS = np.ones((3, 3, 3), bool)  # 26-connected
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the smallest box that holds every true voxel of ``mask``, one slice an axis; empty slices where there is none."""
+    """Return the smallest box around every true voxel of ``mask``, one slice an axis; empty slices where there is none."""
     axes = range(mask.ndim)
     found = [np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
     return tuple(slice(int(at[0]), int(at[-1]) + 1) if at.size else slice(0, 0) for at in found)

@@ -1,4 +1,4 @@
-"""What a NIfTI header says: how its voxels are stored, where they lie in mm, and whether every reader would say the same.
+"""The content of a NIfTI header: how its voxels are stored, where they are in mm, and whether every reader would agree.
 
 A header can state place and size of its voxels three times: as a matrix (sform), as a rotation (qform) and as voxel sizes
 (pixdim). nnU-Net reads with SimpleITK, whose answer is the reference here (ITK 5.4, ``itkNiftiImageIO.cxx``): sizes are
@@ -40,7 +40,7 @@ ONE_READING = (
 
 
 class HeaderError(ValueError):
-    """A header from which no voxel can be read; ``expected`` says what would be right."""
+    """A header from which no voxel can be read; ``expected`` is what would be right."""
 
     def __init__(self, found: str, expected: str) -> None:
         super().__init__(found, expected)
@@ -49,9 +49,9 @@ class HeaderError(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What a NIfTI header says.
+    """The content of a NIfTI header.
 
-    ``version``: 1 or 2; ``shape``: voxels per axis, axes of one voxel behind the third left out; ``offset``: the byte where
+    ``version``: 1 or 2; ``shape``: voxels per axis, axes of one voxel after the third left out; ``offset``: the byte where
     they begin; ``slope`` and ``inter``: a value is ``slope * stored + inter``; ``affine``: (4, 4) voxel to mm in RAS+;
     ``contradictions``: why readers would not agree on the place, a phrase each; ``oriented``: whether axes have directions.
     """
@@ -73,7 +73,7 @@ class Header:
 
 
 def parse_header(content: bytes) -> Header:
-    """Return what the first bytes of a NIfTI file say. Raises ``HeaderError`` where no voxel can be read by it."""
+    """Return the header in the first bytes of a NIfTI file. Raises ``HeaderError`` where no voxel can be read by it."""
     if content[:4] not in NIFTI_STARTS:
         raise HeaderError("no NIfTI header", "a NIfTI file; convert another format, or copy or download the file again")
     order = "<" if content[:4] in NIFTI_STARTS[::2] else ">"
@@ -84,7 +84,7 @@ def parse_header(content: bytes) -> Header:
     if bytes(fields["magic"])[:3] not in MAGIC[size]:
         raise HeaderError(
             f"a header without NIfTI's mark (magic {bytes(fields['magic'])[:3]!r}): an Analyze 7.5 or a damaged file",
-            "a NIfTI file; convert Analyze with a tool that knows how its axes lie",
+            "a NIfTI file; convert Analyze with a tool that knows how its axes point",
         )
     shape, dtype = _shape(fields), _stored_type(fields)
     offset = float(fields["vox_offset"])
@@ -94,7 +94,7 @@ def parse_header(content: bytes) -> Header:
             f"{size + 4} or more: the header is damaged; copy or download the file again",
         )
     slope, inter = _scaling(fields)
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told in words
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is reported in words
         affine, contradictions = _space(fields, shape)
     oriented = bool(fields["qform_code"] > 0 or fields["sform_code"] > 0)
     version = 1 if size == NIFTI1_BYTES else 2

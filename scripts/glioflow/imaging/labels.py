@@ -70,7 +70,7 @@ def scheme_regions(labels: Iterable[int]) -> list[str]:
 
 
 class UnknownLabelsError(ValueError):
-    """A raw label map holds values that its scheme does not name: ``unknown`` are those, ``values`` all but 0; NaN last."""
+    """A raw label map has values that its scheme does not name: ``unknown`` are those, ``values`` all but 0; NaN last."""
 
     def __init__(self, unknown: Sequence[float], values: Sequence[float], scheme: Mapping[int, int]) -> None:
         super().__init__(f"values {list(unknown)} are not in the label scheme {sorted(scheme)}")

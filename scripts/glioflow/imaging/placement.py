@@ -1,4 +1,4 @@
-"""The option ``on_geometry_mismatch``: whose header says where a mask's voxels are, if it disagrees with its image's."""
+"""The option ``on_geometry_mismatch``: whose header gives where a mask's voxels are, if it disagrees with its image's."""
 
 from glioflow.imaging.volumes import Volume
 

@@ -39,7 +39,7 @@ AGAIN = "a 3D NIfTI image (.nii or .nii.gz); copy or download the file again"
 class UnreadableVolumeError(UserError):
     """A file that cannot be read as an image.
 
-    ``problem`` is its kind in verification.csv, ``found`` says why, ``expected`` what would be right.
+    ``problem`` is its kind in verification.csv, ``found`` is the reason, ``expected`` what would be right.
     """
 
     def __init__(self, path: PathLike, found: str, expected: str = AGAIN, problem: str = "unreadable") -> None:

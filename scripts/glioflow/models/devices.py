@@ -93,7 +93,7 @@ def claim_one(devices: Mapping[str, str], folder: Path, console: Console) -> Ite
 
 
 def gpu_uuids() -> list[str]:
-    """Return the UUIDs of the GPUs that the driver shows this process, in its order; none where nvidia-smi cannot tell."""
+    """Return the UUIDs of the GPUs that the driver shows this process, in its order; none where nvidia-smi cannot list them."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -127,7 +127,7 @@ def claim_device(wanted: str, console: Console) -> Iterator[tuple[str, dict[str,
         found = explain_absence(os.environ, uuids, torch.__version__, torch.version.cuda)
         if wanted == "cuda":
             raise UserError(f"device: cuda, but {found}; device: auto or cpu would work on the CPU")
-        console.say(f"working on the CPU: {found} (device: cpu says so without this line)")
+        console.say(f"working on the CPU: {found} (device: cpu chooses it without this line)")
         yield "cpu", {}
         return
     names = {entry: identify(entry, uuids, os.environ) for entry in devices}

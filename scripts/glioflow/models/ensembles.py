@@ -51,7 +51,7 @@ def staple(masks: Sequence[Labels]) -> Labels:
     """Return the labels that multi-label STAPLE finds most probable, given how the masks agree.
 
     ITK's ``MultiLabelSTAPLEImageFilter`` (Rohlfing et al. 2004, doi:10.1109/TMI.2004.830803), with priors from the masks. It
-    sees the box that holds every labelled voxel, so that the estimate does not depend on how much empty space a volume has
+    sees the box around every labelled voxel, so that the estimate does not depend on how much empty space a volume has
     around the tumour. Where it finds labels equally probable, the vote decides.
     """
     import SimpleITK as sitk  # noqa: N813 (its usual name); here, because planning a study imports this module
@@ -75,7 +75,7 @@ def merge_regions(labels: Labels, merge: Mapping[str, Labels]) -> Labels:
     """Return ``labels`` with each region of ``merge`` as its mask has it, in their order.
 
     The labels of every merged region are first removed; then each mask's labels of its region are painted where nothing
-    stands yet. So ``{TC: a, ED: b}`` is the core of a over the oedema of b.
+    is yet. So ``{TC: a, ED: b}`` is the core of a over the oedema of b.
     """
     values = sorted({label for region in merge for label in REGIONS[region]})
     merged = np.where(np.isin(labels, values), np.uint8(0), labels)

@@ -1,6 +1,6 @@
-"""Whose checkpoints a fold's folder holds and how they came to be; what happens to those of another key.
+"""Which key the checkpoints in a fold's folder have and how they were made; what happens to those of another key.
 
-Beside the checkpoints lies ``STATE``: the fold's key, and what was so when it was trained, which no later run rewrites.
+Beside the checkpoints is ``STATE``: the fold's key, and what was true when it was trained, which no later run rewrites.
 """
 
 import fcntl
@@ -41,7 +41,7 @@ def present_fold(manifest: Mapping[str, Any], file: PathLike) -> dict[str, Any]:
 
 
 def store_fold(manifest: Mapping[str, Any], file: PathLike) -> dict[str, Any]:
-    """Return a fold's manifest as ``file`` holds it."""
+    """Return the fold's manifest in ``file``."""
     return _with_paths(manifest, lambda text: store_path(text, file))
 
 
@@ -62,7 +62,7 @@ def locked(fold: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another process is training this fold (it holds {path}); wait for it, or end it") from None
+            raise UserError(f"another process is training this fold (it has locked {path}); wait for it, or end it") from None
         yield
 
 
@@ -72,7 +72,7 @@ def archived_name(fold: Path, key: str) -> str:
 
 
 def archive_fold(fold: Path, name: str, why: str, console: Console) -> None:
-    """Move what a fold's folder holds to the archive, under ``name``, and say ``why``."""
+    """Move the content of a fold's folder to the archive, under ``name``, and report ``why``."""
     archive = fold.parent / ARCHIVE
     archive.mkdir(exist_ok=True)
     kept = archive / name
@@ -115,12 +115,12 @@ def check_checkpoint(checkpoint: Path, manifest: Mapping[str, Any], record: Path
     manifest
         The fold's record: ``checkpoint`` with its SHA-256, ``fold``, and ``imported`` of an imported model.
     record
-        The file that the manifest stands in.
+        The file of the manifest.
 
     Raises
     ------
     UserError
-        Where the checkpoint is gone, damaged, or not the one that the manifest vouches for.
+        Where the checkpoint is gone, damaged, or not the one whose SHA-256 the manifest has.
     """
     expected = manifest["checkpoint"]["sha256"]
     if not checkpoint.is_file():
@@ -132,7 +132,7 @@ def check_checkpoint(checkpoint: Path, manifest: Mapping[str, Any], record: Path
     else:
         return
     if manifest.get("imported"):
-        anew = f"import the model again: delete {Path(record).parents[1] / 'imported.json'}"
+        remedy = f"import the model again: delete {Path(record).parents[1] / 'imported.json'}"
     else:
-        anew = f"train the fold again: delete {checkpoint.parent} and {record}"
-    raise UserError(f"fold {manifest['fold']}: {checkpoint} {found}; bring it back from a copy, or {anew}, and run again")
+        remedy = f"train the fold again: delete {checkpoint.parent} and {record}"
+    raise UserError(f"fold {manifest['fold']}: {checkpoint} {found}; bring it back from a copy, or {remedy}, and run again")

@@ -1,6 +1,6 @@
 """A trained model as one file: what ``export_model`` writes into it, and what ``import_model`` takes from nobody on trust.
 
-An archive is a zip with one folder, which bare nnU-Net can predict with as it stands::
+An archive is a zip with one folder, which bare nnU-Net can predict with unchanged::
 
     <name>/model.json                     what the model is, and the SHA-256 of every other file
     <name>/plans.json, dataset.json       as nnU-Net wants them, without any case's name or path
@@ -54,7 +54,7 @@ CONFIGURATION_NAMES = {
     "resampling_fn_seg": RESAMPLING,
     "resampling_fn_probabilities": RESAMPLING,
 }
-FOREIGN_PARTS = ("inherits_from", "previous_stage", "next_stage")  # other configurations, which an archive has none of
+OTHER_CONFIGURATIONS = ("inherits_from", "previous_stage", "next_stage")  # other configurations, which an archive has none of
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # What plans may ask for is far above what nnU-Net plans for brains; beyond it, a prediction would take all memory or time.
@@ -165,7 +165,7 @@ class TrainedFold(_Part):
 
 
 class Description(_Part):
-    """What model.json says."""
+    """The content of model.json."""
 
     format: Literal["glioflow model"]
     format_version: int
@@ -199,14 +199,14 @@ def checkpoint_name(fold: int) -> str:
 
 
 def refusal(archive: Path, why: str) -> UserError:
-    """Return the error that says why an archive is not imported."""
+    """Return the error that names why an archive is not imported."""
     return UserError(f"{archive}: {why}. Nothing was imported")
 
 
 def read_description(archive: Path) -> dict[str, Any]:
-    """Return what the archive's model.json says, checked, without reading any weights.
+    """Return the content of the archive's model.json, checked, without reading any weights.
 
-    Raises UserError where the file is missing, is no zip, holds no model of glioflow, or one of a format that is newer than
+    Raises UserError where the file is missing, is no zip, has no model of glioflow, or one of a format that is newer than
     this glioflow, and where model.json contradicts itself.
     """
     if not archive.is_file():
@@ -224,7 +224,7 @@ def read_description(archive: Path) -> dict[str, Any]:
 
 
 def parse_json(archive: Path, name: str, text: bytes) -> dict[str, Any]:
-    """Return the object that a JSON file of the archive holds. Raises UserError where it is no object, or a huge one."""
+    """Return the object in a JSON file of the archive. Raises UserError where it is no object, or a huge one."""
     if len(text) > JSON_BYTES:
         raise refusal(archive, f"{name} is larger than {JSON_BYTES} bytes")
     try:
@@ -275,9 +275,9 @@ def shared_dataset(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_dataset(archive: Path, dataset: Mapping[str, Any], description: Mapping[str, Any]) -> None:
-    """Raise UserError where dataset.json says another thing than follows from the model's channels and regions.
+    """Raise UserError where dataset.json differs from what follows from the model's channels and regions.
 
-    The order counts: nnU-Net takes the network's outputs for the labels in the order in which they stand there.
+    The order counts: nnU-Net takes the network's outputs for the labels in the order of that file.
     """
     if json.dumps(dataset) != json.dumps(shared_dataset(description)):
         raise refusal(archive, f"{DATASET} does not say what follows from the channels and regions of {MODEL}")
@@ -286,7 +286,7 @@ def check_dataset(archive: Path, dataset: Mapping[str, Any], description: Mappin
 def check_plans(archive: Path, plans: Mapping[str, Any], description: Mapping[str, Any]) -> None:
     """Raise UserError where plans.json is not a model's of this description, names unknown code, or asks for too much memory.
 
-    Names that nnU-Net looks up and calls are held against the lists of this module. That a network's name stands for a
+    Names that nnU-Net looks up and calls are compared with the lists of this module. That a network's name stands for a
     network is left to ``import_model``, which imports it.
     """
     configuration = description["configuration"]
@@ -303,8 +303,8 @@ def check_plans(archive: Path, plans: Mapping[str, Any], description: Mapping[st
             _check_name(archive, "normalization_schemes", scheme, SCHEMES)
         if len(planned["normalization_schemes"]) != len(description["channels"]):
             raise refusal(archive, f"{PLANS}: normalization_schemes does not have one scheme for each channel")
-        if foreign := [key for key in FOREIGN_PARTS if planned.get(key)]:
-            raise refusal(archive, f"{PLANS}: {foreign[0]}: a model stands alone, without other configurations")
+        if others := [key for key in OTHER_CONFIGURATIONS if planned.get(key)]:
+            raise refusal(archive, f"{PLANS}: {others[0]}: a model is alone, without other configurations")
         if network != description["network"] or not NETWORKS.fullmatch(network):
             raise refusal(archive, f"{PLANS} names the network {network!r}, {MODEL} {description['network']!r}")
         for key in operators:

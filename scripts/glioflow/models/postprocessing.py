@@ -8,7 +8,7 @@ of a whole tumour that is background, of a tumour core oedema, of enhancing tumo
 - ``et_threshold_ml``: the whole region is dropped where its total volume is below the value, as Isensee et al. 2021
   (arXiv:2011.00848) did with the enhancing tumour for BraTS 2020.
 
-Components of ET lie in components of TC, and those in components of WT; a step drops components whole. So a label map falls
+Components of ET are in components of TC, and those in components of WT; a step drops components whole. So a label map falls
 into pieces, each of one label and of one component of every region, that any steps relabel as wholes: ``Pieces``. They are
 found once, whatever is tried on them, and the same function relabels them in choosing and in applying.
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from glioflow.imaging.components import bounding_box, connected_components
 from glioflow.imaging.labels import ED, LABEL_COUNT, NCR, REGION_FILL, REGIONS, region_mask, visible_regions
 
-NESTED = ("WT", "TC", "ET", "RC")  # regions whose components can be dropped, from the outside to the inside; RC lies apart
+NESTED = ("WT", "TC", "ET", "RC")  # regions whose components can be dropped, from the outside to the inside; RC is apart
 LARGEST, MIN_VOLUME, ET_THRESHOLD = "largest_component", "min_volume_ml", "et_threshold_ml"
 # A volume this much below a threshold, relatively, is taken for equal to it: spacings are 32-bit floats in the files.
 VOLUME_TOLERANCE = 1e-6
@@ -52,7 +52,7 @@ class Pieces:
     """The pieces of the label maps of some cases.
 
     ``case``: (n,) index of each piece's case. ``label``: (n,) its canonical label. ``component``: region -> (n,) number of the
-    component it lies in, no number in two cases; -1 where it lies in none. ``voxels``: (n, 5) its voxels by their true label.
+    component it is in, no number in two cases; -1 where it is in none. ``voxels``: (n, 5) its voxels by their true label.
     ``voxel_ml``: (cases,) ml of a voxel. ``truth``: (cases, 5) voxels of each true label in the whole image.
     """
 
@@ -86,7 +86,7 @@ def find_pieces(labels: Labels, voxel_ml: float, truth: Labels | None = None) ->
     inner, at = labels[box], labelled[box]
     value = inner[at]
     component = {name: connected_components(region_mask(inner, name))[at].astype(np.int64) for name in NESTED}
-    # The innermost region that holds a voxel: its component names, with the label, the voxel's piece.
+    # The innermost region around a voxel: its component names, with the label, the voxel's piece.
     innermost = np.zeros(len(value), np.int64)
     for numbers in component.values():
         innermost = np.where(numbers > 0, numbers, innermost)
@@ -107,7 +107,7 @@ def find_pieces(labels: Labels, voxel_ml: float, truth: Labels | None = None) ->
 
 
 def join_pieces(parts: Sequence[Pieces]) -> Pieces:
-    """Return the pieces of several cases as one, with components numbered anew. There is at least one part."""
+    """Return the pieces of several cases as one, with components renumbered. There is at least one part."""
     component: dict[str, list[Counts]] = {region: [] for region in NESTED}
     for region, numbers in component.items():
         start = 0

@@ -1,4 +1,4 @@
-"""Precomputed predictions, masks from any tool: finding them, reading them as canonical labels, doubting their label scheme."""
+"""Precomputed predictions, masks from any tool: found, read as canonical labels, their label scheme checked."""
 
 import glob
 import re
@@ -18,7 +18,7 @@ from glioflow.formatting import exact
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, UnknownLabelsError, canonical_labels, fitting_schemes
 from glioflow.study.registry import label_schemes
 
-# What tools put behind a case's id in the name of a mask, and of an image, which is none.
+# What tools append to a case's id in the name of a mask, and of an image, which is none.
 MASK_NAME = re.compile(
     r"(?P<case>.+?)(?:[_-](?:seg|segmentation|label|labels|mask|gt|truth|groundtruth|pred|prediction))?\.nii(?:\.gz)?", re.I
 )
@@ -47,7 +47,7 @@ def find_masks(folder: Path, pattern: str | None = None) -> dict[str, list[str]]
     """Return the NIfTI masks below ``folder`` by case id, as paths.
 
     ``pattern``: a path below it in which ``{case}`` stands for the id, ``**/`` at its beginning for any folders and ``*`` for
-    part of a name; .nii and .nii.gz both match. Without one, the id is a file's name without what tools put behind it, such
+    part of a name; .nii and .nii.gz both match. Without one, the id is a file's name without what tools append to it, such
     as ``_seg``; files named as images (``_flair`` …) are left out.
     """
     found = defaultdict[str, list[str]](list)
@@ -73,7 +73,7 @@ def walked(folder: Path) -> list[str]:
 def glob_pattern(folder: Path, pattern: str) -> list[str]:
     """Return the files below ``folder`` that may match a pattern, sorted.
 
-    They are sought at the pattern's own depth: what else lies there may be a whole archive.
+    They are searched at the pattern's own depth: what else is there may be a whole archive.
     """
     stem = re.sub(r"\.nii(\.gz)?$", "", pattern.removeprefix("**/"))
     parts = re.split(r"(\{case\}|\*)", stem)
@@ -138,7 +138,7 @@ def count_labels(truth: Labels, raw: NDArray[np.generic]) -> Counts:
     return {str(value): table[value].tolist() for value in np.flatnonzero(table.any(axis=1))}
 
 
-def scheme_doubts(counted: Iterable[Counts], scheme_name: str, regions: Sequence[str]) -> list[str]:
+def scheme_warnings(counted: Iterable[Counts], scheme_name: str, regions: Sequence[str]) -> list[str]:
     """Return why the label scheme of a model's masks may not be theirs although it knows every value, a sentence each.
 
     ``counted``: the counts of each of its cases; ``regions``: those that are scored.

@@ -1,4 +1,4 @@
-"""The prediction sets: which cases a set holds, and the table that lists its masks, one row per case and way of predicting."""
+"""The prediction sets: which cases are in a set, and the table that lists its masks, one row per case and way of predicting."""
 
 import glob
 import shutil
@@ -17,7 +17,7 @@ WITHOUT_TTA = "without_tta"
 # Whether a mask was made with test-time augmentation; None where nobody knows.
 Tta = bool | None
 TTA_ORDER: tuple[Tta, ...] = (True, False, None)
-PROBABILITY_ENDINGS = (".npz", ".pkl")  # nnU-Net's: the probabilities of a case, and where its image lies
+PROBABILITY_ENDINGS = (".npz", ".pkl")  # nnU-Net's: the probabilities of a case, and where its image is
 
 
 def set_members(split: pd.DataFrame, set_name: str) -> list[str]:
@@ -37,19 +37,19 @@ def place(source: Path, target: Path) -> None:
 
 
 def has_probabilities(folder: Path, case: str) -> bool:
-    """Tell whether the probabilities of a case lie in ``folder``."""
+    """Tell whether the probabilities of a case are in ``folder``."""
     return all((folder / f"{case}{ending}").exists() for ending in PROBABILITY_ENDINGS)
 
 
 def hash_probabilities(folder: Path, case: str) -> str | None:
-    """Return the hash of the probabilities of a case that lie in ``folder``, or None where they do not."""
+    """Return the hash of the probabilities of a case that are in ``folder``, or None where they are not."""
     if not has_probabilities(folder, case):
         return None
     return key_of({ending: sha256_file(folder / f"{case}{ending}") for ending in PROBABILITY_ENDINGS})
 
 
 def remove_probabilities(folder: Path, cases: Iterable[str] | None = None) -> tuple[int, int]:
-    """Delete the probabilities of ``cases``, or of all, that lie in ``folder``; return how many files, of how many bytes.
+    """Delete the probabilities of ``cases``, or of all, that are in ``folder``; return how many files, of how many bytes.
 
     Only files of the names that nnU-Net gives them are deleted. Links are deleted, not what they lead to.
     """
@@ -62,7 +62,7 @@ def remove_probabilities(folder: Path, cases: Iterable[str] | None = None) -> tu
 
 
 def tta_folders(folder: Path, tta: bool | str | None) -> dict[bool | None, Path]:
-    """Return where a set's masks lie, with mirroring (True) and without (False), given the model's ``tta``; None is unknown."""
+    """Return where a set's masks are, with mirroring (True) and without (False), given the model's ``tta``; None is unknown."""
     if tta == "both":
         return {True: folder, False: folder / WITHOUT_TTA}
     return {None if tta is None else bool(tta): folder}

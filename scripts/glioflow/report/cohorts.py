@@ -28,7 +28,7 @@ ACCESS_WORDS = {
 
 
 def cohort_section(source: Source, name: str) -> dict[str, Any]:
-    """Return what the page says of a cohort."""
+    """Return what the page shows of a cohort."""
     manifest, split = source.cohort_table(name, "manifest"), source.cohort_table(name, "split")
     volumes, parts = region_volumes(manifest), parts_of(manifest, split)
     medians = ", ".join(f"{region} {number(volumes[region].median(), 1)} ml" for region in volumes)

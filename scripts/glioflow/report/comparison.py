@@ -32,7 +32,7 @@ OPEN_ROWS, SHOWN_ROWS = 18, 120
 
 
 def comparison_sections(source: Source) -> list[dict[str, Any]]:
-    """Return what the page says of each group of models, nothing where no two models are compared."""
+    """Return what the page shows of each group of models, nothing where no two models are compared."""
     comparison, ranks = source.comparison(), source.ranks()
     metrics = shown_metrics(source, comparison)
     groups = records(comparison[["cohort", "set", "folds"]].drop_duplicates())
@@ -55,7 +55,7 @@ def of_group(table: pd.DataFrame, group: Mapping[str, Any]) -> pd.DataFrame:
 def group_section(
     group: Mapping[str, Any], comparison: pd.DataFrame, ranks: pd.DataFrame, metrics: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what the page says of one group: a table a metric, whose tests were corrected together."""
+    """Return what the page shows of one group: a table a metric, whose tests were corrected together."""
     shown = in_order(comparison, metrics)
     ranked = in_order(ranks[ranks["ranking"] == SHOWN_RANKING], metrics)
     name = group_name(group)

@@ -51,8 +51,8 @@ class RankLine:
 class RankChart:
     """What the picture of ranks shows: the conventions from left to right, the study's first, and the cases.
 
-    The worst ``worst`` cases of every convention stand in the rows 0 to ``worst`` - 1, by their rank; all other cases shown
-    stand below an empty row, in their order, those without a value last.
+    The worst ``worst`` cases of every convention are in the rows 0 to ``worst`` - 1, by their rank; all other cases shown
+    are below an empty row, in their order, those without a value last.
     """
 
     conventions: list[str]
@@ -65,7 +65,7 @@ class RankChart:
 
 
 def convention_section(source: Source, pair: Pair) -> dict[str, Any]:
-    """Return what the page says of a set's scores under every convention."""
+    """Return what the page shows of a set's scores under every convention."""
     compared, region = source.convention_ranks(pair), source.study["failure"]["region"]
     rows = compared[(compared["label"] == region) & (compared["kind"] == ranked_kind(source, compared))]
     chart = rank_chart(source.conventions(pair), rows)
@@ -97,7 +97,7 @@ def study_first(rows: pd.DataFrame) -> list[dict[str, Any]]:
 def rank_chart(table: pd.DataFrame, rows: pd.DataFrame) -> RankChart | None:
     """Return the picture of the ranks of one region and kind, None where there are too few cases or conventions to draw.
 
-    ``table``: scores under every convention, with ranks; ``rows``: what the conventions' ranks say of the region, by one kind.
+    ``table``: scores under every convention, with ranks; ``rows``: the conventions' ranks of the region, by one kind.
     """
     ranked = [row for row in study_first(rows) if row["n"]]
     if len(ranked) < 2 or ranked[0]["convention"] != ranked[0]["study_convention"] or pd.isna(ranked[0]["worst"]):
@@ -177,7 +177,7 @@ def moved_words(compared: Sequence[Mapping[str, Any]]) -> str:
     if not leaving:
         return ""
     enter, leave = ("enters", "leaves") if len(leaving) == 1 else ("enter", "leave")
-    valueless = f", {len(unranked)} for want of a value" if unranked else ""
+    valueless = f", {len(unranked)} without a value" if unranked else ""
     words = f"{few_words(entering)} {enter} and {few_words(leaving)} {leave}{valueless}"
     return f"Most of them change under {most['convention']} ({metric_name(most)}): {words}. "
 

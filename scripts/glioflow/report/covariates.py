@@ -81,7 +81,7 @@ def share_text(cases: int, of: int) -> str:
 
 
 def covariate_effects(source: Source, pair: Pair) -> dict[str, Any]:
-    """Return what the failure section says of the covariates: a sentence, a table or None, and what is not in the table."""
+    """Return what the failure section shows of the covariates: a sentence, a table or None, and what is not in the table."""
     effects = source.covariate_effects(pair)
     compared = effects[effects["effect"].notna() | effects["p"].notna()]
     left_out = effects[effects["effect"].isna() & effects["p"].isna()].drop_duplicates("covariate")

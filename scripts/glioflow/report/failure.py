@@ -32,7 +32,7 @@ GROUPS = ("worst", "best")
 
 
 def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
-    """Return what the page says of the worst and the best cases of a set."""
+    """Return what the page shows of the worst and the best cases of a set."""
     extremes, effects = source.failure(pair, "extremes"), source.failure(pair, "effects")
     spec, pictures = source.study["failure"], overlays(source, pair)
     defined = int(effects["cohens_d"].notna().sum())

@@ -44,7 +44,7 @@ OUT_OF_SIGHT = 1e6
 
 
 def sideways(values: ArrayLike, width: float) -> NDArray[np.float64]:
-    """Return an offset within ±``width``/2 for each value, so that neighbouring values stand apart."""
+    """Return an offset within ±``width``/2 for each value, so that neighbouring values are apart."""
     order = np.argsort(np.asarray(values, float), kind="stable")
     offsets = np.zeros(len(order))
     if len(order) > 1:
@@ -197,7 +197,7 @@ def draw_scores(scores: pd.DataFrame, metrics: Sequence[str] = ("dice", "hausdor
     """Return the distribution of ``metrics`` by region, side by side, every case a point, with mean and median as lines.
 
     ``scores``: a score table (label, note and the metrics). Distances that are a penalty and not measured are drawn as rings;
-    where they are far beyond what was measured they stand as triangles at the upper end of the axis.
+    where they are far beyond what was measured they are triangles at the upper end of the axis.
     """
     regions = list(dict.fromkeys(scores["label"]))
     figure = new_figure(WIDTH_IN, 3.5)

@@ -168,7 +168,7 @@ class AxialLayout:
     _flip_y: bool
 
     def areas(self, mask: NDArray[np.generic]) -> NDArray[np.int64]:
-        """Return how many voxels of ``mask`` lie in each axial slice."""
+        """Return how many voxels of ``mask`` are in each axial slice."""
         others = tuple(axis for axis in range(3) if axis != self.axis)
         return np.asarray(np.count_nonzero(mask, axis=others), np.int64)
 

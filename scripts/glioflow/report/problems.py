@@ -16,11 +16,11 @@ SEVERITIES = ("error", "warning")
 
 # Problem of verification.csv or comparison.csv: what it means for the study.
 PROBLEM_WORDS = {
-    "affine": "An image's header does not tell where its voxels lie.",
-    "affine_mismatch": "Files of one case lie in different places according to their headers.",
+    "affine": "An image's header does not give where its voxels are.",
+    "affine_mismatch": "Files of one case are in different places according to their headers.",
     "broken_link": "A link among the files leads nowhere.",
     "case_id": "A case's id cannot be used as a file name.",
-    "channel_count": "A file holds another number of channels than its description says.",
+    "channel_count": "A file holds another number of channels than its description gives.",
     "channel_order": "The order of the channels in a file cannot be told.",
     "constant_image": "An image has the same value everywhere.",
     "covariate_name": "A covariate has the name of one of the workflow's own columns.",
@@ -28,7 +28,7 @@ PROBLEM_WORDS = {
     "duplicate_image": "Two cases have the very same image.",
     "empty_cohort": "The cohort has no case.",
     "empty_label": "A truth mask is empty: the case shows no tumour.",
-    "label_outside_brain": "Part of a truth mask lies outside the brain: it may be mirrored, shifted or another case's.",
+    "label_outside_brain": "Part of a truth mask is outside the brain: it may be mirrored, shifted or another case's.",
     "leaked_image": "An image is also in a cohort that a model was trained on, so that its score would be too good.",
     "leaked_patient": "A patient is also in a cohort that a model was trained on, so that the score would be too good.",
     "link_loop": "A link among the files leads back to a folder above it.",
@@ -48,19 +48,19 @@ PROBLEM_WORDS = {
     "nifti_version": "An image is written as NIfTI-2, which nnU-Net's reader cannot read.",
     "non_finite_voxels": "An image has voxels that are not numbers.",
     "not_skull_stripped": "An image shows more than a brain, in a data set whose skulls should be removed.",
-    "orientation_unknown": "A header does not tell where the axes of its image point; LPS was assumed.",
+    "orientation_unknown": "A header does not give where the axes of its image point; LPS was assumed.",
     "outlying_intensity": "Single voxels are far brighter or darker than the rest, and decide how the image is normalised.",
-    "orientation": "Arrays lie another way round than those that they are trained or compared with.",
+    "orientation": "Arrays are oriented otherwise than those that they are trained or compared with.",
     "other_patient": "A table calls a case's patient otherwise than the cohort does.",
     "patient_id": "A patient's id has a line end or another control character.",
     "patient_in_two_folds": "A patient's cases are divided between folds.",
     "patient_in_two_sets": "A patient's cases are divided between training and test.",
-    "patient_under_two_ids": "One patient stands under two patient ids.",
+    "patient_under_two_ids": "One patient has two patient ids.",
     "same_image": "Two channels of a case are the very same image.",
     "shape_mismatch": "Files of one case differ in their number of voxels.",
     "slice_kind": "A slice is not the kind of picture that it should be.",
     "slice_size": "Slices of one case differ in size.",
-    "spacing_unknown": "The files do not tell the size of their voxels; one was assumed, and distances in mm depend on it.",
+    "spacing_unknown": "The files do not give the size of their voxels; one was assumed, and distances in mm depend on it.",
     "split_file": "The split that was read from a file does not fit the cohort.",
     "table_format": "A table is written in an unusual way; it was read all the same.",
     "too_few_cases": "There are fewer training patients than folds.",
@@ -72,7 +72,7 @@ PROBLEM_WORDS = {
     "unreadable": "A file cannot be read.",
     "unreadable_folder": "A folder cannot be read.",
     "unreadable_table": "A table of the data set cannot be read.",
-    "wrong_extension": "A file is not what its name says.",
+    "wrong_extension": "A file is not of the kind that its name gives.",
 }
 
 
@@ -95,7 +95,7 @@ def problem_section(
         sentences = [f"Every file was read and checked: {problem_counts(verification)}."]
     if trained_on:
         against = f"{join_words(trained_on)}, which models that predict {name} are trained on"
-        nothing = "no image and no patient in common, and the arrays lie alike"
+        nothing = "no image and no patient in common, and the arrays are oriented alike"
         sentences.append(f"Compared with {against}: {nothing if comparison.empty else problem_counts(comparison)}.")
     if len(found) > SHOWN_PROBLEMS:
         files = " and ".join(

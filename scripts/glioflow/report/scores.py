@@ -36,7 +36,7 @@ CASE_METRICS = (
     *("dice", "iou", "sens", "spec", "precision", "hausdorff", "hd95_mm", "assd_mm"),
     *("volume_truth_ml", "volume_prediction_ml"),
 )
-# Metric, statistic and whether the median stands beside it, of the tables that compare.
+# Metric, statistic and whether the median is beside it, of the tables that compare.
 COMPARED = (("dice", "mean", True), ("sens", "mean", False), ("hd95_mm", "mean", True), ("lesion_dice", "mean", False))
 STATISTICS = ("mean", "sd", "mean_ci_low", "mean_ci_high", "median", "q25", "q75", "min", "max")
 UNKNOWN = "unknown"
@@ -45,7 +45,7 @@ SHOWN_ROWS = 3000
 AUGMENTED = {True: " With test-time augmentation.", False: " Without test-time augmentation.", None: ""}
 CHOSEN_HERE = (
     " The steps that clean up these masks were chosen on these very cases, so that their scores are better than those of new"
-    " cases can be expected to be; a test set or an external cohort tells."
+    " cases can be expected to be; a test set or an external cohort shows that."
 )
 BOTH = " With and without test-time augmentation (TTA); the figure shows the scores with it."
 
@@ -105,7 +105,7 @@ def compared_cells(
 
 
 def score_section(source: Source, pair: Pair) -> dict[str, Any]:
-    """Return what the page says of the scores of a set."""
+    """Return what the page shows of the scores of a set."""
     scores, shown, summaries = source.scores(pair), source.shown_scores(pair), source.summaries(pair)
     regions, unseen = list(dict.fromkeys(scores["label"])), source.unseen(pair)
     cases = scores["case_id"].nunique()

@@ -248,7 +248,7 @@ class Source:
         if "archive" in model:
             return f"imported from {Path(model['archive']).name}, not trained here"
         if name not in self.trained:
-            return "given masks, not trained here"
+            return "precomputed predictions, not trained here"
         channels = join_words(CHANNEL_NAMES[channel] for channel in model["channels"])
         way = f"by the trainer {trainer_name(model)}" if model["trainer"] else f"of {count(model['epochs'], 'epoch')}"
         network = f"{NETWORK_WORDS[model['network']]} {model['configuration']}"

@@ -69,7 +69,7 @@ def headline_table(source: Source) -> Table | None:
 
 
 def _headline_cell(line: Mapping[str, Any] | None, metric: str, statistic: str, cases: int) -> Cell:
-    """Return one number, with the number of cases behind it where that is not all of them."""
+    """Return one number, with the number of its cases where that is not all of them."""
     if line is None:
         return Cell(UNDEFINED)
     text = number(line[statistic], find_metric(metric).decimals)

@@ -34,7 +34,7 @@ OWN = "the trainer's own"
 
 
 def training_section(source: Source, name: str) -> dict[str, Any]:
-    """Return what the page says of a trained model."""
+    """Return what the page shows of a trained model."""
     model = source.study["models"][name]
     curves = {fold: table for fold in range(source.trained[name]) if len(table := source.curves(name, fold))}
     last = {fold: table.iloc[-1] for fold, table in curves.items()}

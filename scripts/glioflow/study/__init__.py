@@ -1,1 +1,1 @@
-"""What a study says, as typed models: the configuration, the registry of data sets, the label schemes, the metrics' names."""
+"""A study as typed models: the configuration, the registry of data sets, the label schemes, the metrics' names."""

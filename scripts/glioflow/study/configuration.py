@@ -20,7 +20,7 @@ from glioflow.user_tables import read_user_table
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders and nnU-Net data set names
 TRAINED_SETS = ("cv", "test")
 RESERVED_SETS = (*TRAINED_SETS, "given")
-# What stands behind a set's name in the names of the files beside its scores (rules/evaluation.smk).
+# What follows a set's name in the names of the files beside its scores (rules/evaluation.smk).
 RESERVED_ENDINGS = ("_summary", "_groups", "_conventions", "_convention_ranks", "_shards", "_export")
 OWN_LAYOUTS = ("folders", "table", "bids")  # data sets of the user's own, which need a label scheme
 DATA_VARIABLE = "GLIOFLOW_DATA"
@@ -92,7 +92,7 @@ class RealCohort(Cohort):
     )
     grid: Grid | None = Field(None, description="Bring the images to a common grid. Default: they stay as they are.")
     skull_stripped: bool | None = Field(
-        None, description="Whether the images show the brain alone, which is then checked. Default: what the data set says."
+        None, description="Whether the images show the brain alone, which is then checked. Default: as of the data set."
     )
 
 
@@ -120,7 +120,7 @@ class FolderCohort(RealCohort):
     )
     files: dict[Role, Patterns] | None = Field(
         None,
-        description="Where each channel and the label lie under `path`: `{case}` stands for the case's id, `**/` at the "
+        description="Where each channel and the label are under `path`: `{case}` stands for the case's id, `**/` at the "
         "beginning for any folders, `*` for part of a name; a list gives several places. Default: the data set's own layout.",
     )
     label_scheme: str | None = Field(None, description="A key of `config/label_schemes.yaml`. Default: the data set's own.")
@@ -129,7 +129,7 @@ class FolderCohort(RealCohort):
         description="Regular expression whose first group in the case id is the patient. Default: the data set's own.",
     )
     spacing_mm: tuple[float, float, float] | None = Field(
-        None, description="Voxel edge lengths in mm, for data sets whose files do not tell (`lgg_kaggle`)."
+        None, description="Voxel edge lengths in mm, for data sets whose files do not give them (`lgg_kaggle`)."
     )
 
 
@@ -264,8 +264,8 @@ class TrainedModel(Block):
     )
     retrain_on_upgrade: bool = Field(
         False,
-        description="Train a fold again where glioflow's trainer, nnU-Net or torch is known to be another than it was trained "
-        "with. Default: the fold stays, and the report says so.",
+        description="Train a fold again where glioflow's trainer, nnU-Net or torch is known to differ from what it was trained "
+        "with. Default: the fold is kept, and the report shows it.",
     )
 
 
@@ -273,7 +273,7 @@ class GivenModel(Block):
     """Masks that exist already, from any tool: they are scored, not trained."""
 
     cohort: str = Field(description="The cohort whose cases were segmented.")
-    predictions: str = Field(description="Where the masks lie; `{case}` stands for the case's id.")
+    predictions: str = Field(description="Where the masks are; `{case}` stands for the case's id.")
     label_scheme: str = Field(description="A key of `config/label_schemes.yaml`: what the masks' values mean.")
     on_geometry_mismatch: OnMismatch = Field(
         "error",
@@ -339,7 +339,7 @@ class Evaluation(Block):
     )
     reproduce_defects: bool = Field(
         False,
-        description="Also compute what is known to be wrong in the script behind `lesionwise`, in columns of its own.",
+        description="Also compute what is known to be wrong in the script of `lesionwise`, in columns of its own.",
     )
     on_missing: Literal["error", "count_as_empty"] = Field(
         "error",
@@ -358,8 +358,8 @@ class Failure(Block):
     mask: Literal["truth", "prediction"] = Field("truth", description="Whose mask the features are computed in.")
     sets: list[str] | None = Field(
         None,
-        description="Sets to analyse. Default: `cv` of trained models and ensembles, `given` of given masks, the own cohort of "
-        "imported models.",
+        description="Sets to analyse. Default: `cv` of trained models and ensembles, `given` of precomputed predictions, the "
+        "own cohort of imported models.",
     )
     bin_width: float = Field(25.0, gt=0, description="Grey-level bin width of the texture features, after normalisation.")
     normalise: bool = Field(True, description="z-score each image (mean 0, standard deviation 100) before the features.")
@@ -383,7 +383,7 @@ class Study(Block):
     verify: Literal["changed", "full"] = Field(
         "changed",
         description="Which images are read again to be checked: those whose file changed, or all, as by `--config verify=full` "
-        "after a doubtful copy or disk.",
+        "after a copy or on a disk that may be damaged.",
     )
     largest_image_gb: float = Field(
         2.0, gt=0, description="An image that is larger, unpacked, is refused before it fills the memory; GB."

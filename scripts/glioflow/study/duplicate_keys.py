@@ -1,4 +1,4 @@
-"""Finding keys that stand twice in a YAML file: YAML readers keep the last and say nothing, so a whole model may be lost."""
+"""Finding keys that occur twice in a YAML file: YAML readers keep the last and report nothing, so a whole model may be lost."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ MERGE = "tag:yaml.org,2002:merge"  # the key <<, whose values are meant to be re
 
 
 def duplicate_keys(path: Path) -> list[str]:
-    """Return one message for each key that stands more than once in a mapping of the file: where, which, and its lines.
+    """Return one message for each key that occurs more than once in a mapping of the file: where, which, and its lines.
 
-    A file that is no YAML gives none: whoever reads it says so.
+    A file that is no YAML gives none: whoever reads it reports that.
     """
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)

@@ -25,7 +25,7 @@ class Metric:
     decimals
         As many as the voxels (mm), the overlap of some ten thousand voxels and the volumes (ml) can bear.
     abbreviation
-        What stands beside a value, where that is not the name.
+        What is written beside a value, where that is not the name.
     signed
         Whether its size, whatever the sign, is what can be better.
     """
@@ -42,7 +42,7 @@ class Metric:
 
     @property
     def symbol(self) -> str:
-        """What stands beside a value."""
+        """What is written beside a value."""
         return self.abbreviation or self.name
 
     @property

@@ -1,6 +1,6 @@
 """The registry of data sets, config/datasets.yaml, and the label schemes, config/label_schemes.yaml.
 
-A data set is an entry of the registry: what it is, who gives it out and under which licence, where its files lie, and what
+A data set is an entry of the registry: what it is, who gives it out and under which licence, where its files are, and what
 its labels mean. ``layout`` names the function of ``glioflow.cohorts.layouts`` that finds its cases.
 """
 
@@ -69,7 +69,7 @@ class Dataset(Entry):
     layout: str = Field(description="Function of scripts/glioflow/cohorts/layouts that finds the cases.")
     label_scheme: str | None = Field(None, description="Key of config/label_schemes.yaml.")
     patient_id: str = Field("(.+)", description="Pattern whose first group, found in the case id, is the patient.")
-    files: dict[Role, Patterns] | None = Field(None, description="Where each channel and the label lie.")
+    files: dict[Role, Patterns] | None = Field(None, description="Where each channel and the label are.")
     channels: list[Channel] = Field(["t1", "t1ce", "t2", "flair"], description="The channels it has.")
     options: dict[str, Any] = Field({}, description="What the layout's function needs besides.")
     skull_stripped: bool = Field(False, description="Whether the images show the brain alone.")

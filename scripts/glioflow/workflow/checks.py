@@ -52,7 +52,7 @@ def load_study(config: Mapping[str, Any], source: str) -> Study:
 
     Raises UserError listing every problem at once: key, what was found, what would be right.
     """
-    datasets(), label_schemes(), conventions()  # a mistake in these files is told before any of the study's
+    datasets(), label_schemes(), conventions()  # a mistake in these files is reported before any of the study's
     try:
         study = Study.model_validate(dict(config))
     except ValidationError as error:
@@ -121,7 +121,7 @@ def _locate(location: tuple[Any, ...]) -> tuple[list[str], type[Block]]:
 
 
 def _cross_check(study: Study) -> Iterator[str]:
-    """Yield what single keys cannot tell: references between blocks, folders that must exist."""
+    """Yield what single keys cannot show: references between blocks, folders that must exist."""
     for name, cohort in study.cohorts.items():
         yield from _check_cohort(f"cohorts.{name}", name, cohort, study.data)
     cohorts = list(study.cohorts)
@@ -186,7 +186,7 @@ def _is_known(dataset: str) -> bool:
 
 
 def _check_split(key: str, cohort: AnyCohort) -> Iterator[str]:
-    """Yield what is wrong with the keys that say how a cohort is divided: at most one of them may be given."""
+    """Yield what is wrong with the keys that decide how a cohort is divided: at most one of them may be given."""
     given = [name for name in ("test_fraction", "test_cases", "split", "external") if getattr(cohort, name)]
     if len(given) > 1:
         yield f"{key}: {' and '.join(given)} are given together; give one of them"
@@ -260,7 +260,7 @@ def _check_trained(key: str, model: TrainedModel, study: Study) -> Iterator[str]
 
 
 def _supervises_deeply(model: TrainedModel) -> bool:
-    """Tell whether a model trains with deep supervision, as far as the study says: else its custom trainer decides."""
+    """Tell whether a model trains with deep supervision, as far as the study decides: else its custom trainer decides."""
     return model.deep_supervision and (model.trainer is None or "deep_supervision" in model.model_fields_set)
 
 
@@ -273,7 +273,7 @@ def _check_cohorts(key: str, model: TrainedModel | ImportedModel, channels: Sequ
             yield f"{key}.external: no cohort is called {cohort!r}; {suggestion(cohort, list(study.cohorts))}"
             continue
         if not _is_known(study.cohorts[cohort].dataset):
-            continue  # said already
+            continue  # reported already
         has = cohort_channels(study.cohorts[cohort])
         for channel in channels:
             if has is not None and channel not in has:
@@ -363,7 +363,7 @@ def _check_failure_region(study: Study) -> Iterator[str]:
 
 
 def _seen_regions(name: str, study: Study) -> Sequence[str]:
-    """Return the regions that a model or an ensemble was made to see; none where it sees all, or where nobody can tell."""
+    """Return the regions that a model or an ensemble was made to see; none where it sees all, or where that is unknown."""
     members = [name] if name in study.models else study.ensembles[name].members
     if any(member not in study.models or study.models[member].cohort not in study.cohorts for member in members):
         return []
@@ -372,7 +372,7 @@ def _seen_regions(name: str, study: Study) -> Sequence[str]:
         return model.regions or []
     try:
         return list(read_description(Path(expand_path(model.archive)))["regions"])
-    except (UserError, ValueError):  # said already
+    except (UserError, ValueError):  # reported already
         return []
 
 

@@ -46,7 +46,7 @@ class CohortLookups:
         return "the phantom generator" if self.is_phantom(cohort) else str(self.folder(cohort))
 
     def block(self, cohort: str) -> dict[str, Any]:
-        """Return all that the study says of a cohort."""
+        """Return all that the study has of a cohort."""
         return self.study.cohorts[cohort].model_dump(mode="json")
 
     def cases(self, cohort: str) -> list[FoundCase]:
@@ -84,7 +84,7 @@ class CohortLookups:
         return source_stamp(self.cases(cohort))
 
     def size(self, cohort: str) -> int:
-        """Return how many cases a cohort's source shows, or the registry tells while they are not fetched yet."""
+        """Return how many cases a cohort's source shows, or the registry has while they are not fetched yet."""
         spec = self.study.cohorts[cohort]
         if isinstance(spec, PhantomCohort):
             return spec.cases
@@ -105,7 +105,7 @@ class CohortLookups:
         return sorted(set(self.scheme(cohort).values()) - {0})
 
     def is_skull_stripped(self, cohort: str) -> bool:
-        """Tell whether the cohort is said to show the brain alone."""
+        """Tell whether the cohort is declared to show the brain alone."""
         return cohort_dataset(self.study.cohorts[cohort]).skull_stripped
 
     def on_geometry_mismatch(self, cohort: str) -> str:

@@ -88,7 +88,7 @@ def table(block: type[configuration.Block]) -> str:
 
 
 def fill(page: str) -> str:
-    """Return the page with the table of each marked section written anew."""
+    """Return the page with the table of each marked section rewritten."""
     for name, block in SECTIONS.items():
         page = put(page, f"keys: {name}", table(block))
     return put(page, "registry", registry_table())
@@ -113,7 +113,7 @@ def registry_table() -> str:
 
 
 def fill_conventions(page: str) -> str:
-    """Return the page on conventions with its tables written anew."""
+    """Return the page on conventions with its tables rewritten."""
     for name, text in {
         "distances": distance_table(),
         "empty": empty_table(),
@@ -158,7 +158,7 @@ def definition(said: Percentile | Average | None) -> str:
 
 
 def empty_table() -> str:
-    """Return the table of what each convention says of a region that a mask, or both, do not have."""
+    """Return the table of each convention's rules for a region that a mask, or both, do not have."""
     rows = [
         [f"`{name}`", *(empty_words(convention, rule) for _, rule in convention.empty)]
         for name, convention in conventions().items()
@@ -167,7 +167,7 @@ def empty_table() -> str:
 
 
 def empty_words(convention: Convention, rule: EmptyRule) -> str:
-    """Return what a rule says beyond what the formulas give, in words."""
+    """Return what a rule has beyond what the formulas give, in words."""
     has = {"distances": any(getattr(convention, column) for column in DISTANCES), "nsd": bool(convention.nsd_columns)}
     said = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
@@ -186,9 +186,9 @@ def lesion_table() -> str:
         assert lesions is not None
         predicted = "as the true ones" if lesions.group_predicted else "single components, of any size"
         united = "; ".join(f"{region} by {', '.join(others)}" for region, others in lesions.united_by.items()) or "–"
-        grown, small = by_value(lesions.dilation), by_value(lesions.min_volume_mm3)
+        dilated, small = by_value(lesions.dilation), by_value(lesions.min_volume_mm3)
         penalty = lesions.hd95_penalty_mm if isinstance(lesions.hd95_penalty_mm, str) else f"{lesions.hd95_penalty_mm:g}"
-        rows.append([f"`{name}`", grown, small, penalty, predicted, united])
+        rows.append([f"`{name}`", dilated, small, penalty, predicted, united])
     return markdown(header, rows)
 
 

@@ -21,20 +21,20 @@ NOT_PLANNED = {
 
 
 class ModelLookups:
-    """Look-ups by the name of a model, or of an ensemble where the text says so."""
+    """Look-ups by the name of a model, or of an ensemble where the docstring names it."""
 
     def __init__(self, study: Study, cohorts: CohortLookups) -> None:
         self.study = study
         self.cohorts = cohorts
 
     def description(self, model: str) -> dict[str, Any]:
-        """Return what an imported model's archive says of itself."""
+        """Return the description in an imported model's archive."""
         spec = self.study.models[model]
         assert isinstance(spec, ImportedModel)
         return dict(read_description(Path(expand_path(spec.archive))))
 
     def fact(self, model: str, key: str) -> Any:
-        """Return channels, regions, configuration, folds or trainer: what the study says, or the imported archive."""
+        """Return channels, regions, configuration, folds or trainer: those of the study, or of the imported archive."""
         spec = self.study.models[model]
         if isinstance(spec, ImportedModel):
             return self.description(model)[key]
@@ -47,7 +47,7 @@ class ModelLookups:
         """Return what the plans of a trained model depend on."""
         spec = self.study.trained()[model]
         block = spec.model_dump(mode="json", exclude=NOT_PLANNED)
-        if spec.trainer:  # what the study does not say is then that trainer's
+        if spec.trainer:  # what the study leaves out is then that trainer's
             block |= {
                 "said": sorted(spec.model_fields_set),
                 "trainer_fingerprint": trainer_fingerprint(expand_path(spec.trainer)),
@@ -105,7 +105,7 @@ class ModelLookups:
     # ---- masks
 
     def is_postprocessed(self, model: str) -> bool:
-        """Tell whether the masks of a model or an ensemble are cleaned up: the study says so, or the imported archive."""
+        """Tell whether the masks of a model or an ensemble are cleaned up, by the study or the imported archive."""
         spec = self.study.ensembles.get(model) or self.study.models[model]
         if isinstance(spec, ImportedModel):
             return "postprocessing.json" in self.description(model)["files"]
@@ -124,7 +124,7 @@ class ModelLookups:
     def predicted_regions(self, model: str) -> list[str]:
         """Return the regions that a model or an ensemble was made to see.
 
-        Of precomputed masks, where the study does not say, those that their labels can show.
+        Of precomputed masks, where the study names none, those that their labels can show.
         """
         first = model if model in self.study.models else self.study.ensembles[model].members[0]
         spec = self.study.models[first]

@@ -12,7 +12,7 @@ from conftest import AFFINE, save, write_case
 
 from glioflow.case_cache import CaseCache
 from glioflow.cohorts.case_checks import CheckRules, check_case, voxel_fingerprint
-from glioflow.cohorts.cohort_checks import check_demands, check_identity, check_patients
+from glioflow.cohorts.cohort_checks import check_identity, check_patients, check_requirements
 from glioflow.cohorts.layouts import patterns
 from glioflow.cohorts.problems import problem_row
 from glioflow.console import Console
@@ -237,7 +237,7 @@ def test_two_cases_with_one_id_and_one_image_under_two_ids_are_found(brats_folde
 
 
 SPLIT = {"test_fraction": 0.25, "folds": []}
-DEMANDS = {"source": "here", "split": SPLIT, "trained": True, "failure_sets": [], "extremes": 3}
+REQUIREMENTS = {"source": "here", "split": SPLIT, "trained": True, "failure_sets": [], "extremes": 3}
 
 
 def sized(cases: int) -> pd.DataFrame:
@@ -246,20 +246,20 @@ def sized(cases: int) -> pd.DataFrame:
 
 
 def test_an_empty_cohort_is_an_error():
-    assert [problem["problem"] for problem in check_demands(pd.DataFrame(), DEMANDS)] == ["empty_cohort"]
+    assert [problem["problem"] for problem in check_requirements(pd.DataFrame(), REQUIREMENTS)] == ["empty_cohort"]
 
 
 def test_fewer_patients_than_folds_is_an_error_that_says_how_many_there_are():
-    problem = check_demands(sized(4), {**DEMANDS, "split": {**SPLIT, "folds": [3, 5]}})[0]
+    problem = check_requirements(sized(4), {**REQUIREMENTS, "split": {**SPLIT, "folds": [3, 5]}})[0]
     assert problem["found"] == "3 training patients for 5 folds"
-    assert len(check_demands(sized(4), {**DEMANDS, "split": {**SPLIT, "folds": [3]}})) == 0
+    assert len(check_requirements(sized(4), {**REQUIREMENTS, "split": {**SPLIT, "folds": [3]}})) == 0
 
 
 def test_more_extremes_than_half_the_cases_is_an_error_that_says_the_largest_possible():
-    problem = check_demands(sized(8), {**DEMANDS, "failure_sets": ["cv"], "extremes": 4})[0]
+    problem = check_requirements(sized(8), {**REQUIREMENTS, "failure_sets": ["cv"], "extremes": 4})[0]
     assert problem["found"] == "failure.extremes: 4 for a set 'cv' of 6 cases"
     assert problem["expected"].startswith("3 at most")
-    assert check_demands(sized(8), {**DEMANDS, "failure_sets": ["cv", "given"], "extremes": 3}) == []
+    assert check_requirements(sized(8), {**REQUIREMENTS, "failure_sets": ["cv", "given"], "extremes": 3}) == []
 
 
 def test_a_case_stays_checked_until_a_file_or_a_rule_changes(case, rules):
@@ -358,10 +358,10 @@ def test_one_image_as_two_channels_is_a_warning(case, rules):
 
 def test_a_case_that_lies_another_way_than_most_is_an_error_for_a_network_only():
     manifest = sized(6).assign(orientation=["LPS"] * 5 + ["RAS"])
-    problems = check_demands(manifest, DEMANDS)
+    problems = check_requirements(manifest, REQUIREMENTS)
     assert [(p["case_id"], p["problem"]) for p in problems] == [("c5", "orientation")]
     assert "grid: {orientation: LPS}" in problems[0]["expected"]
-    assert check_demands(manifest, {**DEMANDS, "trained": False}) == []
+    assert check_requirements(manifest, {**REQUIREMENTS, "trained": False}) == []
 
 
 def test_one_patient_under_two_ids_is_an_error():
@@ -384,7 +384,7 @@ def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules,
     pd.DataFrame([row, row]).to_csv(tmp_path / "conversion.csv", index=False)
     params = {
         **vars(rules),
-        "requirements": {**DEMANDS, "extremes": 1},
+        "requirements": {**REQUIREMENTS, "extremes": 1},
         "cache": str(tmp_path / "cache.jsonl"),
         "reread": False,
     }

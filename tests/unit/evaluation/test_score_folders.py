@@ -336,7 +336,7 @@ def test_predictions_without_a_truth_are_left_out_where_that_is_said(folders: Fo
     assert "warning: 1 prediction without a truth left out" in said
 
 
-def test_a_scheme_that_fits_every_value_and_no_mask_is_doubted(folders: Folders) -> None:
+def test_a_scheme_that_fits_every_value_and_no_mask_is_warned_of(folders: Folders) -> None:
     truth = block(4, value=2)
     truth[1:3, 1:3, 1:3] = 4
     truth[3, 3, 3] = 1
@@ -351,7 +351,7 @@ def test_a_scheme_that_fits_every_value_and_no_mask_is_doubted(folders: Folders)
     assert "warning" not in folders.run()[2]
 
 
-def test_a_region_that_no_prediction_has_is_doubted(folders: Folders) -> None:
+def test_a_region_that_no_prediction_has_is_warned_of(folders: Folders) -> None:
     for case in "ab":
         folders.add(case, block(4, et=4), block(4))
     folders.add("c", block(4), block(4))
@@ -359,7 +359,7 @@ def test_a_region_that_no_prediction_has_is_doubted(folders: Folders) -> None:
     assert "warning: ET is in 2 of 3 truths and in no mask; is the scheme 'brats2021' right?" in said
 
 
-def test_poor_masks_of_the_right_scheme_are_not_doubted(folders: Folders) -> None:
+def test_poor_masks_of_the_right_scheme_are_not_warned_of(folders: Folders) -> None:
     rng = np.random.default_rng(0)
     for case in "abcd":
         folders.add(case, *(rng.choice([0, 1, 2, 4], size=(8, 8, 8)).astype(np.uint8) for _ in range(2)))

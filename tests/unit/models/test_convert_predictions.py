@@ -12,7 +12,7 @@ from glioflow.cohorts.layouts import FoundCase
 from glioflow.console import Console, UserError
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.imaging.volumes import Volume, read_labels
-from glioflow.models.precomputed import MaskPair, count_labels, scheme_doubts, unexpected_masks
+from glioflow.models.precomputed import MaskPair, count_labels, scheme_warnings, unexpected_masks
 from glioflow.models.predictions import COLUMNS, read_predictions
 from glioflow.study.configuration import Grid
 from glioflow.study.registry import label_schemes
@@ -241,7 +241,7 @@ def test_patterns_without_a_folder_are_looked_for_here(tmp_path, monkeypatch):
     assert unexpected_masks("y/p_{case}.nii.gz", {"x2"}) == []
 
 
-def test_a_scheme_that_knows_every_value_and_is_not_theirs_is_doubted_at_every_run(cohort):
+def test_a_scheme_that_knows_every_value_and_is_not_theirs_is_warned_of_at_every_run(cohort):
     wrong = {"scheme": label_schemes()["canonical"], "scheme_name": "canonical"}
     for _ in range(2):  # the second takes every case from the cache
         cohort.run(**wrong)
@@ -259,20 +259,20 @@ def test_how_values_meet_labels_worked_out_by_hand():
     assert count_labels(truth, raw) == count_labels(np.asfortranarray(truth), raw) == found
 
 
-def test_doubts_need_a_clear_gain():
+def test_warnings_need_a_clear_gain():
     # With 4 as ET (brats2021): WT 2·51/121, ET 2·1/21, 0.47 on average. With 4 as the cavity: WT 2·50/110, ET 0, 0.45.
     even = {"0": [0, 0, 0, 9, 0], "2": [0, 0, 50, 0, 0], "4": [10, 0, 0, 1, 0]}
-    assert scheme_doubts([even], "brats2024", ["WT", "ET"]) == [
+    assert scheme_warnings([even], "brats2024", ["WT", "ET"]) == [
         "ET is in 1 of 1 truth and in no mask; is the scheme 'brats2024' right?"
     ]
     clear = {"2": [0, 0, 10, 0, 0], "4": [0, 0, 0, 10, 0]}
-    (doubt,) = scheme_doubts([clear], "brats2024", ["WT", "ET"])
-    assert "WT 1.00 instead of 0.67, ET 1.00 instead of 0.00" in doubt
+    (warning,) = scheme_warnings([clear], "brats2024", ["WT", "ET"])
+    assert "WT 1.00 instead of 0.67, ET 1.00 instead of 0.00" in warning
     empty = {"0": [0, 0, 90, 90, 0]}  # of a case whose mask is missing, or holds nothing
-    assert scheme_doubts([clear, empty], "brats2024", ["WT", "ET"]) == [doubt]
-    assert scheme_doubts([clear], "brats2021", ["WT", "ET"]) == []
-    assert scheme_doubts([{"0": [0, 0, 9, 9, 0]}], "brats2021", ["WT", "ET"]) == []  # no mask at all
-    assert scheme_doubts([], "brats2021", ["WT"]) == []
+    assert scheme_warnings([clear, empty], "brats2024", ["WT", "ET"]) == [warning]
+    assert scheme_warnings([clear], "brats2021", ["WT", "ET"]) == []
+    assert scheme_warnings([{"0": [0, 0, 9, 9, 0]}], "brats2021", ["WT", "ET"]) == []  # no mask at all
+    assert scheme_warnings([], "brats2021", ["WT"]) == []
 
 
 def test_a_mask_changed_at_the_same_size_and_time_is_converted_again(cohort):

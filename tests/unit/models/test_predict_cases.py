@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from conftest import save
 
-from predict_cases import link_inputs, stands
+from predict_cases import is_valid, link_inputs
 
 
 def test_inputs_are_links_in_channel_order(tmp_path):
@@ -34,16 +34,16 @@ def test_links_of_a_former_job_are_no_inputs(tmp_path):
 
 def test_a_prediction_stands_as_long_as_it_serves_what_its_probabilities_are_needed_for(tmp_path):
     served = {"for": "an ensemble", "sha256": "0" * 64}
-    assert not stands(None, tmp_path, "a", None, False)
-    assert stands({}, tmp_path, "a", None, False)
-    assert stands(served, tmp_path, "a", None, False)  # the ensemble has left the study, and nothing is predicted for it
-    assert not stands({}, tmp_path, "a", "an ensemble", False)
-    assert not stands(served, tmp_path, "a", "an ensemble", False)  # they are gone, and not because they have served
-    assert stands(served, tmp_path, "a", "an ensemble", True)
-    assert not stands(served, tmp_path, "a", "another ensemble", True)
+    assert not is_valid(None, tmp_path, "a", None, False)
+    assert is_valid({}, tmp_path, "a", None, False)
+    assert is_valid(served, tmp_path, "a", None, False)  # the ensemble has left the study, and nothing is predicted for it
+    assert not is_valid({}, tmp_path, "a", "an ensemble", False)
+    assert not is_valid(served, tmp_path, "a", "an ensemble", False)  # they are gone, and not because they have served
+    assert is_valid(served, tmp_path, "a", "an ensemble", True)
+    assert not is_valid(served, tmp_path, "a", "another ensemble", True)
     (tmp_path / "probabilities").mkdir()
     for ending in (".npz", ".pkl"):
-        assert not stands(served, tmp_path, "a", "another ensemble", True)
+        assert not is_valid(served, tmp_path, "a", "another ensemble", True)
         (tmp_path / f"probabilities/a{ending}").touch()
-    assert stands(served, tmp_path, "a", "another ensemble", True)
-    assert not stands(None, tmp_path, "a", "another ensemble", True)
+    assert is_valid(served, tmp_path, "a", "another ensemble", True)
+    assert not is_valid(None, tmp_path, "a", "another ensemble", True)

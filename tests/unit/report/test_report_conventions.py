@@ -165,7 +165,7 @@ def test_the_sentence_says_who_stays_and_which_convention_agrees_least() -> None
     _, ranks = tables({name: VALUES[name] for name in ("study", "void")})
     assert ranking_sentence(by_distance(ranks), "WT").endswith(
         "1 is among the worst 2 under the other convention as well. Most of them change under void (HD95): c enters and a "
-        "leaves, 1 for want of a value. The order of all cases agrees least under void (HD95), τ = 1.00."
+        "leaves, 1 without a value. The order of all cases agrees least under void (HD95), τ = 1.00."
     )
     _, ranks = tables({"study": [9, 8, 7, 3, 2, 1], "close": [9, 8, 7, 3, 1, 2]})
     assert ranking_sentence(by_distance(ranks), "WT").endswith(

@@ -35,6 +35,7 @@ from glioflow.report import problems as problem_report
 from glioflow.report import scores
 from glioflow.report.cohorts import ACCESS_WORDS, cohort_facts, parts_of, split_words
 from glioflow.report.covariates import covariate_table, probability
+from glioflow.report.definitions import definition_words
 from glioflow.report.figures import axis_top, draw_scores, sideways
 from glioflow.report.plotting import new_figure, save_figure
 from glioflow.report.provenance import versions_table
@@ -402,6 +403,16 @@ def test_a_long_table_of_cases_is_cut_and_says_where_the_rest_is(workspace: Work
     assert "The first 5 rows; 22 more are in scores/net/cv.csv." in page.text
 
 
+def test_the_metrics_are_defined_by_the_convention_of_the_study(workspace: Workspace, page: Page) -> None:
+    ours, theirs = (" ".join(definition_words(conventions()[name])) for name in ("glioflow", "surface_distance"))
+    assert f"of the convention glioflow. {ours}" in page.text and theirs not in page.text
+    workspace.study = workspace.study.model_copy(
+        update={"evaluation": workspace.study.evaluation.model_copy(update={"convention": "surface_distance"})}
+    )
+    text = workspace.page().text
+    assert f"of the convention surface_distance. {theirs}" in text and ours not in text
+
+
 def test_all_models_and_sets_are_compared_in_one_table(untouched: Workspace, page: Page) -> None:
     header, *rows = page.table("All models and sets")
     assert header[:4] == ["Model", "Set", "Cases", "Dice, WT"]
@@ -611,7 +622,7 @@ def test_an_external_cohort_is_said_to_share_nothing_with_the_training_cohort(tm
     alone = {"alone": {"dataset": "phantom", "cases": 12}}
     workspace = Workspace(tmp_path, {**EXTERNAL, "cohorts": {**EXTERNAL["cohorts"], **alone}})
     sentence = "Compared with demo, which models that predict other are trained on: "
-    assert f"{sentence}no image and no patient in common, and the arrays lie alike." in workspace.page().text
+    assert f"{sentence}no image and no patient in common, and the arrays are oriented alike." in workspace.page().text
     workspace.edit(lambda _: problems(problem("case_01", "error", "leaked_image")), "cohorts", "other", "comparison.csv")
     page = workspace.page()
     assert f"{sentence}1 error in 1 case." in page.text
@@ -879,7 +890,7 @@ def test_the_same_tables_give_the_same_bytes(untouched: Workspace, html: str) ->
 def test_given_masks_have_scores_and_failures_but_no_training(tmp_path: Path) -> None:
     page = Workspace(tmp_path, given_study(tmp_path)).page()
     assert "This study trains no model." in page.text
-    assert "theirs: given masks, not trained here." in page.text
+    assert "theirs: precomputed predictions, not trained here." in page.text
     assert page.table("How well each set")[1][:3] == ["theirs", "given", "12"]
     assert "newest scores written" in page.text
     assert not any(caption.startswith("The trained networks") for caption in page.tables)

@@ -1,4 +1,4 @@
-"""Where a cohort's files lie: one function a layout, read without opening an image.
+"""Where a cohort's files are: one function a layout, read without opening an image.
 
 The planning of the workflow and ``convert_cohort`` both look here, so nothing heavy is imported at the top of these modules.
 
@@ -43,7 +43,7 @@ def cohort_layout(cohort: AnyCohort) -> Layout:
 
 
 def cohort_folder(cohort: AnyCohort, phantoms: Path, data: str | None) -> Path:
-    """Return where a cohort's files lie: its path, the folder its data set is fetched into, or that of the phantoms."""
+    """Return where a cohort's files are: its path, the folder its data set is fetched into, or that of the phantoms."""
     if isinstance(cohort, PhantomCohort):
         return phantoms
     if isinstance(cohort, TableCohort):

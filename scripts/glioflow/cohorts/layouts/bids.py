@@ -1,6 +1,6 @@
 """Layout ``bids``: a tree of the Brain Imaging Data Structure, raw, derivative or both (bids-specification.readthedocs.io).
 
-A case is a subject, or a session of a subject. What a file is for, its name tells: a filter asks, for each role, what entities
+A case is a subject, or a session of a subject. Its name gives what a file is for: a filter asks, for each role, what entities
 of the name must be. ``''`` asks that an entity is absent, ``'*'`` that it is there; entities that a filter does not name may be
 anything. Files of the tree itself go before those of its ``derivatives``.
 

@@ -29,7 +29,7 @@ class FoundCase:
 
 @dataclass(frozen=True)
 class Listing:
-    """The cases of a source, sorted by id, and what is wrong with it as far as names and places of files tell."""
+    """The cases of a source, sorted by id, and what is wrong with it as far as names and places of files show."""
 
     cases: list[FoundCase]
     problems: list[Problem] = field(default_factory=list)
@@ -76,7 +76,7 @@ def walk_files(folder: Path) -> tuple[list[str], list[Problem]]:
                 continue
             identity = (stat.st_dev, stat.st_ino)
             if identity in above:
-                text = "a link to a folder that it lies in: a loop"
+                text = "a link to a folder that contains it: a loop"
                 problems.append(problem_row("", entry.path, "link_loop", text, "no such link; remove it", "warning"))
                 continue
             enter(entry.path, f"{prefix}{entry.name}/", (*above, identity))

@@ -1,4 +1,4 @@
-"""Layout ``patterns``: one NIfTI file a channel, at a place that the case's id tells.
+"""Layout ``patterns``: one NIfTI file a channel, at a place that the case's id gives.
 
 A pattern is a path below the data set's folder: ``{case}`` stands for the case's id, ``**/`` at its beginning for any folders,
 ``*`` for any part of a name. ``.nii`` and ``.nii.gz`` both match.
@@ -13,7 +13,7 @@ from glioflow.cohorts.layouts.listing import NIFTI, FoundCase, Listing, walk_fil
 from glioflow.cohorts.problems import problem_row
 from glioflow.study.registry import ROLES, Dataset, Patterns, patient_of
 
-# A case of which only files in other formats are there is found all the same, so that checking it says what is wrong.
+# A case of which only files in other formats are there is found all the same, so that checking it reports what is wrong.
 OTHER_FORMATS = ("gz", "mha", "mhd", "nrrd", "dcm", "img", "hdr", "mgz", "npy", "zip")
 SUFFIX = rf"\.nii|(?:\.nii)?\.(?:{'|'.join(OTHER_FORMATS)})"
 
@@ -71,7 +71,7 @@ def find(folder: Path, dataset: Dataset) -> Listing:
 
 
 def path_covariates(case: FoundCase, folder: Path, dataset: Dataset) -> dict[str, str]:
-    """Return the covariates that the folders of a case tell, such as HGG or LGG."""
+    """Return the covariates that the folders of a case give, such as HGG or LGG."""
     path = next(iter(case.files.values())).removeprefix(folder.as_posix())
     matches = {name: re.search(pattern, path) for name, pattern in dataset.covariates_in_path.items()}
     return {name: match[1] for name, match in matches.items() if match}

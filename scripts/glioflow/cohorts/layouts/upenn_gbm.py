@@ -1,6 +1,6 @@
 """Layout ``upenn_gbm``: UPENN-GBM of The Cancer Imaging Archive as NIfTI (Bakas et al. 2022, doi:10.1038/s41597-022-01560-7).
 
-Images lie in a folder a case, labels flat in ``images_segm`` (refined by hand) and ``automated_segm``. Of a case with both, the
+Images are in a folder a case, labels flat in ``images_segm`` (refined by hand) and ``automated_segm``. Of a case with both, the
 refined one is taken; a covariate tells which it is, another whether the case is pre-operative (``_11``) or a follow-up
 (``_21``). Follow-ups were published without labels.
 """

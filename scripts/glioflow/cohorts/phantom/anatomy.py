@@ -72,7 +72,7 @@ class Head:
 
     @staticmethod
     def cerebrum(p: Points) -> Array:
-        """Return roughly how many mm each point lies outside the cerebrum: an egg, flat below, with temporal lobes."""
+        """Return roughly how many mm each point is outside the cerebrum: an egg, flat below, with temporal lobes."""
         x, y, z = p
         width = 66 * (1 + 0.09 * y / 84 - 0.06 * (y / 84) ** 2)
         height = np.where(z > 0, 62.0, 30.0 - 6 * np.tanh(y / 40))
@@ -82,21 +82,21 @@ class Head:
 
     @staticmethod
     def cerebellum(p: Points) -> Array:
-        """Return roughly how many mm each point lies outside the cerebellum: an ellipsoid a side."""
+        """Return roughly how many mm each point is outside the cerebellum: an ellipsoid a side."""
         return outside_ellipsoid((np.abs(p[0]), p[1], p[2]), (19, 43, -36), (33, 32, 24))
 
     @staticmethod
     def brainstem(p: Points) -> Array:
-        """Return how many mm each point lies outside the brainstem: a tube that narrows downward."""
+        """Return how many mm each point is outside the brainstem: a tube that narrows downward."""
         return outside_tube(p, (0, 4, -12), (0, 24, -72), (15, 10))
 
     def level(self, p: Points, bumps: Array) -> Array:
-        """Return roughly how many mm each point lies outside the brain, its surface roughened by ``bumps``."""
+        """Return roughly how many mm each point is outside the brain, its surface roughened by ``bumps``."""
         below = smooth_union(self.cerebellum(p), self.brainstem(p), 8)
         return np.maximum(smooth_union(self.cerebrum(p), below, 4) + 1.5 * np.clip(bumps, -2, 2), -74 - p[2])
 
     def ventricles(self, p: Points) -> Array:
-        """Return how many mm each point lies outside the ventricles."""
+        """Return how many mm each point is outside the ventricles."""
         x, y, z = np.abs(p[0]), p[1], p[2]
         k = self.ventricle_scale
         lateral = outside_tube((x, y, z), (13, -34, 7), (6, -10, 14), (3.8 * k, 4.2 * k))
@@ -160,10 +160,10 @@ class Head:
 
     @staticmethod
     def _folds(h: Points, wobble: Sequence[Array], rng: np.random.Generator) -> Array:
-        """Return roughly how many mm each point lies from the nearest sulcus.
+        """Return roughly how many mm each point is from the nearest sulcus.
 
         Sulci are where a noise field crosses zero: winding sheets. It is looked up by direction from the middle of the head, so
-        that the sheets stand on the surface.
+        that the sheets are perpendicular to the surface.
         """
         lattice = np.arange(-96.0, 97.0, 3.0)
         field = smooth_noise(rng, (lattice, lattice, lattice), 9.5)
@@ -176,7 +176,7 @@ class Head:
 
 
 class Outline(NamedTuple):
-    """How many mm each brain point lies outside a lesion's tumour and core, and how thick its enhancing rim is there."""
+    """How many mm each brain point is outside a lesion's tumour and core, and how thick its enhancing rim is there."""
 
     tumour: Array
     core: Array

@@ -44,13 +44,13 @@ def soft_step(value: Array, softness: float) -> Array:
 
 
 def outside_ellipsoid(p: Points, centre: Sequence[float], radii: Sequence[float]) -> Array:
-    """Return roughly how many mm each point lies outside (negative: inside) an ellipsoid."""
+    """Return roughly how many mm each point is outside (negative: inside) an ellipsoid."""
     r = np.sqrt(sum(((q - c) / a) ** 2 for q, c, a in zip(p, centre, radii, strict=True)))
     return (r - 1) * float(np.cbrt(np.prod(radii)))
 
 
 def outside_tube(p: Points, start: Sequence[float], end: Sequence[float], radius: tuple[float, float]) -> Array:
-    """Return how many mm each point lies outside a tube from ``start`` to ``end`` whose radius changes along it."""
+    """Return how many mm each point is outside a tube from ``start`` to ``end`` whose radius changes along it."""
     s, e = np.asarray(start), np.asarray(end)
     along = e - s
     t = np.clip(sum((q - a) * d for q, a, d in zip(p, s, along, strict=True)) / float(along @ along), 0, 1)

@@ -21,7 +21,7 @@ CASES_WITH_A_SECOND_SESSION = 10
 class PhantomCase:
     """One planned case.
 
-    ``strength`` (0, 1] says how strongly the difficulty is planted, None where nothing is. ``flair_contrast`` multiplies the
+    ``strength`` (0, 1] is how strongly the difficulty is planted, None where nothing is. ``flair_contrast`` multiplies the
     contrast of tumour to brain (1 = plain to see, 0 = invisible) in FLAIR, T2 and T1, ``rim_contrast`` that of the enhancing
     rim in T1ce; ``noise_sd`` is the standard deviation of the acquisition noise as a fraction of the white-matter signal of
     each channel; ``tumour_radius_mm`` is the radius of the whole tumour (of the main one in a multifocal case) before its
@@ -42,7 +42,7 @@ class PhantomCase:
 
 
 def plan_phantoms(cases: int, seed: int, planted: Mapping[str, int]) -> list[PhantomCase]:
-    """Return the plan of a cohort: ``cases`` cases, of which ``planted`` says how many get each of ``PLANTED_KINDS``.
+    """Return the plan of a cohort: ``cases`` cases, where ``planted`` is how many get each of ``PLANTED_KINDS``.
 
     A case gets one kind at most. Patients have one session each and their id is that of the case, save that in a cohort of
     ten or more one patient, drawn from the first ten cases, has two.

@@ -127,7 +127,7 @@ def _healthy_signal(channel: str, tissue: Tissue, texture: Array) -> Array:
 
 
 def _add_tumour(signal: Array, channel: str, case: PhantomCase, tumour: Tumour, patches: Array) -> Array:
-    """Return ``signal`` with the tumour in it, its contrast to the brain multiplied as the case says."""
+    """Return ``signal`` with the tumour in it, its contrast to the brain multiplied as the case asks."""
     level = SIGNAL[channel]
     inner = level["necrosis"] if case.has_et else level["bulk"]
     lit = level["oedema"] + tumour.core * (inner - level["oedema"])

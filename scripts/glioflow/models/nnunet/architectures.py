@@ -1,10 +1,10 @@
-"""What stands in the plans for the networks that glioflow adds to nnU-Net's (``trainers/glioflow_networks.py``)."""
+"""What the plans contain for the networks that glioflow adds to nnU-Net's (``trainers/glioflow_networks.py``)."""
 
 import copy
 from collections.abc import Mapping
 from typing import Any
 
-# Networks whose strides do not follow patch and spacing: how many levels they have where a study does not say.
+# Networks whose strides do not follow patch and spacing: how many levels they have where a study gives no number.
 FIXED_STAGES = {"equiunet": 4}  # open_brats2020, src/models/unet.py
 EQUIUNET_WIDTH, EQUIUNET_GROUPS = 48, 16  # open_brats2020, src/train.py and src/models/layers.py
 # nnU-Net's ResEncUNetPlanner: residual blocks from the full resolution down, and convolutions per level of the decoder.
@@ -35,9 +35,9 @@ def architecture(
 ) -> dict[str, Any]:
     """Return the plans' block ``architecture`` for attention_resunet or equiunet.
 
-    ``planned`` is that block as it stands for a plain or a residual U-Net, a study's overrides written in: attention_resunet
+    ``planned`` is that block as it is for a plain or a residual U-Net, a study's overrides written in: attention_resunet
     takes its levels, strides, kernels and features over. The equiunet has strides and sizes of its own, for which
-    ``base_features`` (48) and ``n_stages`` (4) are; for the other they must say what is planned. ValueError where they do not,
+    ``base_features`` (48) and ``n_stages`` (4) are; for the other they must be what is planned. ValueError where they do not,
     and for another network.
     """
     if network == "equiunet":

@@ -55,7 +55,7 @@ class ModelFolders:
         return self.root / "preprocessed" / self.dataset
 
     def trained(self, configuration: str) -> Path:
-        """Return the folder that holds a trained configuration's folds."""
+        """Return the folder of a trained configuration's folds."""
         return self.root / "results" / self.dataset / f"{self.trainer}__{PLANS}__{configuration}"
 
     @property
@@ -117,7 +117,7 @@ def run_nnunet(
     """Run an nnU-Net command of this very Python environment, its output going to the log.
 
     Lines of our trainer meant for people go to the terminal. The command dies with this process, so
-    that a killed job leaves no training behind; SIGTERM and Ctrl-C are handed on to it, and waited for while it saves itself.
+    that no training outlives a killed job; SIGTERM and Ctrl-C are handed on to it, and waited for while it saves itself.
     Raises UserError where it has done so, RuntimeError with the last lines printed where the command fails.
     """
     executable = str(Path(sys.executable).with_name(command))
@@ -148,8 +148,8 @@ def run_nnunet(
         raise UserError("asked to stop, and saved; run again to go on from there")
     if process.returncode == UNSAVED:
         raise UserError(
-            "asked to stop, but nothing could be saved (the line before says why); make room, and run again to go on from the "
-            "last checkpoint"
+            "asked to stop, but nothing could be saved (the line before has the reason); make room, and run again to go on "
+            "from the last checkpoint"
         )
     if process.returncode in (-signal.SIGTERM, -signal.SIGINT):
         raise UserError("asked to stop; run again to go on from what was saved")

@@ -109,7 +109,7 @@ def trainer_class(spec: str | None) -> str:
 def trainer_fingerprint(spec: str) -> str:
     """Return the fingerprint of a trainer's code: the class, and the content of all files that are copied with it.
 
-    Where they lie does not count. Of nnU-Net's own trainers it is the name. 64 hexadecimal digits.
+    Their folder does not count. Of nnU-Net's own trainers it is the name. 64 hexadecimal digits.
     """
     file, name = find_trainer(spec)
     root = _root(file)
@@ -119,7 +119,7 @@ def trainer_fingerprint(spec: str) -> str:
 
 
 def write_trainer(folder: Path, spec: str) -> str:
-    """Write anew into ``folder`` the module in which nnU-Net finds glioflow's trainer on top of the one that ``spec`` names.
+    """Write again into ``folder`` the module in which nnU-Net finds glioflow's trainer on top of the one that ``spec`` names.
 
     The user's files are copied into the folder. Returns the name of the class.
     """
@@ -144,13 +144,13 @@ def try_trainer(trainers: str, trainer: str) -> list[str]:
     """Let nnU-Net look a trainer up in the folders ``trainers``, as its commands do, in a process of its own.
 
     Returns the methods of the user's that have no effect, because glioflow has one of that name in their place. Raises
-    UserError with the last that Python said where the code cannot be imported, or where the class is no trainer of nnU-Net's.
+    UserError with Python's last lines where the code cannot be imported, or where the class is no trainer of nnU-Net's.
     """
     command = [sys.executable, "-c", LOOK_UP, trainer]
     tried = subprocess.run(command, env={**os.environ, "nnUNet_extTrainer": trainers}, capture_output=True, text=True)
     if tried.returncode:
         said = "\n".join(tried.stderr.strip().splitlines()[-5:])
-        raise UserError(f"trainer: {trainer} cannot be imported; Python says:\n{said}")
+        raise UserError(f"trainer: {trainer} cannot be imported; Python reports:\n{said}")
     return list(json.loads(tried.stdout.splitlines()[-1]))
 
 

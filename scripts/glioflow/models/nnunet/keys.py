@@ -25,7 +25,7 @@ def case_hashes(
 
 
 def describe(dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what dataset.json says of channels and labels, without the paths of its files."""
+    """Return what dataset.json has of channels and labels, without the paths of its files."""
     return {key: dataset[key] for key in ("channel_names", "labels", "regions_class_order") if key in dataset}
 
 

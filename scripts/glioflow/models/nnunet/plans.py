@@ -71,7 +71,7 @@ WEIGHTLESS = ("save_every", "tta")
 def training_settings(model: Mapping[str, Any], labels: Sequence[int]) -> dict[str, Any]:
     """Return the plans' ``glioflow`` block: what the trainer needs of a model's configuration.
 
-    With a custom trainer, what the study does not say stays that trainer's (``model["said"]`` names what it says).
+    With a custom trainer, what the study leaves out is that trainer's (``model["said"]`` names the keys that it has).
     """
     keys = [key for key in SETTINGS if not model["trainer"] or key in model["said"]]
     custom = {"trainer": model["trainer_fingerprint"]} if model["trainer"] else {}

@@ -29,7 +29,7 @@ class QuickFingerprint(fingerprint_extractor.DatasetFingerprintExtractor):  # ty
 
 
 def fork_workers() -> None:
-    """Let nnU-Net's pools fork, whatever start method it asks for; a killed parent leaves no worker behind."""
+    """Let nnU-Net's pools fork, whatever start method it asks for; no worker outlives a killed parent."""
     os.register_at_fork(after_in_child=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
     forking = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda method=None: forking  # type: ignore[assignment, misc]

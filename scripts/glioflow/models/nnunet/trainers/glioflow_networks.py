@@ -36,7 +36,7 @@ def _resize(x: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
 
 
 class ConvNormRelu(nn.Sequential):  # type: ignore[misc]
-    """Convolution without bias, group normalisation and ReLU; the spatial size stays.
+    """Convolution without bias, group normalisation and ReLU; the spatial size is unchanged.
 
     Where ``norm_groups`` does not divide the channels, their greatest common divisor is the number of groups.
     """
@@ -59,18 +59,18 @@ class ConvNormRelu(nn.Sequential):  # type: ignore[misc]
 
 
 class EquiUnet(nn.Module):  # type: ignore[misc]
-    """The EquiUnet of Henry et al. 2020 (arXiv:2011.01045), in 3D or 2D as ``conv_op`` says.
+    """The EquiUnet of Henry et al. 2020 (arXiv:2011.01045), in 3D or 2D as ``conv_op`` is.
 
     Layers are those of ``src/models/unet.py`` in lescientifik/open_brats2020: level i of ``n_stages`` has ``width`` × 2^i
     features in both convolutions of its block, max pooling leads down, a block of dilation 2 follows at the lowest level, whose
     output, joined to its input, one convolution merges; linear upsampling leads up, and a 1×1 convolution ends it. Of the
     published network this differs in deep supervision alone: there four heads (the dilated block, its merger and the two
     decoder levels below the full resolution) are upsampled to the full resolution and count alike; here, as nnU-Net has
-    it, a head stands on every decoder level, is compared at its own resolution, and counts half of the one above, the lowest
+    it, a head is on every decoder level, is compared at its own resolution, and counts half of the one above, the lowest
     nothing. With the published four levels that is three heads.
 
     The published network has 4 levels, a width of 48 and 16 groups (``src/train.py``, ``src/models/layers.py``). ``strides``
-    and ``kernel_sizes`` stand in the plans for nnU-Net's sake, one entry a level; there they are 2 and 3 along every axis.
+    and ``kernel_sizes`` are in the plans for nnU-Net's sake, one entry a level; there they are 2 and 3 along every axis.
     ValueError where they do not fit ``n_stages``.
     """
 
@@ -187,7 +187,7 @@ class AttentionGate(nn.Module):  # type: ignore[misc]
     """Additive attention over space, Oktay et al. 2018 (arXiv:1804.03999), equations 1 and 2.
 
     A skip is multiplied, voxel by voxel, by a weight in (0, 1) that it and the coarser features below it agree on. The weight
-    is worked out on the coarser grid and interpolated. Half of the skip's channels lie between, as in the authors' own
+    is worked out on the coarser grid and interpolated. Half of the skip's channels are between, as in the authors' own
     ``grid_attention_layer.py`` (ozan-oktay/Attention-Gated-Networks).
     """
 
@@ -199,7 +199,7 @@ class AttentionGate(nn.Module):  # type: ignore[misc]
         self.weight = conv_op(between, 1, 1)
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
-        """Return ``skip`` (batch, channels, *space), weighted; ``gate`` lies one level below it."""
+        """Return ``skip`` (batch, channels, *space), weighted; ``gate`` is one level below it."""
         weight = torch.sigmoid(self.weight(F.relu(self.of_skip(skip) + self.of_gate(gate))))
         return skip * _resize(weight, skip.shape[2:], align_corners=False)
 

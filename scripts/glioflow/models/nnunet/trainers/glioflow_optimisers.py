@@ -26,7 +26,7 @@ class Ranger(torch.optim.RAdam):  # type: ignore[misc]
     Gradients of weights with two axes or more lose their mean over all axes but the first (Yong et al. 2020,
     arXiv:2004.01461). RAdam (Liu et al. 2019, arXiv:1908.03265) takes the step, weight decay apart from it. After every
     6 steps the slow weights, which begin as the initial ones, go half the way to where these led, and training goes on from
-    there (Zhang et al. 2019, arXiv:1907.08610). Slow weights and the count of steps lie in the state of each parameter, and so
+    there (Zhang et al. 2019, arXiv:1907.08610). Slow weights and the count of steps are in the state of each parameter, and so
     in ``state_dict``.
     """
 
@@ -37,7 +37,7 @@ class Ranger(torch.optim.RAdam):  # type: ignore[misc]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step; ``closure`` works out the loss anew, which is then returned."""
+        """Take one step; ``closure`` computes the loss again, which is then returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -111,8 +111,8 @@ def build_schedule(name: str, optimiser: torch.optim.Optimizer, initial_lr: floa
 def cosine_rate(initial_lr: float, epoch: int, epochs: int, late: bool) -> float:
     """Return the learning rate of an epoch, counted from 0, in a cosine schedule as in open_brats2020's ``train.py``.
 
-    It falls from the first epoch, towards 0 at 30 epochs after the last; ``late``, as there with Ranger: it stays until the
-    epoch after the middle one is over, then falls, over as many epochs as half of them. Warming up is left out.
+    It falls from the first epoch, towards 0 at 30 epochs after the last; ``late``, as there with Ranger: it is constant until
+    the epoch after the middle one is over, then falls, over as many epochs as half of them. Warming up is left out.
     """
     if not late:
         return _cosine(initial_lr, epoch, epochs + COSINE_TAIL)

@@ -1,6 +1,6 @@
 """What lets a training stop anywhere and go on as if it had not: random states, a wish to stop, files written whole.
 
-This module imports torch and numpy only: the folder it lies in is all that bare nnU-Net needs to predict with a model.
+This module imports torch and numpy only: its folder is all that bare nnU-Net needs to predict with a model.
 """
 
 import contextlib

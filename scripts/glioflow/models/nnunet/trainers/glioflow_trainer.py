@@ -1,6 +1,6 @@
 """The trainer of glioflow's models, found by nnU-Net through ``nnUNet_extTrainer``, at inference too.
 
-Everything it needs stands in the plans, in the block ``glioflow``: a trained model is self-describing. The modules of this
+Everything it needs is in the plans, in the block ``glioflow``: a trained model is self-describing. The modules of this
 folder import what nnU-Net's own environment has, so that the folder alone is enough to predict with plain
 ``nnUNetv2_predict``.
 """
@@ -31,12 +31,12 @@ losses = importlib.import_module("glioflow_losses")
 optimisers = importlib.import_module("glioflow_optimisers")
 resume = importlib.import_module("glioflow_resume")
 
-# To readers of types the class below is a trainer; it really gets one by standing before it among the bases of another class.
+# To readers of types the class below is a trainer; it really gets one by coming before it among the bases of another class.
 _Trainer: Any = nnUNetTrainer if TYPE_CHECKING else object
 
 PROGRESS = "glioflow| "
 PR_SET_PDEATHSIG = 1  # prctl(2)
-UNSAVED_SECONDS = 600  # how much training a kill may cost where the study does not say
+UNSAVED_SECONDS = 600  # how much training a kill may cost where the study gives no other time
 
 # Keys of the plans' block and the attributes of nnU-Net's trainer that they set.
 ATTRIBUTES = {
@@ -58,7 +58,7 @@ def _prepare_child() -> None:
 if "GLIOFLOW_THREADS" in os.environ:  # on a CPU nnU-Net's commands, before they look for this class, take every core there is
     torch.set_num_threads(int(os.environ["GLIOFLOW_THREADS"]))
 
-if sys.platform == "linux":  # a killed training leaves no worker of its data loaders behind
+if sys.platform == "linux":  # no worker of its data loaders outlives a killed training
     os.register_at_fork(after_in_child=_prepare_child)
 
 
@@ -66,7 +66,7 @@ if sys.platform == "linux":  # a killed training leaves no worker of its data lo
 def _one_process() -> Iterator[None]:
     """Let nnU-Net's pools be threads of this process: one core has nothing to gain from others.
 
-    Each pool's process imports nnU-Net anew: with both TTA modes a fold took 40 s of processor time, with threads 18 s (three
+    Each pool's process imports nnU-Net again: with both TTA modes a fold took 40 s of processor time, with threads 18 s (three
     epochs on phantoms, byte code at hand).
     """
     former = multiprocessing.get_context
@@ -87,7 +87,7 @@ def _forgiving(what: str) -> Iterator[None]:
 
 
 class Glioflow(_Trainer):  # type: ignore[misc]
-    """What glioflow adds to a trainer of nnU-Net; it stands before that trainer among the bases of a class.
+    """What glioflow adds to a trainer of nnU-Net; it comes before that trainer among the bases of a class.
 
     Settings come from the plans; epochs are seeded one by one, so that a training taken up again at any iteration ends in the
     same weights (with one process; workers of data loaders race); SIGTERM and Ctrl-C save before they end; a checkpoint is
@@ -144,7 +144,7 @@ class Glioflow(_Trainer):  # type: ignore[misc]
         return built
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser and the schedule of the study; those of the custom trainer where it says nothing."""
+        """Return the optimiser and the schedule of the study; those of the custom trainer where it names none."""
         if "optimiser" not in self.settings:
             return super().configure_optimizers()
         parameters = self.network.parameters()
@@ -231,7 +231,7 @@ class Glioflow(_Trainer):  # type: ignore[misc]
         return os.environ.get("nnUNet_n_proc_DA") == "0"  # noqa: SIM112 - nnU-Net's name
 
     def leave(self, outputs: list[Any], random: dict[str, Any] | None) -> None:
-        """Save the training as it stands inside an epoch, where there is room to, and end this process."""
+        """Save the training as it is inside an epoch, where there is room to, and end this process."""
         folder = self.output_folder
         self.taken_up = {"outputs": outputs, "random": random or resume.random_state()}
         self.current_epoch -= 1  # a checkpoint names the epoch after the current one
@@ -345,7 +345,7 @@ class Glioflow(_Trainer):  # type: ignore[misc]
     # ---- validation
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """Predict the fold's validation cases as far as they are not predicted, mirrored or not or both as the plans say.
+        """Predict the fold's validation cases as far as they are not predicted, mirrored or not or both as the plans ask.
 
         Masks without mirroring beside such with it go to the folder ``without_tta``. The checkpoint keeps the axes either way.
         """
@@ -373,7 +373,7 @@ class Glioflow(_Trainer):  # type: ignore[misc]
         return training, waiting
 
     def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
-        """Log as nnU-Net does; between two validation cases, tell how far they are, and leave where that is wished."""
+        """Log as nnU-Net does; between two validation cases, report how far they are, and stop where that is asked for."""
         super().print_to_log_file(*args, **kwargs)
         if getattr(self, "to_validate", None) is None or not str(args[0]).startswith("predicting "):
             return
