@@ -85,7 +85,7 @@ def read_weights(archive: Path, path: Path, description: Mapping[str, Any]) -> d
         checkpoint = None if packed else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise refusal(
-            archive, f"{name} has something else than weights: reading it could run code of its author's, so it was not read"
+            archive, f"{name} holds something else than weights: reading it could run code of its author's, so it was not read"
         ) from None
     except Exception as error:  # a pickle made to do harm, or damaged, may fail in any way
         raise refusal(archive, f"{name} is no checkpoint that torch.save wrote ({error})") from None

@@ -259,6 +259,6 @@ def joint_histogram(truth: Labels, prediction: Labels) -> NDArray[np.int64]:
     """
     for name, labels in (("truth", truth), ("prediction", prediction)):
         if labels.size and (largest := int(labels.max())) >= LABEL_COUNT:
-            raise ValueError(f"{name} has the label {largest}; canonical labels are 0 to {LABEL_COUNT - 1}")
+            raise ValueError(f"{name} holds the label {largest}; canonical labels are 0 to {LABEL_COUNT - 1}")
     pairs = truth * np.uint8(LABEL_COUNT) + prediction
     return np.bincount(pairs.ravel(order="K"), minlength=LABEL_COUNT**2).reshape(LABEL_COUNT, LABEL_COUNT)

@@ -63,7 +63,7 @@ def read_scores(path: PathLike, region: str, columns: tuple[str, ...]) -> pd.Dat
         try:
             table[column] = pd.to_numeric(rows[column]).astype(float)
         except (TypeError, ValueError) as error:
-            raise UserError(f"{path}: column {column} has something that is not a number ({error})") from None
+            raise UserError(f"{path}: column {column} holds something that is not a number ({error})") from None
     table["note"] = rows["note"] if "note" in rows.columns else pd.Series(pd.NA, index=rows.index, dtype="string")
     return _one_row_per_case(table, path, region)
 

@@ -304,7 +304,7 @@ def check_plans(archive: Path, plans: Mapping[str, Any], description: Mapping[st
         if len(planned["normalization_schemes"]) != len(description["channels"]):
             raise refusal(archive, f"{PLANS}: normalization_schemes does not have one scheme for each channel")
         if others := [key for key in OTHER_CONFIGURATIONS if planned.get(key)]:
-            raise refusal(archive, f"{PLANS}: {others[0]}: a model is alone, without other configurations")
+            raise refusal(archive, f"{PLANS}: {others[0]}: a model stands alone, without other configurations")
         if network != description["network"] or not NETWORKS.fullmatch(network):
             raise refusal(archive, f"{PLANS} names the network {network!r}, {MODEL} {description['network']!r}")
         for key in operators:

@@ -76,7 +76,7 @@ def walk_files(folder: Path) -> tuple[list[str], list[Problem]]:
                 continue
             identity = (stat.st_dev, stat.st_ino)
             if identity in above:
-                text = "a link to a folder that contains it: a loop"
+                text = "a link to a folder that it lies in: a loop"
                 problems.append(problem_row("", entry.path, "link_loop", text, "no such link; remove it", "warning"))
                 continue
             enter(entry.path, f"{prefix}{entry.name}/", (*above, identity))
