@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.real_data]
 STUDY = "config/studies/lgg_unet2d.yaml"
 SMALL = {
     "folds": 2, "epochs": 2, "iterations_per_epoch": 2, "validation_iterations": 1, "threads": 1, "device": "cpu",
-    "plans": {"patch_size": [64, 64], "batch_size": 2, "base_features": 4, "n_stages": 4},
+    "plans": {"patch_size": [256, 256], "batch_size": 2, "base_features": 4, "n_stages": 4},
 }  # fmt: skip
 COLOURS = ("t1", "flair", "t1ce")
 LACKING = {"TCGA_DU_7301_19911112": "t1ce=flair", "TCGA_HT_A61B_19991127": "t1=flair;t1ce=flair"}
@@ -53,8 +53,8 @@ def study(patients, tmp_path_factory):
 
 def published(folder: Path, case: str) -> np.ndarray:
     """Return a patient's slices as they are published: an array (colour, x, y, z)."""
-    numbered = {int(match[1]): path for path in (folder / case).glob("*.tif") if (match := re.search(r"_(\d+)\.tif$", path.name))}
-    stack = np.stack([tifffile.imread(numbered[number]) for number in sorted(numbered)])
+    slices = [path for path in (folder / case).glob("*.tif") if not path.stem.endswith("_mask")]
+    stack = np.stack([tifffile.imread(path) for path in sorted(slices, key=lambda path: int(path.stem.rpartition("_")[2]))])
     return stack.transpose(3, 2, 1, 0)
 
 

@@ -66,7 +66,7 @@ def fill_channels(
         gaps.append(Gap(file[channel], f"no file for channel {channel}", expected))
     for other, channels in together.items():
         found = f"no file for {listed(channels)}, nor for {other}, which would take the place"
-        expected = f"an image of {other}, or of what it stands for; or another channel, or zeros, in the cohort's key substitute"
+        expected = "one of these images; or another channel, or zeros, in the cohort's key substitute"
         gaps.append(Gap(file[channels[0]], found, expected))
     return filled, gaps
 

@@ -94,12 +94,12 @@ def without_image(source: Source, pair: Pair, extremes: pd.DataFrame) -> str:
     """Return which of the extremes lack the channel of the features and so have none; nothing where all have it."""
     image = source.study["failure"]["image"]
     rows = {str(row["case_id"]): row for row in records(source.cohort_table(pair.cohort, "manifest"))}
-    lacking = {case: other for case in extremes["case_id"] if (other := read_substituted(rows[case]).get(image))}
+    lacking = {case: other for case in extremes["case_id"] if (other := read_substituted(rows.get(case, {})).get(image))}
     if not lacking:
         return ""
     named = join_words(f"{case} (shown: {channel_name(other)})" for case, other in lacking.items())
-    verb = "lacks" if len(lacking) == 1 else "lack"
-    return f"{len(lacking)} of these {len(extremes)} cases {verb} {channel_name(image)} and have no features: {named}."
+    lack, have = ("lacks", "has") if len(lacking) == 1 else ("lack", "have")
+    return f"{len(lacking)} of these {len(extremes)} cases {lack} {channel_name(image)} and {have} no features: {named}."
 
 
 def planted_sentence(extremes: pd.DataFrame, planted: dict[str, str]) -> str:

@@ -18,7 +18,7 @@ def channel_name(channel: str) -> str:
 
 
 def missing_section(name: str, manifest: pd.DataFrame, verification: pd.DataFrame) -> dict[str, Any] | None:
-    """Return a sentence and the tables on the missing channels of a cohort; None where the study uses all its cases as they are."""
+    """Return a sentence and the tables on the missing channels of a cohort; None where no case is changed or left out."""
     replaced: dict[tuple[str, str], list[str]] = defaultdict(list)
     cases = manifest.to_dict("records") if SUBSTITUTED in manifest else []
     for row in cases:
@@ -32,7 +32,10 @@ def missing_section(name: str, manifest: pd.DataFrame, verification: pd.DataFram
             f"{channel_name(other)} takes the place of {channel_name(channel)} in {count(len(ids), 'case')}"
             for (channel, other), ids in replaced.items()
         ]
-        sentences.append(f"{count(lacking, 'case')} of {len(manifest)} lack a channel that the study reads: {join_words(parts)}.")
+        verb = "lacks" if lacking == 1 else "lack"
+        sentences.append(
+            f"{count(lacking, 'case')} of {len(manifest)} {verb} a channel that the study reads: {join_words(parts)}."
+        )
     if left_out := int(excluded["case_id"].nunique()):
         verb = "is" if left_out == 1 else "are"
         sentences.append(f"{count(left_out, 'case')} {verb} left out for want of a channel that the study reads.")

@@ -502,7 +502,7 @@ def cohort_channels(cohort: AnyCohort) -> list[str] | None:
 
 def substitutes(cohort: AnyCohort) -> dict[str, str]:
     """Return what takes the place of each channel of a cohort where it is missing: another channel, or ``ZEROS``."""
-    return {} if isinstance(cohort, PhantomCohort) else dict(cohort.substitute)
+    return {} if isinstance(cohort, PhantomCohort) else {str(channel): other for channel, other in cohort.substitute.items()}
 
 
 def largest_extremes(n_cases: int) -> int:

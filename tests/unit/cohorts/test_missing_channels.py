@@ -153,7 +153,9 @@ def test_an_excluded_case_is_not_read_and_each_channel_is_a_reason(case, rules):
 
 def test_what_is_done_about_missing_channels_concerns_only_the_cases_that_lack_some(cases, rules):
     lose(cases[CASE], "t1")
-    changed = {name for name, case in cases.items() if files_key(case, rules) != files_key(case, replace(rules, **FLAIR_FOR_T1))}
+    changed = {
+        name for name, case in cases.items() if files_key(case, rules) != files_key(case, replace(rules, **FLAIR_FOR_T1))
+    }
     assert changed == {CASE}
 
 
@@ -178,11 +180,14 @@ def verify(cases: dict[str, dict], rules: CheckRules, folder: Path, **demands) -
     """Run ``verify_cohort``; return what it said, the manifest and the problems."""
     write_manifest(folder / "cases.csv", pd.DataFrame(list(cases.values())))
     pd.DataFrame(columns=PROBLEM_COLUMNS).to_csv(folder / "conversion.csv", index=False)
-    paths = SimpleNamespace(**{name: str(folder / f"{name}.csv") for name in ("cases", "conversion", "manifest", "verification")})
+    paths = SimpleNamespace(
+        **{name: str(folder / f"{name}.csv") for name in ("cases", "conversion", "manifest", "verification")}
+    )
     missing = {"on_missing_channel": rules.on_missing_channel, "substitute": dict(rules.substitute)}
     params = SimpleNamespace(
-        scheme=rules.scheme, scheme_name=rules.scheme_name, channels=rules.channels, missing=missing, on_geometry_mismatch="error",
-        skull_stripped=True, made_in=rules.labels, cache=str(folder / "cache.jsonl"), reread=False,
+        scheme=rules.scheme, scheme_name=rules.scheme_name, channels=rules.channels, missing=missing,
+        on_geometry_mismatch="error", skull_stripped=True, made_in=rules.labels, reread=False,
+        cache=str(folder / "cache.jsonl"),
         requirements={**DEMANDS, **demands},
     )  # fmt: skip
     said = main(SimpleNamespace(input=paths, output=paths, params=params, threads=1), Console())

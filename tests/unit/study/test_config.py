@@ -260,9 +260,18 @@ models: {{m: {{cohort: c, channels: [flair, t1ce]}}}}
             "on_missing_channel: substitute, substitute: {t1: t1ce, t1ce: zeros}",
             "cohorts.c.substitute.t1: t1ce is itself substituted, by zeros, where it is missing",
         ),
-        ("on_missing_channel: substitute, substitute: {t1: adc}", "cohorts.c.substitute.t1: input should be 't1', 't1ce', 't2', "),
-        ("on_missing_channel: substitute, substitute: {t1c: flair}", "cohorts.c.substitute.t1c: input should be 't1', 't1ce', 't2' or"),
-        ("on_missing_channel: skip", "cohorts.c.on_missing_channel: input should be 'error', 'exclude' or 'substitute'; found 'skip'"),
+        (
+            "on_missing_channel: substitute, substitute: {t1: adc}",
+            "cohorts.c.substitute.t1: input should be 't1', 't1ce', 't2', ",
+        ),
+        (
+            "on_missing_channel: substitute, substitute: {t1c: flair}",
+            "cohorts.c.substitute.t1c: input should be 't1', 't1ce', 't2' or",
+        ),
+        (
+            "on_missing_channel: skip",
+            "cohorts.c.on_missing_channel: input should be 'error', 'exclude' or 'substitute'; found 'skip'",
+        ),
     ],
 )
 def test_what_takes_the_place_of_a_channel_is_asked_for_and_there(keys, expected, tmp_path):
