@@ -101,6 +101,7 @@ rule verify_cohort:
         scheme_name=by_cohort(COHORTS.scheme_name),
         scheme=by_cohort(COHORTS.scheme),
         channels=by_cohort(COHORTS.needed_channels),
+        missing=by_cohort(COHORTS.missing_channels),
         on_geometry_mismatch=by_cohort(COHORTS.on_geometry_mismatch),
         skull_stripped=by_cohort(COHORTS.is_skull_stripped),
         requirements=by_cohort(COHORTS.requirements),

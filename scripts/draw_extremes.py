@@ -95,10 +95,17 @@ def draw_case(overlay: Overlay) -> int:
     )
     figure.text(0.02, 0.985, overlay.title, va="top", fontsize=8.5, fontweight="bold")
     figure.text(0.02, 0.945, overlay.caption, va="top", fontsize=7.5, color="#333333")
-    where = f"{CHANNEL_NAMES.get(overlay.image, overlay.image)}, axial slice {index}"
+    where = f"{image_name(overlay)}, axial slice {index}"
     figure.text(0.97, 0.082, where, ha="right", va="bottom", fontsize=6.5, color="#d0d0d0")
     save_figure(figure, overlay.picture, dpi=DPI, accents=(TRUTH_COLOUR, PREDICTION_COLOUR))
     return index
+
+
+def image_name(overlay: Overlay) -> str:
+    """Return what a picture shows: ``FLAIR``, or ``FLAIR in place of T1ce`` where the case lacks the channel."""
+    name = CHANNEL_NAMES.get(overlay.image, overlay.image)
+    shown = overlay.files.substitute
+    return f"{CHANNEL_NAMES.get(shown, shown)} in place of {name}" if shown else name
 
 
 def _box(mask: NDArray[np.generic]) -> tuple[slice, ...]:

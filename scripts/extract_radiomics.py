@@ -2,7 +2,8 @@
 
 Inputs:  ``extremes`` (extremes.csv), ``manifest``, ``predictions``.
 Outputs: ``radiomics``, the shard's table: group, rank, case_id, patient_id, image, mask, region, one column a feature, note.
-         A case whose mask is too small for features keeps its row, with the features empty and a note.
+         A case whose mask is too small for features keeps its row, with the features empty and a note; so does one that
+         lacks the channel: what takes its place shows something else, and its features would not be the channel's.
 Params:  ``image`` (channel), ``mask`` (truth or prediction), ``region``, ``shard`` (from 0) of ``shards``, ``settings``
          (bin_width, normalise, normalise_scale) and ``cache``, the file that keeps finished cases for a job that was killed
          or merely reruns.
@@ -60,6 +61,11 @@ def extract_case(files: CaseFiles, mask: str, region: str, settings: Mapping[str
     return {"features": found.features, "note": note, "warnings": sorted(set(found.warnings))}
 
 
+def substitute_note(files: CaseFiles, channel: str) -> str:
+    """Return why a case that lacks a channel has no features of it."""
+    return f"{files.case_id} has no {channel}; {files.substitute} takes its place, and no features are computed"
+
+
 def main(snakemake: Any, console: Console) -> str:
     """Write the shard's table."""
     params = snakemake.params
@@ -71,9 +77,10 @@ def main(snakemake: Any, console: Console) -> str:
         rows["case_id"], read_manifest(snakemake.input.manifest), read_predictions(snakemake.input.predictions), params.image
     )
     names = list(feature_names())  # loads pyradiomics here, once, and not in every process
+    shown = [case for case in cases if not case.substitute]
     results, computed = compute_cases(
         extract_case,
-        {case.case_id: case for case in cases},
+        {case.case_id: case for case in shown},
         params.mask,
         params.region,
         settings,
@@ -81,8 +88,10 @@ def main(snakemake: Any, console: Console) -> str:
         console=console,
         what="cases",
         cache=CaseCache(params.cache),
-        keys={case.case_id: case_key(case, params.mask, params.region, settings) for case in cases},
+        keys={case.case_id: case_key(case, params.mask, params.region, settings) for case in shown},
     )
+    notes_of = {case.case_id: substitute_note(case, params.image) for case in cases if case.substitute}
+    results |= {case_id: {"features": {}, "note": note, "warnings": []} for case_id, note in notes_of.items()}
     warned = Counter(message for extraction in results.values() for message in extraction["warnings"])
     for message, cases_warned in warned.items():
         console.note(f"pyradiomics, {count(cases_warned, 'case')}: {message}")
@@ -92,8 +101,9 @@ def main(snakemake: Any, console: Console) -> str:
     features = pd.DataFrame([results[c]["features"] for c in rows["case_id"]], columns=names, dtype=float)
     notes = pd.Series([results[c]["note"] or pd.NA for c in rows["case_id"]], name="note", dtype="string")
     write_table(snakemake.output.radiomics, pd.concat([table, features, notes], axis=1))
-    kept = len(cases) - computed
-    return f"{count(len(cases), 'case')}, {len(names)} features" + (f", {kept} kept from before" if kept else "")
+    kept = len(shown) - computed
+    without = f", {len(notes_of)} without {params.image}" if notes_of else ""
+    return f"{count(len(cases), 'case')}, {len(names)} features{f', {kept} kept from before' if kept else ''}{without}"
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ A label map whose values are canonical already and whose header agrees with its 
 written once, as uint8 on its image's grid.
 """
 
-import glob
 import hashlib
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ import xxhash
 from numpy.typing import NDArray
 
 from glioflow.cohorts.conversion import CASE_ID, LONGEST_ID
-from glioflow.cohorts.layouts.patterns import OTHER_FORMATS
-from glioflow.cohorts.problems import Problem, orientation_unknown, problem_row
+from glioflow.cohorts.manifests import SUBSTITUTED, format_substituted
+from glioflow.cohorts.missing_channels import EXCLUDE, fill_channels, missing_channels, other_format
+from glioflow.cohorts.problems import EXCLUDED, Problem, orientation_unknown, problem_row
 from glioflow.console import count
+from glioflow.files import sha256_file
 from glioflow.formatting import exact
 from glioflow.imaging.headers import ONE_READING
 from glioflow.imaging.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes
@@ -34,6 +35,7 @@ from glioflow.imaging.volumes import (
     same_geometry,
     write_volume,
 )
+from glioflow.study.configuration import ZEROS
 from glioflow.study.registry import CHANNELS, label_schemes
 
 AFFINE_DECIMALS = 3  # mm; what an affine is rounded to before it is hashed
@@ -62,7 +64,9 @@ class CheckRules:
     channels: tuple[str, ...]  # those that the study needs
     on_geometry_mismatch: str  # "error" or "use_image_header"
     skull_stripped: bool
-    labels: str  # folder for canonical label maps
+    labels: str  # folder for canonical label maps, and for the images of zeros
+    on_missing_channel: str = "error"  # or "exclude", "substitute"
+    substitute: Mapping[str, str] = field(default_factory=dict)  # missing channel -> the channel in its place, or "zeros"
 
 
 @dataclass(frozen=True)
@@ -103,19 +107,24 @@ class CaseCheck:
             self.report("", "patient_id", f"the patient id {patient_id!r}", "an id without line ends and control characters")
         if self.problems:
             return {"row": {}, "problems": self.problems}
+        missing = missing_channels(self.case, self.rules.channels)
+        if missing and self.rules.on_missing_channel == EXCLUDE:
+            self.replace_channels(missing)
+            return {"row": {}, "problems": self.problems}
         for channel in CHANNELS:
-            if channel in self.case or channel in self.rules.channels:
+            if self.case.get(channel) and channel not in missing:
                 self.check_channel(channel)
+        if missing:
+            self.replace_channels(missing)
         self.check_label()
         return {"row": self.row, "problems": self.problems}
 
     def check_channel(self, channel: str) -> None:
         """Check one image: readable, finite, not constant, on the grid of the case's other images."""
-        path = self.case.get(channel)
-        if not path or not Path(path).exists():
-            if channel in self.rules.channels and not self.report_other_format(channel, path):
-                expected = "an image, or a model without this channel"
-                self.report(path or "", "missing_channel", f"no file for channel {channel}", expected)
+        path = self.case[channel]
+        if not Path(path).exists():
+            if channel in self.rules.channels:
+                self.report_other_format(channel, path)
             return
         volume, content = self.read(path)
         if volume is None:
@@ -155,14 +164,36 @@ class CaseCheck:
 
     def report_other_format(self, role: str, path: str | None) -> bool:
         """Report a file that is in place of that of a role, under its name but not as NIfTI; return whether there is one."""
-        stem = Path(path or "").name.removesuffix(".gz").removesuffix(".nii")
-        around = sorted(Path(path).parent.glob(f"{glob.escape(stem)}.*")) if path and stem else []
-        beside = [file for file in around if file.suffix.lstrip(".") in OTHER_FORMATS]
-        if not beside:
+        beside = other_format(path)
+        if beside is None:
             return False
-        found, expected = f"a file for {role} named {beside[0].name}", "a NIfTI file, named .nii or .nii.gz; convert it"
-        self.report(beside[0].as_posix(), "wrong_extension", found, expected)
+        found, expected = f"a file for {role} named {beside.name}", "a NIfTI file, named .nii or .nii.gz; convert it"
+        self.report(beside.as_posix(), "wrong_extension", found, expected)
         return True
+
+    def replace_channels(self, missing: Sequence[str]) -> None:
+        """Let other images take the places of missing channels, where the cohort says so, and report those that stay missing.
+
+        An image that was to take a place and is faulty has been reported.
+        """
+        filled, gaps = fill_channels(self.case, missing, self.rules.on_missing_channel, self.rules.substitute)
+        for gap in gaps:
+            severity = EXCLUDED if self.rules.on_missing_channel == EXCLUDE else "error"
+            self.report(gap.file, "missing_channel", gap.found, gap.expected, severity)
+        images: dict[str, tuple[str, str]] = {}
+        for other in set(filled.values()):
+            if other == ZEROS and self.reference is not None:
+                path = f"{self.rules.labels}/zeros/{self.case['case_id']}.nii.gz"
+                grid = self.reference.volume
+                write_volume(path, Volume(np.zeros(grid.data.shape, np.uint8), grid.affine))
+                images[other] = (path, sha256_file(path))
+            elif other in self.row:
+                images[other] = (self.row[other], self.row[f"{other}_sha256"])
+        for channel, other in filled.items():
+            if other in images:
+                self.row |= dict(zip((channel, f"{channel}_sha256"), images[other], strict=True))
+        if filled:
+            self.row[SUBSTITUTED] = format_substituted(filled)
 
     def check_intensities(self, path: str, data: NDArray[Any]) -> None:
         """Report voxels of a finite image whose intensities are far beyond those of the brain."""

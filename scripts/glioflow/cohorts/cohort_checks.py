@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from glioflow.cohorts.covariates import other_names
+from glioflow.cohorts.manifests import read_substituted
+from glioflow.cohorts.missing_channels import listed
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.cohorts.splits import SplitPlan, check_split, split_cases
 from glioflow.console import count
@@ -80,14 +82,39 @@ def check_patients(manifest: pd.DataFrame) -> list[Problem]:
     return problems
 
 
-def check_requirements(manifest: pd.DataFrame, requirements: Mapping[str, Any]) -> list[Problem]:
-    """Return what the study asks of the cohort and the cohort cannot give: cases at all, a split, folds, extremes."""
+def check_blank(manifest: pd.DataFrame, inputs: Sequence[Sequence[str]]) -> list[Problem]:
+    """Return the cases in which a model would see nothing but zeros; ``inputs``: the input channels of such models."""
+    problems = []
+    for row in manifest.to_dict("records"):
+        substituted = read_substituted(row)
+        for channels in inputs:
+            if all(channel in substituted for channel in channels):
+                found = f"no file for {listed(channels)}, all that a model reads: it would see nothing but zeros"
+                expected = "an image of one of them, or another channel in the place of one, in the cohort's key substitute"
+                problems.append(
+                    problem_row(row["case_id"], "", "missing_channel", found, expected, patient_id=row["patient_id"])
+                )
+    return problems
+
+
+def check_requirements(
+    manifest: pd.DataFrame, requirements: Mapping[str, Any], excluded: Sequence[Mapping[str, Any]] = ()
+) -> list[Problem]:
+    """Return what the study asks of the cohort and the cohort cannot give: cases at all, a split, folds, extremes.
+
+    ``excluded``: the cases that are left out of the manifest, as the cohort asks for.
+    """
+    if manifest.empty and excluded:
+        found = f"no case that has every channel that the study reads: all are excluded, {len(excluded)}"
+        expected = "cases with these channels, models that read fewer, or on_missing_channel: substitute"
+        return [problem_row("", "", "empty_cohort", found, expected)]
     if manifest.empty:
         return [problem_row("", "", "empty_cohort", "no case", f"cases in {requirements['source']}")]
     problems = check_orientations(manifest) if requirements["trained"] else []
+    problems += check_blank(manifest, requirements["blank"])
     sized = manifest.assign(volume_WT_ml=manifest.get("volume_WT_ml", 0.0))
     plan = SplitPlan(**requirements["split"])
-    wrong = check_split(sized, plan)
+    wrong = check_split(sized, plan, {str(case[key]) for case in excluded for key in ("case_id", "patient_id")})
     problems += wrong
     # Numbers of cases are told even so: as if the split were drawn.
     countable = replace(plan, folds=(), file=None, test_cases=(), stratify_by=None) if wrong else replace(plan, folds=())

@@ -9,6 +9,7 @@ import pandas as pd
 
 from glioflow.cohorts.covariates import covariate_columns, is_number
 from glioflow.cohorts.layouts.listing import FoundCase
+from glioflow.cohorts.manifests import SUBSTITUTED
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import count
 from glioflow.files import PathLike, read_text_table
@@ -24,9 +25,15 @@ Kind = Literal["number", "category"]
 
 
 def read_covariates(manifest: PathLike) -> pd.DataFrame:
-    """Return the covariates of manifest.csv as text, unchanged: a row a case, by case_id; empty cells undefined."""
-    table = read_text_table(manifest)
-    return pd.DataFrame(table.set_index("case_id")[covariate_columns(table)])
+    """Return the covariates of manifest.csv as text, unchanged: a row a case, by case_id; empty cells undefined.
+
+    Where some cases have substituted channels and others do not, ``substituted`` (yes or no) is one of them.
+    """
+    table = read_text_table(manifest).set_index("case_id")
+    covariates = pd.DataFrame(table[covariate_columns(table)])
+    if SUBSTITUTED in table and table[SUBSTITUTED].isna().any():
+        covariates[SUBSTITUTED] = table[SUBSTITUTED].notna().map({True: "yes", False: "no"}).astype("string")
+    return covariates
 
 
 def numbers_of(values: pd.Series) -> pd.Series | None:

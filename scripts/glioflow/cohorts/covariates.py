@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from glioflow.cohorts.layouts.listing import FoundCase
+from glioflow.cohorts.manifests import SUBSTITUTED
 from glioflow.cohorts.problems import Problem, format_problems, near_id_problems, problem_row
 from glioflow.console import count
 from glioflow.files import NUMBER
@@ -30,7 +31,7 @@ _TABLE_COLUMNS = frozenset(
 )
 MANIFEST_COLUMNS = re.compile(
     rf"case_id|patient_id|label|shape|spacing_mm|orientation|({'|'.join(CHANNELS)})|({'|'.join((*CHANNELS, 'label'))})_sha256|"
-    rf"({'|'.join(CHANNELS)})_voxels|brain_ml|volume_[A-Z]+_ml"
+    rf"({'|'.join(CHANNELS)})_voxels|brain_ml|volume_[A-Z]+_ml|{SUBSTITUTED}"
 )
 
 

@@ -8,6 +8,7 @@ from glioflow.user_tables import near_ids, offered_ids
 PROBLEM_COLUMNS = ["case_id", "patient_id", "file", "severity", "problem", "found", "expected", "message"]
 
 Problem = dict[str, str]
+EXCLUDED = "excluded"  # severity, besides "error" and "warning": why a case is left out, as the cohort asks for
 
 
 def problem_row(

@@ -7,7 +7,7 @@ small and large tumours alike.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,7 @@ def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
     ranked = rank_patients(manifest, plan.stratify_by)
     if plan.file:
         split = with_patients(read_split(plan.file), manifest)
+        split = split[split["case_id"].isin(manifest["case_id"].astype(str))].reset_index(drop=True)  # others are excluded
     else:
         split = manifest[["case_id", "patient_id"]].astype(str).sort_values("case_id").reset_index(drop=True)
         listed = split["case_id"].isin(plan.test_cases) | split["patient_id"].isin(plan.test_cases)
@@ -152,18 +153,23 @@ def _read_json_split(path: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["case_id", "set", fold_column(len(folds))]).astype({fold_column(len(folds)): "Int64"})
 
 
-def check_split(manifest: pd.DataFrame, plan: SplitPlan) -> list[Problem]:
-    """Return what is wrong with how a cohort is to be divided, before anything is drawn."""
+def check_split(manifest: pd.DataFrame, plan: SplitPlan, excluded: Collection[str] = ()) -> list[Problem]:
+    """Return what is wrong with how a cohort is to be divided, before anything is drawn.
+
+    ``excluded``: ids of cases, and of their patients, that are left out of the manifest; a split may name them.
+    """
     cases, patients = set(manifest["case_id"].astype(str)), set(manifest["patient_id"].astype(str))
     problems = []
     if plan.stratify_by and plan.stratify_by not in manifest:
         known = ", ".join(column for column in map(str, manifest) if "sha256" not in column)
         found = f"no covariate {plan.stratify_by!r} to stratify by"
         problems.append(problem_row("", "", "no_covariate", found, f"one of the manifest's columns: {known}"))
-    if unknown := sorted(set(plan.test_cases) - cases - patients):
+    if unknown := sorted(set(plan.test_cases) - cases - patients - set(excluded)):
         found = f"test_cases that the cohort does not have: {shown(unknown)}"
         expected = f"ids of cases or patients of this cohort{offered_ids(near_ids(cases | patients, unknown))}"
         problems.append(problem_row("", "", "unknown_test_case", found, expected))
+    elif plan.test_cases and not set(plan.test_cases) & (cases | patients):
+        problems.append(no_test_case(""))
     if plan.file is None:
         return problems
     try:
@@ -171,6 +177,10 @@ def check_split(manifest: pd.DataFrame, plan: SplitPlan) -> list[Problem]:
     except UserError as error:
         found = str(error).removeprefix(f"{plan.file}: ")
         return [*problems, problem_row("", plan.file, "split_file", found, "a split of this cohort")]
+    kept = read[~read["case_id"].isin([name for name in excluded if name not in cases])]
+    if (read["set"] == "test").any() and not (kept["set"] == "test").any():
+        problems.append(no_test_case(plan.file))
+    read = kept
     split = with_patients(read, manifest)
     return [
         *problems,
@@ -178,6 +188,12 @@ def check_split(manifest: pd.DataFrame, plan: SplitPlan) -> list[Problem]:
         *_check_patient_ids(read, split, plan.file),
         *_check_patients(split, plan.file),
     ]
+
+
+def no_test_case(file: str) -> Problem:
+    """Return the problem of a split whose test cases are all left out."""
+    expected = "a test case that has every channel that the study reads"
+    return problem_row("", file, "no_test_case", "test cases that are all excluded", expected)
 
 
 def shown(ids: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.manifests import read_substituted
 from glioflow.console import UserError
 from glioflow.files import sha256_file
 from glioflow.models.predictions import main_rows
@@ -13,7 +14,10 @@ from glioflow.models.predictions import main_rows
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Paths of one case's image (one channel), canonical truth and canonical prediction, with their content hashes."""
+    """Paths of one case's image (one channel), canonical truth and canonical prediction, with their content hashes.
+
+    ``substitute``: what the image is in truth, where the case lacks the channel: another one, or zeros.
+    """
 
     case_id: str
     image: str
@@ -22,6 +26,7 @@ class CaseFiles:
     truth_sha256: str
     prediction: str
     prediction_sha256: str
+    substitute: str = ""
 
 
 def find_case_files(
@@ -41,7 +46,8 @@ def find_case_files(
         image, image_sha256 = _file_of(known, case_id, channel, f"{channel}_sha256", "the manifest")
         truth, truth_sha256 = _file_of(known, case_id, "label", "label_sha256", "the manifest")
         prediction, prediction_sha256 = _file_of(predicted, case_id, "prediction", "sha256", "the predictions table")
-        found.append(CaseFiles(case_id, image, image_sha256, truth, truth_sha256, prediction, prediction_sha256))
+        substitute = read_substituted(known[case_id]).get(channel, "")
+        found.append(CaseFiles(case_id, image, image_sha256, truth, truth_sha256, prediction, prediction_sha256, substitute))
     return found
 
 

@@ -11,6 +11,7 @@ from glioflow.formatting import UNDEFINED, number
 from glioflow.imaging.labels import REGION_NAMES, REGIONS
 from glioflow.report.covariates import covariate_table
 from glioflow.report.figures import draw_volumes
+from glioflow.report.missing_channels import missing_section
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.problems import problem_section
 from glioflow.report.source import Source, embed_figure
@@ -47,6 +48,7 @@ def cohort_section(source: Source, name: str) -> dict[str, Any]:
             source.cohort_table(name, "comparison"),
             source.trained_on(name),
         ),
+        "missing": missing_section(name, manifest, source.cohort_table(name, "verification")),
         "planted": planted_table(name, source.planted(name), split),
     }
 

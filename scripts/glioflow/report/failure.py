@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.manifests import read_substituted
 from glioflow.formatting import number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cohorts import planted_words
 from glioflow.report.covariates import covariate_effects, finding_sentence
+from glioflow.report.missing_channels import channel_name
 from glioflow.report.plotting import FEATURE_GROUP_NAMES, feature_title, metric_text
 from glioflow.report.source import Pair, Source, embed, records
 from glioflow.report.tables import (
@@ -51,6 +53,7 @@ def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
         "chart": embed(chart, f"Bar chart of the largest effect sizes of {pair.name}; the table that follows has the numbers."),
         "effects": effects_table(pair, effects) if defined else None,
         "left_out": left_out if defined < len(effects) else "",
+        "without_image": without_image(source, pair, extremes),
         "features": len(effects),
         "covariates": covariate_effects(source, pair),
     }
@@ -85,6 +88,18 @@ def effect_words(effect: Mapping[str, Any]) -> str:
     return (
         f"{name} ({group if group.isupper() else group.lower()}, {direction} in the worst, d = {number(effect['cohens_d'], 2)})"
     )
+
+
+def without_image(source: Source, pair: Pair, extremes: pd.DataFrame) -> str:
+    """Return which of the extremes lack the channel of the features and so have none; nothing where all have it."""
+    image = source.study["failure"]["image"]
+    rows = {str(row["case_id"]): row for row in records(source.cohort_table(pair.cohort, "manifest"))}
+    lacking = {case: other for case in extremes["case_id"] if (other := read_substituted(rows.get(case, {})).get(image))}
+    if not lacking:
+        return ""
+    named = join_words(f"{case} (shown: {channel_name(other)})" for case, other in lacking.items())
+    lack, have = ("lacks", "has") if len(lacking) == 1 else ("lack", "have")
+    return f"{len(lacking)} of these {len(extremes)} cases {lack} {channel_name(image)} and {have} no features: {named}."
 
 
 def planted_sentence(extremes: pd.DataFrame, planted: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from glioflow.report.tables import Cell, Table, count_cell, join_words
 # A browser and a reader bear no more; the table's file has them all.
 SHOWN_PROBLEMS = 200
 COLUMNS = ("case_id", "severity", "problem", "file", "found", "expected")
-SEVERITIES = ("error", "warning")
+SEVERITIES = {"error": "error", "excluded": "exclusion", "warning": "warning"}
 
 # Problem of verification.csv or comparison.csv: what it means for the study.
 PROBLEM_WORDS = {
@@ -38,6 +38,7 @@ PROBLEM_WORDS = {
     "missing_slices": "Slices of a volume are missing.",
     "near_ids": "Ids that may mean one case, or one patient, are not written alike.",
     "near_empty_label": "A truth mask is all but empty.",
+    "no_test_case": "Every test case of a split is left out.",
     "no_channel_order": "The description that tells the order of the channels is missing; the usual order was taken.",
     "no_number": "A clinical column of numbers holds text; those values count as unknown.",
     "covariate_table": "A clinical table has no column with ids, or two rows for one id.",
@@ -112,9 +113,9 @@ def problem_section(
 
 
 def problem_counts(problems: pd.DataFrame) -> str:
-    """Return how many errors and warnings there are, and in how many cases."""
+    """Return how many errors, exclusions and warnings there are, and in how many cases."""
     kinds = problems["severity"].value_counts()
-    found = join_words(count(int(kinds[kind]), kind) for kind in SEVERITIES if kind in kinds)
+    found = join_words(count(int(kinds[kind]), word) for kind, word in SEVERITIES.items() if kind in kinds)
     cases = int(problems["case_id"].replace("", pd.NA).nunique())
     return f"{found} in {count(cases, 'case')}" if cases else found
 

@@ -32,6 +32,8 @@ Optimiser = Literal["sgd", "adam", "adamw", "ranger"]
 Schedule = Literal["poly", "cosine", "constant"]
 Tta = Literal[True, False, "both"]
 OnMismatch = Literal["error", "use_image_header"]
+ZEROS = "zeros"
+StandIn = Literal["t1", "t1ce", "t2", "flair", "zeros"]
 Name = Annotated[str, Field(pattern=NAME)]
 
 
@@ -89,6 +91,16 @@ class RealCohort(Cohort):
     on_geometry_mismatch: OnMismatch = Field(
         "error",
         description="Where a label's header disagrees with its image: stop, or take voxels by index with the image's header.",
+    )
+    on_missing_channel: Literal["error", "exclude", "substitute"] = Field(
+        "error",
+        description="Where a case lacks a channel that the study reads: stop, leave the case out, or take what `substitute` "
+        "names in its place.",
+    )
+    substitute: dict[Channel, StandIn] = Field(
+        {},
+        description="With `on_missing_channel: substitute`: what takes the place of each channel where it is missing, as "
+        "`{t1: flair, t1ce: zeros}`: another channel of the case, or an image of zeros. Others stay errors.",
     )
     grid: Grid | None = Field(None, description="Bring the images to a common grid. Default: they stay as they are.")
     skull_stripped: bool | None = Field(
@@ -486,6 +498,11 @@ def cohort_channels(cohort: AnyCohort) -> list[str] | None:
         return None
     entry = cohort_dataset(cohort)
     return [channel for channel in entry.channels if entry.files is None or channel in entry.files]
+
+
+def substitutes(cohort: AnyCohort) -> dict[str, str]:
+    """Return what takes the place of each channel of a cohort where it is missing: another channel, or ``ZEROS``."""
+    return {} if isinstance(cohort, PhantomCohort) else {str(channel): other for channel, other in cohort.substitute.items()}
 
 
 def largest_extremes(n_cases: int) -> int:

@@ -42,6 +42,7 @@ from glioflow.study.configuration import (
     cohort_dataset,
     data_folder,
     expand_path,
+    substitutes,
 )
 from glioflow.study.metric_registry import DISTANCES
 from glioflow.study.registry import datasets, label_schemes
@@ -76,7 +77,7 @@ def suggestion(word: str, known: list[str]) -> str:
 def _explain(error: Any) -> str:
     """Return one pydantic error as ``key: what was found; what would be right``."""
     path, block = _locate(error["loc"])
-    key = ".".join(path)
+    key = ".".join(path).removesuffix(".[key]")  # pydantic's mark where a key of a mapping is wrong, not its value
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key; {suggestion(path[-1], list(block.model_fields))}"
     if error["type"] == "missing" and path[-1] in block.model_fields:
@@ -84,7 +85,7 @@ def _explain(error: Any) -> str:
     if error["type"] == "string_pattern_mismatch" and path[-1] == "orientation":
         return f"{key}: found {error['input']!r}; expected three letters such as LPS or RAS, one of each pair L/R, A/P, S/I"
     if error["type"] == "string_pattern_mismatch":
-        return f"{key.removesuffix('.[key]')}: a name may hold letters, digits, '-' and '_' only"
+        return f"{key}: a name may hold letters, digits, '-' and '_' only"
     return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}; found {error['input']!r}"
 
 
@@ -170,6 +171,7 @@ def _check_cohort(key: str, name: str, cohort: AnyCohort, data: str | None) -> I
         known = [*datasets(), *OWN_LAYOUTS]
         yield f"{key}.dataset: unknown data set {cohort.dataset!r}; {suggestion(cohort.dataset, known)}"
         return
+    yield from _check_substitutes(key, cohort)
     if cohort.covariates is not None:
         yield from _check_path(f"{key}.covariates", cohort.covariates, "file")
     if isinstance(cohort, TableCohort):
@@ -192,6 +194,27 @@ def _check_split(key: str, cohort: AnyCohort) -> Iterator[str]:
         yield f"{key}: {' and '.join(given)} are given together; give one of them"
     if cohort.split is not None:
         yield from _check_path(f"{key}.split", cohort.split, "file")
+
+
+def _check_substitutes(key: str, cohort: AnyCohort) -> Iterator[str]:
+    """Yield what is wrong with the channels that are to take the place of missing ones."""
+    known = substitutes(cohort)
+    asked = getattr(cohort, "on_missing_channel", "error") == "substitute"
+    if asked and not known:
+        yield (
+            f"{key}.substitute: missing; on_missing_channel: substitute needs to know what takes the place of a channel, as "
+            "{t1: flair}"
+        )
+    if known and not asked:
+        yield f"{key}.substitute: has an effect only with on_missing_channel: substitute; add that, or leave substitute out"
+    for channel, other in known.items():
+        if other == channel:
+            yield f"{key}.substitute.{channel}: {channel} cannot take its own place; name another channel, or zeros"
+        elif other in known:
+            yield (
+                f"{key}.substitute.{channel}: {other} is itself substituted, by {known[other]}, where it is missing; name a "
+                "channel that is not, or zeros"
+            )
 
 
 def _check_folders(key: str, cohort: FolderCohort, data: str | None) -> Iterator[str]:
@@ -274,9 +297,9 @@ def _check_cohorts(key: str, model: TrainedModel | ImportedModel, channels: Sequ
             continue
         if not _is_known(study.cohorts[cohort].dataset):
             continue  # reported already
-        has = cohort_channels(study.cohorts[cohort])
+        has, stand_ins = cohort_channels(study.cohorts[cohort]), substitutes(study.cohorts[cohort])
         for channel in channels:
-            if has is not None and channel not in has:
+            if has is not None and channel not in has and channel not in stand_ins:
                 yield f"{key}.channels: the cohort {cohort!r} has no channel {channel}; it has {', '.join(has)}"
 
 

@@ -8,11 +8,13 @@ from glioflow.cohorts.layouts import FoundCase, cohort_folder, list_cohort, sour
 from glioflow.console import UserError
 from glioflow.models.model_archive import read_description
 from glioflow.study.configuration import (
+    ZEROS,
     ImportedModel,
     PhantomCohort,
     Study,
     cohort_dataset,
     expand_path,
+    substitutes,
 )
 from glioflow.study.registry import CHANNELS, label_schemes
 from glioflow.workflow.sets import failure_sets
@@ -46,8 +48,8 @@ class CohortLookups:
         return "the phantom generator" if self.is_phantom(cohort) else str(self.folder(cohort))
 
     def block(self, cohort: str) -> dict[str, Any]:
-        """Return all that the study has of a cohort."""
-        return self.study.cohorts[cohort].model_dump(mode="json")
+        """Return all that the study has of a cohort, but for what is done about missing channels once its images are known."""
+        return self.study.cohorts[cohort].model_dump(mode="json", exclude={"on_missing_channel", "substitute"})
 
     def cases(self, cohort: str) -> list[FoundCase]:
         """Return the cases that a cohort's source shows; none before they are fetched or made.
@@ -134,16 +136,30 @@ class CohortLookups:
 
     def needed_channels(self, cohort: str) -> list[str]:
         """Return the channels that the study reads from a cohort, in canonical order."""
-        used: set[str] = set()
-        for model in self.study.predicting().values():
-            if cohort in (model.cohort, *model.external):
-                if isinstance(model, ImportedModel):
-                    used |= set(read_description(Path(expand_path(model.archive)))["channels"])
-                else:
-                    used |= set(model.channels)
+        used = {channel for channels in self._inputs(cohort) for channel in channels}
         if self._failure_sets(cohort):
             used.add(self.study.failure.image)
         return [channel for channel in CHANNELS if channel in used]
+
+    def _inputs(self, cohort: str) -> list[list[str]]:
+        """Return the input channels of each model that reads a cohort's images."""
+        return [
+            list(read_description(Path(expand_path(model.archive)))["channels"])
+            if isinstance(model, ImportedModel)
+            else list(model.channels)
+            for model in self.study.predicting().values()
+            if cohort in (model.cohort, *model.external)
+        ]
+
+    def missing_channels(self, cohort: str) -> dict[str, Any]:
+        """Return what is done where a case lacks a channel that the study needs: ``CheckRules``'s fields of these names.
+
+        What the study says of channels that it does not need is left out.
+        """
+        known = substitutes(self.study.cohorts[cohort])
+        used = {channel: known[channel] for channel in self.needed_channels(cohort) if channel in known}
+        policy = getattr(self.study.cohorts[cohort], "on_missing_channel", "error")
+        return {"on_missing_channel": "error" if policy == "substitute" and not used else policy, "substitute": used}
 
     def _failure_sets(self, cohort: str) -> list[str]:
         """Return the names of the sets of a cohort's cases whose failures are analysed."""
@@ -151,11 +167,16 @@ class CohortLookups:
         return sorted({name for model, name in pairs if self.study.cohort_of_set(model, name) == cohort})
 
     def requirements(self, cohort: str) -> dict[str, Any]:
-        """Return what the study asks of a cohort that its cases may not be able to give."""
+        """Return what the study asks of a cohort that its cases may not be able to give.
+
+        ``blank``: the input channels of each model that would see nothing but zeros in a case that lacks all of them.
+        """
+        inputs, known = self._inputs(cohort), substitutes(self.study.cohorts[cohort])
         return {
             "source": self.source(cohort),
             "split": self.split_block(cohort),
-            "trained": any(cohort in (model.cohort, *model.external) for model in self.study.predicting().values()),
+            "trained": bool(inputs),
+            "blank": sorted({tuple(channels) for channels in inputs if all(known.get(name) == ZEROS for name in channels)}),
             "failure_sets": self._failure_sets(cohort),
             "extremes": self.study.failure.extremes,
         }

@@ -200,7 +200,7 @@ def test_several_problems_of_a_case_are_all_listed(case, rules):
     save(Path(case["flair"]), np.full((10, 12, 8), np.nan, np.float32))
     save(Path(case["label"]), np.full((10, 12, 8), 9, np.uint8))
     found = [problem["problem"] for problem in check_case(case, rules)["problems"]]
-    assert found == ["missing_channel", "non_finite_voxels", "unknown_label"]
+    assert found == ["non_finite_voxels", "missing_channel", "unknown_label"]
 
 
 def test_an_empty_label_is_a_warning(case, rules):
@@ -237,7 +237,7 @@ def test_two_cases_with_one_id_and_one_image_under_two_ids_are_found(brats_folde
 
 
 SPLIT = {"test_fraction": 0.25, "folds": []}
-REQUIREMENTS = {"source": "here", "split": SPLIT, "trained": True, "failure_sets": [], "extremes": 3}
+REQUIREMENTS = {"source": "here", "split": SPLIT, "trained": True, "blank": [], "failure_sets": [], "extremes": 3}
 
 
 def sized(cases: int) -> pd.DataFrame:
@@ -389,6 +389,7 @@ def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules,
         "reread": False,
     }
     params["made_in"] = params.pop("labels")
+    params["missing"] = {key: params.pop(key) for key in ("on_missing_channel", "substitute")}
     names = ("cases", "conversion", "manifest", "verification")
     paths = SimpleNamespace(**{name: str(tmp_path / f"{name}.csv") for name in names})
     said = main(SimpleNamespace(input=paths, output=paths, params=SimpleNamespace(**params), threads=1), Console())

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import draw_extremes
-from draw_extremes import HEIGHT_PX, WIDTH_PX, captions, choose_slice
+from draw_extremes import HEIGHT_PX, WIDTH_PX, Overlay, captions, choose_slice, image_name
 from glioflow.console import Console, UserError
+from glioflow.failure.case_files import CaseFiles
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.imaging.labels import ED
 from glioflow.imaging.volumes import Volume, write_volume
@@ -72,6 +73,14 @@ def test_the_grey_window_ignores_the_background() -> None:
     data[:101] = np.arange(100, 201)
     assert grey_window(data) == (101, 199)
     assert grey_window(np.full(10, 3.0)) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("substitute", "name"), [("", "T1ce"), ("flair", "FLAIR in place of T1ce"), ("zeros", "zeros in place of T1ce")]
+)
+def test_a_picture_says_what_is_shown_where_the_channel_is_missing(substitute: str, name: str) -> None:
+    files = CaseFiles("a", *[""] * 6, substitute)
+    assert image_name(Overlay(files, Path("a.png"), "a", "", "t1ce", "WT")) == name
 
 
 def test_a_caption_names_place_metric_distance_and_dice() -> None:

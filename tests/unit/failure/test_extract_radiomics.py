@@ -329,6 +329,22 @@ def test_pyradiomics_speaks_to_the_log_and_not_to_the_terminal(study: Study, cap
     assert "pyradiomics, 3 cases: GLCM is symmetrical" in (study.folder / "log.txt").read_text()
 
 
+def test_a_case_whose_channel_is_substituted_has_no_features_and_says_what_is_there(study: Study) -> None:
+    _, before = study.run(output="before.csv")
+    first = study.run()[1]["case_id"][0]
+    manifest = read_table(study.folder / "manifest.csv")
+    write_table(
+        study.folder / "manifest.csv",
+        manifest.assign(substituted=["t1=zeros;flair=t2" if case == first else None for case in manifest["case_id"]]),
+    )
+    said, table = study.run()
+    assert said.endswith(", 1 without flair")
+    features = [column for column in table if column.startswith("original_")]
+    assert table.loc[0, features].isna().all()
+    assert table["note"][0] == f"{first} has no flair; t2 takes its place, and no features are computed"
+    pd.testing.assert_frame_equal(table.iloc[1:], before.iloc[1:])
+
+
 def test_an_unknown_channel_or_mask_is_refused_with_those_there_are(study: Study) -> None:
     with pytest.raises(UserError, match=r"image: t1 is not a channel of this cohort, which has flair"):
         study.run(image="t1")

@@ -19,7 +19,7 @@ from compare_extremes import effect_table
 from compare_models import compare_groups, compared_metrics, rank_groups
 from draw_effects import draw_effects
 from glioflow.cohorts.covariate_values import read_covariates
-from glioflow.cohorts.problems import PROBLEM_COLUMNS
+from glioflow.cohorts.problems import EXCLUDED, PROBLEM_COLUMNS, problem_row
 from glioflow.cohorts.splits import SplitPlan, split_cases
 from glioflow.console import Console, UserError
 from glioflow.evaluation.comparison_groups import comparison_groups
@@ -505,6 +505,34 @@ def test_groups_stand_under_the_scores_of_their_set(tmp_path: Path) -> None:
     assert [row[:2] for row in rows] == [[site, str((groups == site).sum())] for site in ("01", "02", "unknown")]
     assert [row[2].split()[0] for row in rows] == [f"{whole[groups == site].mean():.3f}" for site in ("01", "02", "unknown")]
     assert "Not divided by idh: the cohort demo has no such covariate." in page.text
+
+
+def test_missing_channels_are_counted_with_what_took_their_place_and_excluded_cases_have_reasons(workspace: Workspace) -> None:
+    assert "lack a channel" not in workspace.page().text
+    worst, second = workspace.ranked()[:2]
+    marks = {worst: "t1ce=zeros;flair=t2", second: "t1ce=zeros"}
+    workspace.edit(lambda t: t.assign(substituted=t["case_id"].map(marks)), "cohorts", "demo", "manifest.csv")
+    rows = [
+        problem_row("lost", "", "missing_channel", f"no file for channel {channel}", "an image", EXCLUDED)
+        for channel in ("t2", "flair")
+    ]
+    rows.append(problem_row("gone", "", "missing_channel", "no file for channel t2", "an image", EXCLUDED))
+    write_table(workspace.root / "cohorts/demo/verification.csv", pd.DataFrame(rows, columns=PROBLEM_COLUMNS))
+    page = workspace.page()
+    replaced = "zeros takes the place of T1ce in 2 cases and T2 takes the place of FLAIR in 1 case"
+    assert f"2 cases of {len(CASES)} lack a channel that the study reads: {replaced}." in page.text
+    assert "2 cases are left out for want of a channel that the study reads." in page.text
+    header, *substituted = page.table("Channels that cases of demo lack, and what is read in their place.")
+    assert header == ["Missing", "In its place", "Cases", "Which"]
+    in_order = ", ".join(case for case in CASES if case in marks)
+    assert substituted == [["T1ce", "zeros", "2", in_order], ["FLAIR", "T2", "1", worst]]
+    assert page.table("Cases of demo that are left out.")[1:] == [
+        ["gone", "no file for channel t2"],
+        ["lost", "no file for channel t2; no file for channel flair"],
+    ]
+    assert "Every file was read and checked: 3 exclusions in 2 cases." in page.text
+    extremes = len(workspace.table("failure", "net", "cv", "extremes.csv"))
+    assert f"1 of these {extremes} cases lacks FLAIR and has no features: {worst} (shown: T2)." in page.text
 
 
 def test_lesion_wise_scores_are_shown_where_there_are_any(workspace: Workspace) -> None:

@@ -249,6 +249,51 @@ models: {{m: {{cohort: c, channels: [flair, t1ce]}}}}
     assert "models.m.channels: the cohort 'c' has no channel t1ce; it has flair" in problems(text)
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("on_missing_channel: substitute", "cohorts.c.substitute: missing; on_missing_channel: substitute needs to know"),
+        ("substitute: {t1: flair}", "cohorts.c.substitute: has an effect only with on_missing_channel: substitute"),
+        ("on_missing_channel: exclude, substitute: {t1: flair}", "cohorts.c.substitute: has an effect only with"),
+        ("on_missing_channel: substitute, substitute: {t1: t1}", "cohorts.c.substitute.t1: t1 cannot take its own place"),
+        (
+            "on_missing_channel: substitute, substitute: {t1: t1ce, t1ce: zeros}",
+            "cohorts.c.substitute.t1: t1ce is itself substituted, by zeros, where it is missing",
+        ),
+        (
+            "on_missing_channel: substitute, substitute: {t1: adc}",
+            "cohorts.c.substitute.t1: input should be 't1', 't1ce', 't2', ",
+        ),
+        (
+            "on_missing_channel: substitute, substitute: {t1c: flair}",
+            "cohorts.c.substitute.t1c: input should be 't1', 't1ce', 't2' or",
+        ),
+        (
+            "on_missing_channel: skip",
+            "cohorts.c.on_missing_channel: input should be 'error', 'exclude' or 'substitute'; found 'skip'",
+        ),
+    ],
+)
+def test_what_takes_the_place_of_a_channel_is_asked_for_and_there(keys, expected, tmp_path):
+    message = problems(f"cohorts: {{c: {{dataset: brats2021, path: {tmp_path}, {keys}}}}}")
+    assert "study.yaml: 1 problem in the configuration" in message
+    assert expected in message
+
+
+def test_each_channel_of_a_cycle_of_substitutes_is_named(tmp_path):
+    cycle = "on_missing_channel: substitute, substitute: {t1: t1ce, t1ce: t1}"
+    message = problems(f"cohorts: {{c: {{dataset: brats2021, path: {tmp_path}, {cycle}}}}}")
+    assert "substitute.t1: t1ce is itself" in message and "substitute.t1ce: t1 is itself" in message
+
+
+def test_a_channel_that_a_cohort_never_has_may_be_substituted(tmp_path):
+    keys = f"dataset: lgg_kaggle, path: {tmp_path}"
+    models = "\nmodels: {m: {cohort: c, channels: [t2, flair], regions: [WT]}}\nevaluation: {regions: [WT]}"
+    assert "the cohort 'c' has no channel t2" in problems(f"cohorts: {{c: {{{keys}}}}}{models}")
+    replaced = "on_missing_channel: substitute, substitute: {t2: zeros}"
+    assert study(f"cohorts: {{c: {{{keys}, {replaced}}}}}{models}").models["m"].channels == ["t2", "flair"]
+
+
 def test_folders_and_variables_that_do_not_exist_are_named(monkeypatch):
     monkeypatch.delenv("NOWHERE", raising=False)
     message = problems("cohorts: {a: {dataset: brats2021, path: $NOWHERE/x}, b: {dataset: brats2021, path: /no/such}}")

@@ -77,6 +77,26 @@ def test_what_the_study_needs_of_a_cohort(brats):
     assert lookups(brats).requirements("c")["trained"] is False
 
 
+def test_what_is_done_about_channels_that_the_study_does_not_need_makes_no_difference(brats):
+    models = {"m": {"cohort": "c", "channels": ["t2", "t1"]}}
+    keys = {"on_missing_channel": "substitute", "substitute": {"flair": "t2", "t1ce": "t1", "t1": "zeros"}}
+    found = lookups({**brats, **keys}, models)
+    assert found.missing_channels("c") == {"on_missing_channel": "substitute", "substitute": {"t1": "zeros", "flair": "t2"}}
+    unneeded = {**keys, "substitute": {"t1ce": "zeros"}}
+    assert lookups({**brats, **unneeded}, models).missing_channels("c") == lookups(brats, models).missing_channels("c")
+    assert lookups(brats, models).missing_channels("c") == {"on_missing_channel": "error", "substitute": {}}
+    assert lookups({**brats, **keys}).missing_channels("c")["substitute"] == {}  # no model: nothing is needed
+    assert found.block("c") == lookups(brats, models).block("c")  # converting does not depend on it
+    assert lookups(brats, models).missing_channels("p") == {"on_missing_channel": "error", "substitute": {}}
+
+
+def test_a_model_that_could_see_nothing_but_zeros_is_known(brats):
+    models = {"m": {"cohort": "c", "channels": ["t1"]}, "n": {"cohort": "c", "channels": ["t1", "t2"]}}
+    keys = {"on_missing_channel": "substitute", "substitute": {"t1": "zeros"}}
+    assert lookups({**brats, **keys}, models).requirements("c")["blank"] == [("t1",)]
+    assert lookups(brats, models).requirements("c")["blank"] == []
+
+
 def test_labels_and_schemes(brats):
     found = lookups(brats)
     assert found.scheme_name("c") == "brats2021"
