@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glioflow.cohorts.problems import PROBLEM_COLUMNS, problem_row
-from glioflow.cohorts.splits import SplitPlan, check_split, draw_test_patients, rank_patients, split_cases
+from glioflow.cohorts.splits import SplitPlan, check_split, draw_patients, rank_patients, split_cases
 from glioflow.console import Console, UserError
 from glioflow.study.configuration import FolderCohort, holds_out
 from split_cohort import is_complete, main, refuse_errors
@@ -66,7 +66,7 @@ def test_folds_have_equal_size_and_like_volumes():
 
 def test_the_held_out_come_one_from_each_stratum_of_volume():
     patients = [f"p{n:02d}" for n in range(20)]
-    drawn = draw_test_patients(patients, 0.25, 1)
+    drawn = draw_patients(patients, 5, seed=1, stream=0)
     assert sorted(drawn.values()) == [0, 1, 2, 3, 4]
     assert all(patients.index(patient) // 4 == stratum for patient, stratum in drawn.items())
 
