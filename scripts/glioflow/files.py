@@ -79,8 +79,8 @@ def _inert(cell: Any) -> Any:
 def read_table(path: PathLike, text: Collection[str] = ()) -> pd.DataFrame:
     """Return a CSV table written by ``write_table``: identifiers and ``text`` as strings, the rest as pandas infers it.
 
-    An identifier is a column whose name ends in ``_id``; the values of covariates in a split are strings too. Only an empty cell
-    is undefined: a case may be called NA. Raises DamagedFileError.
+    An identifier is a column whose name ends in ``_id``; the values of covariates in a split are strings too. Only an empty
+    cell is undefined: a case may be called NA. Raises DamagedFileError.
     """
     with _told_as_damaged(path):
         columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns

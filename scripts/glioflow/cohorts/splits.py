@@ -96,9 +96,9 @@ def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
     """Return split.csv: case_id, patient_id, set (train, test, external), stratum, a column for each kind of folds.
 
     ``manifest`` has case_id, patient_id, volume_WT_ml and the covariates that the plan names. A draw depends on the patients,
-    their volumes and the seed, not on the order of the rows. A split read from a file is returned with the manifest's patients and a
-    column for each kind of folds that it lacks. Raises ValueError where there are fewer training patients than folds,
-    UserError where the file cannot be read; whether the split is sound tells ``check_split``.
+    their volumes and the seed, not on the order of the rows. A split read from a file is returned with the manifest's
+    patients and a column for each kind of folds that it lacks. Raises ValueError where there are fewer training patients than
+    folds, UserError where the file cannot be read; whether the split is sound tells ``check_split``.
     """
     ranked = rank_patients(manifest, plan.stratify_by)
     if plan.file:

@@ -1,10 +1,10 @@
 """Which models of a study are compared with each other: those whose prediction sets hold the same cases.
 
 A group is the cases of one set of one cohort. ``cv`` and ``test`` hold the models trained on the cohort; ``cv`` is a group for
-each way to make folds (their number, and the covariate whose values they are), because then the models' folds were trained on the
-same cases. ``all`` holds what predicts the whole cohort: given masks, imported models, and models trained on another cohort. These
-also join the groups ``cv`` and ``test`` of their cohort, where each is compared with the models trained on it, over the cases that
-they share.
+each way to make folds (their number, and the covariate whose values they are), because then the models' folds were trained on
+the same cases. ``all`` holds what predicts the whole cohort: given masks, imported models, and models trained on another cohort.
+These also join the groups ``cv`` and ``test`` of their cohort, where each is compared with the models trained on it, over the
+cases that they share.
 """
 
 from collections.abc import Iterator
