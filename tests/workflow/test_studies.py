@@ -57,7 +57,8 @@ STUDIES = {
     # Two recipes in five folds on 369 cases, and their merged masks, which are scored and analysed like a model's. The merged
     # regions hold every label, so no probabilities are kept that would have to be released.
     "capstone.yaml": jobs(
-        1, 2, 3, train_fold=10, ensemble_models=1, score_cases=3 * 8, summarise_scores=3, extract_radiomics=3 * 2, compare_published=1
+        1, 2, 3, train_fold=10, ensemble_models=1, score_cases=3 * 8, summarise_scores=3, extract_radiomics=3 * 2,
+        compare_published=1,
     ),
     "capstone_cpu.yaml": jobs(
         1, 2, 3, make_phantom=1, train_fold=4, ensemble_models=1, score_cases=3, summarise_scores=3, extract_radiomics=3

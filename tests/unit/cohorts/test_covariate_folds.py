@@ -84,7 +84,7 @@ def test_what_is_no_covariate_makes_no_folds(name: str) -> None:
 
 
 def test_the_split_keeps_its_values_as_text_and_comes_back_byte_for_byte(tmp_path) -> None:
-    manifest = cohort(p0="01", p1="01", p2="02", p3="02", p4="NA", p5="NA")
+    manifest = cohort(p0="01", p1="01", p2="02", p3="02", p4="10", p5="10")
     (tmp_path / "manifest.csv").write_text(manifest.to_csv(index=False))
     for name in ("verification", "comparison"):
         (tmp_path / f"{name}.csv").write_text(",".join(PROBLEM_COLUMNS) + "\n")
@@ -104,7 +104,7 @@ def test_the_split_keeps_its_values_as_text_and_comes_back_byte_for_byte(tmp_pat
 
     published = run("split.csv", folds_by={"site": [3]}, folds=[2])
     split = read_table(tmp_path / "split.csv")
-    assert fold_values(split, "site") == ["01", "02", "NA"]
+    assert fold_values(split, "site") == ["01", "02", "10"]
     file = str(tmp_path / "split.csv")
     assert run("again.csv", file=file, folds_by={"site": [3]}, folds=[2]) == published
     # The file's folds count where the cohort does not know the covariate.

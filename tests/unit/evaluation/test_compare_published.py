@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from compare_published import COLUMNS, differing_words, main
+from compare_published import COLUMNS, compare_values, differing_words, main
 from glioflow.console import Console
 from glioflow.evaluation.conventions import conventions
 from glioflow.evaluation.scoring import Plan
@@ -50,6 +50,12 @@ def test_ours_is_the_summary_with_augmentation_and_the_difference_is_ours_less_t
         ends = (row[f"{statistic}_ci_low"], row[f"{statistic}_ci_high"])
         assert (line["ci_low"], line["ci_high"]) == ends
         assert ends[0] < line["ours"] < ends[1]
+
+
+def test_the_value_with_augmentation_counts_wherever_its_row_is(tmp_path: Path) -> None:
+    _, table, summary = published(tmp_path, {})
+    turned = compare_values([VALUE], {"m/cv": summary.iloc[::-1]})
+    assert turned["ours"].tolist() == table["ours"].tolist() == [pytest.approx(0.75)]
 
 
 def test_a_metric_that_is_undefined_in_every_case_has_no_value_of_ours(tmp_path: Path) -> None:
