@@ -78,6 +78,7 @@ rule scores:
         expand("<results>/scores/{pair}_export/summary.json", pair=model_sets(STUDY)),
         expand("<results>/scores/{pair}_convention_ranks.csv", pair=model_sets(STUDY)),
         "<results>/scores/comparison.csv",
+        published_table(),
 
 
 rule failure:

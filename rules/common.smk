@@ -11,7 +11,15 @@ from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
 from glioflow.workflow.model_lookups import ModelLookups
-from glioflow.workflow.sets import compared_sets, failure_sets, model_sets, radiomics_shards, report_pairs, score_shards
+from glioflow.workflow.sets import (
+    compared_sets,
+    failure_sets,
+    model_sets,
+    published_sets,
+    radiomics_shards,
+    report_pairs,
+    score_shards,
+)
 
 COHORTS = CohortLookups(STUDY)
 MODELS = ModelLookups(STUDY, COHORTS)
@@ -95,6 +103,11 @@ def fold_manifests(model, folds=None):
 def all_folds(wildcards):
     """Return the manifests of all folds of a model."""
     return fold_manifests(wildcards.model)
+
+
+def published_table():
+    """Return the table of the published values beside the study's own; nothing where it names none."""
+    return ["<results>/scores/published.csv"] if STUDY.published else []
 
 
 def released_record(model):

@@ -108,6 +108,27 @@ rule compare_models:
         "../scripts/compare_models.py"
 
 
+rule compare_published:
+    input:
+        summaries=expand("<results>/scores/{pair}_summary.csv", pair=published_sets(STUDY)),
+    output:
+        "<results>/scores/published.csv",
+    log:
+        "<logs>/compare_published.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        pairs=published_sets(STUDY),
+        published=[value.model_dump(mode="json") for value in STUDY.published],
+        code=code_fingerprint("compare_published"),
+    script:
+        "../scripts/compare_published.py"
+
+
 rule export_scores:
     input:
         manifest=set_file("manifest.csv"),

@@ -32,6 +32,7 @@ rule write_dataset_json:
         regions=model_key("regions"),
         labels=trained_labels,
         folds=model_key("folds"),
+        folds_by=model_key("folds_by"),
         code=code_fingerprint("write_dataset_json"),
     script:
         "../scripts/write_dataset_json.py"

@@ -12,6 +12,7 @@ rule write_report:
         expand("<results>/scores/{pair}_{table}.csv", pair=model_sets(STUDY), table=["summary", "groups"]),
         "<results>/scores/comparison.csv",
         "<results>/scores/ranks.csv",
+        published_table(),
         expand("<results>/scores/{pair}_{table}.csv", pair=model_sets(STUDY), table=["conventions", "convention_ranks"]),
         expand(
             "<results>/failure/{pair}/{table}.csv",

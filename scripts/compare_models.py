@@ -50,7 +50,7 @@ from glioflow.files import read_table, write_table
 from glioflow.models.predictions import augmented_first
 from glioflow.study.metric_registry import find_metric
 
-GROUP_COLUMNS = ("cohort", "set", "folds", "label", "metric")
+GROUP_COLUMNS = ("cohort", "set", "folds", "folds_by", "label", "metric")
 COLUMNS = (
     *(*GROUP_COLUMNS, "model_a", "model_b", "n", "patients", "undefined", "mean_a", "mean_b"),
     *(
@@ -153,7 +153,7 @@ def compare_groups(groups: Sequence[Group], tables: Mapping[str, pd.DataFrame], 
                 found.append({**group.columns, "label": region, **row, "model_a": a, "model_b": b, "favours": favours})
         rows += sorted(found, key=lambda row: metrics.index(row["metric"]))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    for _, family in table.groupby(["cohort", "set", "folds", "metric"], dropna=False, sort=False):
+    for _, family in table.groupby(["cohort", "set", "folds", "folds_by", "metric"], dropna=False, sort=False):
         table.loc[family.index, "p_holm"] = holm(family["p"].to_numpy(float))
         table.loc[family.index, "tests"] = int(family["p"].notna().sum())
     return table.astype({"folds": "Int64", "tests": "Int64"})

@@ -7,12 +7,14 @@ listed. A split that was read from a complete split.csv is written byte for byte
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.covariate_folds import value_column
+from glioflow.cohorts.covariate_values import read_covariates
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.cohorts.splits import SplitPlan, fold_column, split_cases
 from glioflow.console import Console, UserError, count, run_script
@@ -37,7 +39,7 @@ def refuse_errors(problems: Mapping[str, pd.DataFrame], cohort: str) -> None:
     raise UserError("\n".join([head, *lines, f"The whole table: {tables}"]))
 
 
-def is_complete(path: str | None, split: pd.DataFrame, folds: list[int]) -> bool:
+def is_complete(path: str | None, split: pd.DataFrame, folds: Iterable[int], folds_by: Iterable[str] = ()) -> bool:
     """Tell whether a split file is a split.csv that has everything the study needs, written as the workflow reads it.
 
     ``split``: what was read from it, with the patients of the manifest.
@@ -49,7 +51,7 @@ def is_complete(path: str | None, split: pd.DataFrame, folds: list[int]) -> bool
     except ValueError:
         return False
     return (
-        {"case_id", "patient_id", "set", *map(fold_column, folds)} <= set(table.columns)
+        {"case_id", "patient_id", "set", *map(fold_column, folds), *map(value_column, folds_by)} <= set(table.columns)
         and table["patient_id"].tolist() == split["patient_id"].tolist()
         and table.to_dict("records") == read_user_table(Path(path)).rows
     )
@@ -60,8 +62,11 @@ def main(snakemake: Any, console: Console) -> str:
     tables = {path: read_table(path) for path in (snakemake.input.verification, snakemake.input.comparison)}
     refuse_errors(tables, snakemake.wildcards.cohort)
     plan = SplitPlan(**dict(snakemake.params.split))
-    split = split_cases(read_manifest(snakemake.input.manifest), plan)
-    if plan.file and is_complete(plan.file, split, list(plan.folds)):
+    manifest = read_manifest(snakemake.input.manifest)
+    texts = read_covariates(snakemake.input.manifest).loc[manifest["case_id"]]
+    known = {name: texts[name].to_numpy() for name in plan.folds_by if name in texts}
+    split = split_cases(manifest.assign(**known), plan)
+    if plan.file and is_complete(plan.file, split, plan.folds, plan.folds_by):
         with replacing(snakemake.output[0]) as temporary:
             shutil.copyfile(Path(plan.file), temporary)
     else:

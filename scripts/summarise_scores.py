@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glioflow.cohorts.covariate_values import numbers_of, read_covariates
+from glioflow.cohorts.covariate_values import in_one_spelling, in_order, read_covariates
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.bootstrap import intervals
 from glioflow.evaluation.score_tables import ROW_COLUMNS, is_missing, is_penalised, is_unseen, with_whole_numbers
@@ -111,28 +111,16 @@ def summarise_groups(scores: pd.DataFrame, covariates: pd.DataFrame, group_by: S
     """
     tables = []
     for covariate in (name for name in group_by if name in covariates):
-        values = groups_of(covariates[covariate]).reindex(scores["case_id"]).set_axis(scores.index)
+        values = in_one_spelling(covariates[covariate]).reindex(scores["case_id"]).set_axis(scores.index)
         present = set(values.dropna())
         if len(present) > MOST_GROUPS:
             raise UserError(
                 f"evaluation.group_by: {covariate} has {len(present)} values; a covariate of at most {MOST_GROUPS} is right"
             )
-        for value in [*ordered(present), *([None] if values.isna().any() else [])]:
+        for value in [*in_order(present), *([None] if values.isna().any() else [])]:
             table = summarise(scores[values.isna() if value is None else values == value])
             tables.append(table.assign(covariate=covariate, value=value))
     return pd.concat([pd.DataFrame(columns=list(GROUP_COLUMNS)), *tables])[list(GROUP_COLUMNS)]
-
-
-def groups_of(values: pd.Series) -> pd.Series:
-    """Return a covariate as text in which one number has one spelling: 2 and 2.0 are one group, 01 and 1 as well."""
-    numbers = numbers_of(values)
-    return values if numbers is None else values.groupby(numbers).transform("first").reindex(values.index)
-
-
-def ordered(values: set[str]) -> list[str]:
-    """Return the values of a covariate sorted: as numbers where they are, else as text."""
-    numbers = numbers_of(pd.Series(sorted(values), dtype="string"))
-    return sorted(values) if numbers is None else sorted(sorted(values), key=float)
 
 
 def main(snakemake: Any, console: Console) -> str:

@@ -1,13 +1,14 @@
 """Describe a model's training cases to nnU-Net: files by path, no image copied, and the folds written before training.
 
-Inputs: ``manifest.csv``, ``split.csv``. Params: ``channels``, ``regions``, ``folds``. Outputs: ``dataset.json`` and
-``splits_final.json``, where nnU-Net looks for them.
+Inputs: ``manifest.csv``, ``split.csv``. Params: ``channels``, ``regions``, ``folds``, ``folds_by`` (a covariate whose
+values are the folds, or None). Outputs: ``dataset.json`` and ``splits_final.json``, where nnU-Net looks for them.
 """
 
 from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.covariate_folds import fold_values, value_column
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.cohorts.splits import fold_column
 from glioflow.console import Console, count, run_script
@@ -32,10 +33,13 @@ def training_cases(manifest: pd.DataFrame, split: pd.DataFrame, channels: list[s
     }
 
 
-def fold_lists(split: pd.DataFrame, folds: int) -> list[dict[str, list[str]]]:
+def fold_lists(split: pd.DataFrame, folds: int, folds_by: str | None = None) -> list[dict[str, list[str]]]:
     """Return nnU-Net's splits: for each fold the sorted case ids to train on and to validate on."""
     training = split[split["set"] == "train"]
-    fold_of = training[fold_column(folds)].astype(int)
+    if folds_by is None:
+        fold_of = training[fold_column(folds)].astype(int)
+    else:
+        fold_of = training[value_column(folds_by)].map(fold_values(split, folds_by).index)
     return [
         {
             "train": sorted(training.loc[fold_of != fold, "case_id"].astype(str)),
@@ -51,7 +55,7 @@ def main(snakemake: Any, console: Console) -> str:
     split = read_table(snakemake.input.split)
     cases = training_cases(read_manifest(snakemake.input.manifest), split, params.channels, snakemake.output.dataset)
     write_json(snakemake.output.dataset, dataset_json(params.channels, params.regions, params.labels, cases))
-    write_json(snakemake.output.splits, fold_lists(split, params.folds))
+    write_json(snakemake.output.splits, fold_lists(split, params.folds, params.folds_by))
     return f"{count(len(cases), 'training case')}, {count(params.folds, 'fold')}"
 
 

@@ -29,10 +29,11 @@ from glioflow.report.definitions import definition_words
 from glioflow.report.failure import failure_section
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
+from glioflow.report.published import published_table
 from glioflow.report.scores import comparison_table, score_section
 from glioflow.report.source import Source
 from glioflow.report.summary import summary_section
-from glioflow.report.tables import row_groups
+from glioflow.report.tables import join_words, row_groups
 from glioflow.report.training import training_section
 from glioflow.study.metric_registry import find_metric
 
@@ -53,9 +54,11 @@ def report_context(source: Source) -> dict[str, Any]:
         "untrained": [(name, source.model_words(name)) for name in source.models() if name not in source.trained],
         "comparison": comparison_table(source),
         "compared": comparison_sections(source),
+        "published": published_table(source),
         "scores": [score_section(source, pair) for pair in source.pairs],
         "convention": study["evaluation"]["convention"],
         "definitions": definition_words(conventions()[study["evaluation"]["convention"]]),
+        "folds_by": join_words(sorted({by for name in source.trained if (by := study["models"][name]["folds_by"])})),
         "lesionwise": study["evaluation"].get("lesionwise"),
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
         "conventions": [convention_section(source, pair) for pair in source.pairs],

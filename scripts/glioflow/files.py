@@ -17,6 +17,7 @@ import pandas as pd
 from glioflow.errors import DamagedFileError
 
 TEXT_COLUMNS = ("label", "group", "note", "file", "message", "set")
+FOLD_VALUES = "fold_by_"  # how the columns of split.csv begin that hold values of a covariate
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # A spreadsheet runs a text that begins so as a formula (owasp.org/www-community/attacks/CSV_Injection).
 FORMULA = re.compile(r"'*[=+\-@]")
@@ -78,12 +79,13 @@ def _inert(cell: Any) -> Any:
 def read_table(path: PathLike, text: Collection[str] = ()) -> pd.DataFrame:
     """Return a CSV table written by ``write_table``: identifiers and ``text`` as strings, the rest as pandas infers it.
 
-    An identifier is a column whose name ends in ``_id``. Only an empty cell is undefined: a case may be called NA. Raises
-    DamagedFileError.
+    An identifier is a column whose name ends in ``_id``; the values of covariates in a split are strings too. Only an empty
+    cell is undefined: a case may be called NA. Raises DamagedFileError.
     """
     with _told_as_damaged(path):
         columns = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
-    return _read(path, {name: "string" for name in columns if name in (*TEXT_COLUMNS, *text) or name.endswith("_id")})
+    named = [name for name in columns if name in (*TEXT_COLUMNS, *text) or name.endswith("_id") or name.startswith(FOLD_VALUES)]
+    return _read(path, dict.fromkeys(named, "string"))
 
 
 def read_text_table(path: PathLike) -> pd.DataFrame:

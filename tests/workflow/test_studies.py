@@ -43,7 +43,7 @@ STUDIES = {
     # 22 folds of 110 patients, cleaned up by what is chosen on cv.
     "lgg_unet2d.yaml": jobs(
         1, 1, 1, fetch_dataset=1, train_fold=22, choose_postprocessing=1, postprocess_cases=1,
-        score_cases=3, summarise_scores=1, extract_radiomics=2,
+        score_cases=3, summarise_scores=1, extract_radiomics=2, compare_published=1,
     ),
     "lgg_unet2d_cpu.yaml": jobs(
         1, 1, 1, make_phantom=1, train_fold=2, choose_postprocessing=1, postprocess_cases=1,
@@ -57,7 +57,8 @@ STUDIES = {
     # Two recipes in five folds on 369 cases, and their merged masks, which are scored and analysed like a model's. The merged
     # regions hold every label, so no probabilities are kept that would have to be released.
     "capstone.yaml": jobs(
-        1, 2, 3, train_fold=10, ensemble_models=1, score_cases=3 * 8, summarise_scores=3, extract_radiomics=3 * 2
+        1, 2, 3, train_fold=10, ensemble_models=1, score_cases=3 * 8, summarise_scores=3, extract_radiomics=3 * 2,
+        compare_published=1,
     ),
     "capstone_cpu.yaml": jobs(
         1, 2, 3, make_phantom=1, train_fold=4, ensemble_models=1, score_cases=3, summarise_scores=3, extract_radiomics=3

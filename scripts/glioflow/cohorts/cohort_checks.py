@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.covariate_folds import check_values
 from glioflow.cohorts.covariates import other_names
 from glioflow.cohorts.manifests import read_substituted
 from glioflow.cohorts.missing_channels import listed
@@ -117,8 +118,9 @@ def check_requirements(
     wrong = check_split(sized, plan, {str(case[key]) for case in excluded for key in ("case_id", "patient_id")})
     problems += wrong
     # Numbers of cases are told even so: as if the split were drawn.
-    countable = replace(plan, folds=(), file=None, test_cases=(), stratify_by=None) if wrong else replace(plan, folds=())
-    split = split_cases(sized, countable)
+    as_drawn = SplitPlan(test_fraction=plan.test_fraction, external=plan.external, seed=plan.seed)
+    split = split_cases(sized, as_drawn if wrong else replace(plan, folds=()))
+    problems += [] if wrong else check_values(split, plan.folds_by)
     training = split.loc[split["set"] == "train", "patient_id"].nunique()
     for folds in plan.folds:
         if folds > training:

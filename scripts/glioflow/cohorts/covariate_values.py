@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import pandas as pd
@@ -44,6 +44,18 @@ def numbers_of(values: pd.Series) -> pd.Series | None:
     return numbers.reindex(values.index) if len(known) and finite.all() else None
 
 
+def in_one_spelling(values: pd.Series) -> pd.Series:
+    """Return a covariate as text in which one number has one spelling: 2 and 2.0 are one group, 01 and 1 as well."""
+    numbers = numbers_of(values)
+    return values if numbers is None else values.groupby(numbers).transform("first").reindex(values.index)
+
+
+def in_order(values: Iterable[str]) -> list[str]:
+    """Return the values of a covariate sorted: as numbers where they are, else as text."""
+    numbers = numbers_of(pd.Series(sorted(values), dtype="string"))
+    return sorted(values) if numbers is None else sorted(sorted(values), key=float)
+
+
 def typed_covariate(values: pd.Series) -> tuple[Kind, pd.Series]:
     """Return what a covariate is, and its values: floats of a number, text of a category.
 
@@ -55,7 +67,7 @@ def typed_covariate(values: pd.Series) -> tuple[Kind, pd.Series]:
         return "category", values
     if numbers.nunique() >= FEWEST_NUMBERS:
         return "number", numbers
-    return "category", values.groupby(numbers).transform("first").reindex(values.index)
+    return "category", in_one_spelling(values)
 
 
 def is_identifier(name: str) -> bool:

@@ -1,38 +1,54 @@
 """Train/test split and folds: drawn, listed or read from a file; patients stay whole.
 
-Both draws are made the same way: patients are sorted by tumour volume (within each value of a covariate, where the split is
+All draws are made the same way: patients are sorted by tumour volume (within each value of a covariate, where the split is
 stratified by one) and cut into strata of neighbours, and chance works only within a stratum. So each set and each fold spans
-small and large tumours alike.
+small and large tumours alike. Folds by a covariate are no draw (``glioflow.cohorts.covariate_folds``).
 """
 
 import json
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from glioflow.cohorts.covariate_folds import value_column, value_columns, with_values
+from glioflow.cohorts.covariates import covariate_columns
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import UserError, count
 from glioflow.user_tables import near_ids, offered_ids, read_user_table
 
 SETS = ("train", "test", "external")
 SHOWN_IDS = 5
+# Which draw of a cohort's seed it is; that of k folds is number k.
+TEST_STREAM, TRAIN_STREAM = 0, 1
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """How a cohort is to be divided: the keys of its configuration, and the numbers of folds that its models use."""
+    """How a cohort is to be divided: the keys of its configuration, and the folds that its models use.
+
+    ``folds``: numbers of drawn ones. ``folds_by``: covariates whose values are folds, each with the numbers of folds expected.
+    """
 
     test_fraction: float = 0.0
+    test_size: int | None = None
     test_cases: Sequence[str] = ()
+    train_size: int | None = None
     stratify_by: str | None = None
     external: bool = False
     seed: int = 0
     file: str | None = None
     folds: Sequence[int] = ()
+    folds_by: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def held_out(self, patients: int) -> int:
+        """Return how many of ``patients`` are drawn for the test set: round(fraction × patients), at least one of them."""
+        if self.test_size is not None or self.test_fraction == 0 or patients < 2:
+            return self.test_size or 0
+        return min(max(1, round(self.test_fraction * patients)), patients - 1)
 
 
 def fold_column(folds: int) -> str:
@@ -45,16 +61,14 @@ def fold_columns(split: pd.DataFrame) -> list[str]:
     return [column for column in map(str, split.columns) if re.fullmatch(r"fold_of_\d+", column)]
 
 
-def draw_test_patients(patients: Sequence[str], fraction: float, seed: int) -> dict[str, int]:
-    """Return patient -> stratum for the held-out patients.
+def draw_patients(patients: Sequence[str], wanted: int, seed: int, stream: int) -> dict[str, int]:
+    """Return patient -> stratum for ``wanted`` of the patients, who are in the order of ``rank_patients``.
 
-    ``patients`` are in the order of ``rank_patients``. round(fraction × n) strata of neighbours are cut, at least one where
-    ``fraction`` > 0, and one patient is drawn from each.
+    As many strata of neighbours are cut, and one patient is drawn from each. ``stream``: which of a seed's draws it is.
     """
-    if fraction == 0 or len(patients) < 2:
+    if not wanted:
         return {}
-    wanted = min(max(1, round(fraction * len(patients))), len(patients) - 1)
-    rng = np.random.default_rng([seed, 0])
+    rng = np.random.default_rng([seed, stream])
     strata = np.array_split(np.arange(len(patients)), wanted)
     return {patients[int(rng.choice(stratum))]: number for number, stratum in enumerate(strata)}
 
@@ -79,12 +93,12 @@ def rank_patients(manifest: pd.DataFrame, stratify_by: str | None = None) -> lis
 
 
 def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
-    """Return split.csv: case_id, patient_id, set (train, test, external), stratum, a fold column for each number of folds.
+    """Return split.csv: case_id, patient_id, set (train, test, external), stratum, a column for each kind of folds.
 
-    ``manifest`` has case_id, patient_id, volume_WT_ml and the covariate to stratify by. A draw depends on the patients, their
-    volumes and the seed, not on the order of the rows. A split read from a file is returned with the manifest's patients and a
-    drawn column for each number of folds that it lacks. Raises ValueError where there are fewer training patients than folds,
-    UserError where the file cannot be read; whether the split is sound tells ``check_split``.
+    ``manifest`` has case_id, patient_id, volume_WT_ml and the covariates that the plan names. A draw depends on the patients,
+    their volumes and the seed, not on the order of the rows. A split read from a file is returned with the manifest's
+    patients and a column for each kind of folds that it lacks. Raises ValueError where there are fewer training patients than
+    folds, UserError where the file cannot be read; whether the split is sound tells ``check_split``.
     """
     ranked = rank_patients(manifest, plan.stratify_by)
     if plan.file:
@@ -93,9 +107,13 @@ def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
     else:
         split = manifest[["case_id", "patient_id"]].astype(str).sort_values("case_id").reset_index(drop=True)
         listed = split["case_id"].isin(plan.test_cases) | split["patient_id"].isin(plan.test_cases)
-        drawn = draw_test_patients(ranked, plan.test_fraction, plan.seed)
+        drawn = draw_patients(ranked, plan.held_out(len(ranked)), plan.seed, TEST_STREAM)
         held_out = {*drawn, *split.loc[listed, "patient_id"]}
         split["set"] = "external" if plan.external else np.where(split["patient_id"].isin(held_out), "test", "train")
+        if plan.train_size is not None:
+            others = [patient for patient in ranked if patient not in held_out]
+            taken = {*held_out, *draw_patients(others, plan.train_size, plan.seed, TRAIN_STREAM)}
+            split.loc[~split["patient_id"].isin(taken), "set"] = "external"
         split["stratum"] = split["patient_id"].map(drawn).astype("Int64")
     trained = set(split.loc[split["set"] == "train", "patient_id"])
     training = [patient for patient in ranked if patient in trained]
@@ -105,6 +123,9 @@ def split_cases(manifest: pd.DataFrame, plan: SplitPlan) -> pd.DataFrame:
         if number > len(training):
             raise ValueError(f"{number} folds need {number} training patients; there are {len(training)}")
         split[fold_column(number)] = split["patient_id"].map(draw_folds(training, number, plan.seed)).astype("Int64")
+    for covariate in plan.folds_by:
+        if value_column(covariate) not in split:
+            split[value_column(covariate)] = with_values(split, manifest, covariate)
     return split
 
 
@@ -117,7 +138,13 @@ def read_split(path: str) -> pd.DataFrame:
 
 
 def with_patients(split: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return a split with the patients of the manifest, which alone decides who a patient is; another case is its own."""
+    """Return a split with the patients of the manifest, which alone decides who a patient is; another case is its own.
+
+    A table of patients, without case ids, becomes one of their cases; a patient that the manifest lacks has none.
+    """
+    if "case_id" not in split:
+        cases = manifest[["case_id", "patient_id"]].astype(str)
+        return cases.merge(split, on="patient_id").sort_values("case_id", ignore_index=True)
     patients = dict(zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True))
     own = split["case_id"].map(patients).fillna(split["case_id"])
     others = split.drop(columns="patient_id", errors="ignore")
@@ -127,13 +154,33 @@ def with_patients(split: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
 
 def _read_csv_split(path: str) -> pd.DataFrame:
     table = read_user_table(Path(path))
-    if missing := [column for column in ("case_id", "set") if column not in table.columns]:
-        raise UserError(f"{path}: has no column {', '.join(missing)}; a split has case_id, set and fold_of_<k>")
+    columns = set(table.columns)
+    missing = [" or ".join(some) for some in (("case_id", "patient_id"), ("set", "fold")) if not columns & set(some)]
+    if missing:
+        raise UserError(
+            f"{path}: has no column {', '.join(missing)}; a split has case_id or patient_id, set, and fold or fold_of_<k> "
+            "where the folds are known"
+        )
     split = pd.DataFrame(table.rows, columns=table.columns, dtype="string").replace("", pd.NA)
+    if "set" not in split:
+        split["set"] = "train"
     try:
-        return split.assign(**{column: pd.to_numeric(split[column]).astype("Int64") for column in fold_columns(split)})
+        numbers = [*fold_columns(split), *(["fold"] if "fold" in split else [])]
+        split = split.assign(**{column: pd.to_numeric(split[column]).astype("Int64") for column in numbers})
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"{path}: a fold is not a whole number; folds count from 0") from None
+    return _with_number_of_folds(split, path) if "fold" in split else split
+
+
+def _with_number_of_folds(split: pd.DataFrame, path: str) -> pd.DataFrame:
+    """Return a split whose column ``fold`` is called after the number of folds. Raises UserError where that cannot be told."""
+    found = sorted(set(split.loc[split["set"] == "train", "fold"].dropna()))
+    if len(found) < 2 or found != list(range(len(found))):
+        shown_folds = shown([str(fold) for fold in found]) or "none"
+        raise UserError(f"{path}: the column fold has the folds {shown_folds}; two or more are right, which count from 0")
+    if (named := fold_column(len(found))) in split:
+        raise UserError(f"{path}: has both the columns fold and {named}; one of them is right")
+    return split.rename(columns={"fold": named})
 
 
 def _read_json_split(path: str) -> pd.DataFrame:
@@ -171,7 +218,7 @@ def check_split(manifest: pd.DataFrame, plan: SplitPlan, excluded: Collection[st
     elif plan.test_cases and not set(plan.test_cases) & (cases | patients):
         problems.append(no_test_case(""))
     if plan.file is None:
-        return problems
+        return [*problems, *_check_folds_by(manifest, plan), *_check_sizes(manifest, plan)]
     try:
         read = read_split(plan.file)
     except UserError as error:
@@ -184,6 +231,8 @@ def check_split(manifest: pd.DataFrame, plan: SplitPlan, excluded: Collection[st
     split = with_patients(read, manifest)
     return [
         *problems,
+        *_check_folds_by(manifest, plan, set(value_columns(read))),
+        *_check_patient_rows(read, plan.file, patients),
         *_check_rows(split, plan.file, cases),
         *_check_patient_ids(read, split, plan.file),
         *_check_patients(split, plan.file),
@@ -194,6 +243,47 @@ def no_test_case(file: str) -> Problem:
     """Return the problem of a split whose test cases are all left out."""
     expected = "a test case that has every channel that the study reads"
     return problem_row("", file, "no_test_case", "test cases that are all excluded", expected)
+
+
+def _check_folds_by(manifest: pd.DataFrame, plan: SplitPlan, given: Collection[str] = ()) -> list[Problem]:
+    """Return the covariates of ``folds_by`` that the cohort lacks, but for those whose folds are ``given`` in a file."""
+    known = covariate_columns(manifest)
+    expected = f"one of the cohort's: {', '.join(known)}" if known else "a covariate, and the cohort has none"
+    return [
+        problem_row("", "", "no_covariate", f"no covariate {name!r} to make folds by", expected)
+        for name in plan.folds_by
+        if name not in known and name not in given
+    ]
+
+
+def _check_sizes(manifest: pd.DataFrame, plan: SplitPlan) -> list[Problem]:
+    """Return why so many patients cannot be drawn: fewer are there."""
+    patients = manifest.groupby(manifest["patient_id"].astype(str))["case_id"].agg(lambda ids: set(ids.astype(str)))
+    listed = [patient for patient, cases in patients.items() if {patient, *cases} & set(plan.test_cases)]
+    held_out = len(listed) or plan.held_out(len(patients))
+    if (plan.train_size or 1) + held_out <= len(patients) or (plan.test_size is None and plan.train_size is None):
+        return []
+    asked = [f"{key}: {value}" for key in ("test_size", "train_size") if (value := getattr(plan, key)) is not None]
+    others = f" beside {held_out} that are held out" if plan.test_size is None and held_out else ""
+    expected = f"{len(patients)} in both sets together at most, one or more of them for training"
+    found = f"{count(len(patients), 'patient')} for {' and '.join(asked)}{others}"
+    return [problem_row("", "", "too_few_cases", found, expected)]
+
+
+def _check_patient_rows(read: pd.DataFrame, path: str, patients: set[str]) -> list[Problem]:
+    """Return what is wrong with the ids of a split that is a table of patients."""
+    if "case_id" in read:
+        return []
+    problems = []
+    if unnamed := int(read["patient_id"].isna().sum()):
+        found = f"{count(unnamed, 'row')} without a patient_id"
+        problems.append(problem_row("", path, "split_file", found, "a patient in each row"))
+    ids = set(read["patient_id"].dropna().astype(str))
+    if unknown := sorted(ids - patients):
+        near = offered_ids(near_ids(patients - ids, unknown))
+        found = f"patients that the cohort does not have: {shown(unknown)}"
+        problems.append(problem_row("", path, "split_file", found, f"its patients{near}"))
+    return problems
 
 
 def shown(ids: Sequence[str]) -> str:
@@ -215,7 +305,8 @@ def _check_rows(split: pd.DataFrame, path: str, cases: set[str]) -> list[Problem
         near = offered_ids(near_ids(cases - set(ids), unknown))
         add(f"cases that the cohort does not have: {shown(unknown)}", f"its cases{near}")
     if left_out := sorted(cases - set(ids)):
-        expected = "a row for each case" if not path.endswith(".json") else "every case; a split.csv can say which are the test"
+        every = "every case; a split.csv can say which are the test"
+        expected = every if path.endswith(".json") else "a row for each case; the set external leaves a case aside"
         add(f"no row for {count(len(left_out), 'case')} of the cohort: {shown(left_out)}", expected)
     for case in sorted(ids[ids.duplicated()].unique()):
         add("two rows for this case", "one", case)
@@ -235,7 +326,7 @@ def _check_rows(split: pd.DataFrame, path: str, cases: set[str]) -> list[Problem
 
 def _check_patient_ids(read: pd.DataFrame, split: pd.DataFrame, path: str) -> list[Problem]:
     """Return the cases whose patient a split file calls otherwise than the manifest, of which ``split`` has the ids."""
-    if "patient_id" not in read:
+    if not {"case_id", "patient_id"} <= set(read.columns):
         return []
     told = zip(split["case_id"], read["patient_id"], split["patient_id"], strict=True)
     return [

@@ -1,9 +1,10 @@
 """Which models of a study are compared with each other: those whose prediction sets hold the same cases.
 
 A group is the cases of one set of one cohort. ``cv`` and ``test`` hold the models trained on the cohort; ``cv`` is a group for
-each number of folds, because then the models' folds were trained on the same cases. ``all`` holds what predicts the whole
-cohort: precomputed predictions, imported models, and models trained on another cohort. These also join the groups ``cv``
-and ``test`` of their cohort, where each is compared with the models trained on it, over the cases that they share.
+each way to make folds (their number, and the covariate whose values they are), because then the models' folds were trained on
+the same cases. ``all`` holds what predicts the whole cohort: precomputed predictions, imported models, and models trained on another one.
+These also join the groups ``cv`` and ``test`` of their cohort, where each is compared with the models trained on it, over the
+cases that they share.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ WHOLE = "all"
 class Group:
     """Models to compare: ``own`` and ``joining`` have the prediction set of each, in the study's order.
 
-    ``joining`` predict more than the group's cases. ``folds``: of the models of a ``cv`` group.
+    ``joining`` predict more than the group's cases. ``folds``, ``folds_by``: of the models of a ``cv`` group.
     """
 
     cohort: str
@@ -27,11 +28,12 @@ class Group:
     folds: int | None
     own: dict[str, str]
     joining: dict[str, str]
+    folds_by: str | None = None
 
     @property
     def columns(self) -> dict[str, str | int | None]:
         """The columns of a table that identify the group."""
-        return {"cohort": self.cohort, "set": self.set, "folds": self.folds}
+        return {"cohort": self.cohort, "set": self.set, "folds": self.folds, "folds_by": self.folds_by}
 
     @property
     def models(self) -> dict[str, str]:
@@ -58,12 +60,14 @@ def _groups_of(study: Study, cohort: str) -> Iterator[Group]:
     ]
     whole = {model: name for model, name in sets if name not in TRAINED_SETS}
     for part in TRAINED_SETS:
-        members = {model: _folds_of(study, model) if part == "cv" else None for model, name in sets if name == part}
-        for folds in dict.fromkeys(members.values()):
-            yield Group(cohort, part, folds, {model: part for model, number in members.items() if number == folds}, whole)
+        members = {model: _folds_of(study, model) if part == "cv" else (None, None) for model, name in sets if name == part}
+        for folds, folds_by in dict.fromkeys(members.values()):
+            own = {model: part for model, made in members.items() if made == (folds, folds_by)}
+            yield Group(cohort, part, folds, own, whole, folds_by)
     yield Group(cohort, WHOLE, None, whole, {})
 
 
-def _folds_of(study: Study, model: str) -> int:
-    """Return the number of folds of a trained model, or of the models of an ensemble."""
-    return study.trained()[model if model in study.models else study.ensembles[model].members[0]].folds
+def _folds_of(study: Study, model: str) -> tuple[int, str | None]:
+    """Return the number of folds of a trained model, or of an ensemble's members, and the covariate that they are made by."""
+    trained = study.trained()[model if model in study.models else study.ensembles[model].members[0]]
+    return trained.folds, trained.folds_by

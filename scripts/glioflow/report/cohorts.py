@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.covariate_folds import fold_values, value_columns
 from glioflow.console import count
 from glioflow.formatting import UNDEFINED, number
 from glioflow.imaging.labels import REGION_NAMES, REGIONS
@@ -114,11 +115,15 @@ def split_words(spec: Mapping[str, Any]) -> str:
         return f"read from {spec['split']}"
     strata = f"volume within each {spec['stratify_by']}" if spec.get("stratify_by") else "volume"
     drawn = f"drawn by patient with seed {spec['seed']}, alike in whole-tumour {strata}"
+    aside = f"; {count(spec['train_size'], 'patient')} for training, the others left aside" if spec.get("train_size") else ""
+    training = "training set and folds" if aside else "folds"
     if spec.get("test_cases"):
-        return f"test cases named in the configuration; folds {drawn}"
-    if spec["test_fraction"]:
-        return f"{number(100 * spec['test_fraction'], 0)} % held out; test set and folds {drawn}"
-    return f"none held out; folds {drawn}"
+        return f"test cases named in the configuration{aside}; {training} {drawn}"
+    if spec["test_fraction"] or spec.get("test_size"):
+        share = f"{number(100 * spec['test_fraction'], 0)} %"
+        held_out = count(spec["test_size"], "patient") if spec.get("test_size") else share
+        return f"{held_out} held out{aside}; test set{',' if aside else ' and'} {training} {drawn}"
+    return f"none held out{aside}; {training} {drawn}"
 
 
 def most_common(values: pd.Series, unit: str) -> str:
@@ -138,6 +143,10 @@ def split_table(name: str, split: pd.DataFrame) -> Table:
     for column in (column for column in split.columns if column.startswith("fold_of_")):
         folds = int(column.removeprefix("fold_of_"))
         parts |= {f"fold {fold} of {folds} (validation)": split[split[column] == fold] for fold in range(folds)}
+    for covariate, column in value_columns(split).items():
+        for fold, value in enumerate(fold_values(split, covariate)):
+            validation = (split["set"] == "train") & (split[column] == value)
+            parts[f"fold {fold} by {covariate}: {value} (validation)"] = split[validation.fillna(False)]
     rows = [[Cell(words), count_cell(len(part)), count_cell(part["patient_id"].nunique())] for words, part in parts.items()]
     return Table(f"How {name} is split; no patient is in two parts.", ["Part", "Cases", "Patients"], rows, frozenset({1, 2}))
 

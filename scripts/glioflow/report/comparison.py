@@ -35,7 +35,7 @@ def comparison_sections(source: Source) -> list[dict[str, Any]]:
     """Return what the page shows of each group of models, nothing where no two models are compared."""
     comparison, ranks = source.comparison(), source.ranks()
     metrics = shown_metrics(source, comparison)
-    groups = records(comparison[["cohort", "set", "folds"]].drop_duplicates())
+    groups = records(comparison[["cohort", "set", "folds", "folds_by"]].drop_duplicates())
     return [group_section(group, of_group(comparison, group), of_group(ranks, group), metrics) for group in groups]
 
 
@@ -48,8 +48,10 @@ def shown_metrics(source: Source, comparison: pd.DataFrame) -> list[str]:
 
 def of_group(table: pd.DataFrame, group: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rows of a group."""
-    folds = table["folds"].isna() if pd.isna(group["folds"]) else table["folds"] == group["folds"]
-    return pd.DataFrame(table[(table["cohort"] == group["cohort"]) & (table["set"] == group["set"]) & folds.fillna(False)])
+    same = [
+        table[column].isna() if pd.isna(value) else (table[column] == value).fillna(False) for column, value in group.items()
+    ]
+    return pd.DataFrame(table[pd.concat(same, axis=1).all(axis=1)])
 
 
 def group_section(
@@ -89,7 +91,8 @@ def in_order(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
 def group_name(group: Mapping[str, Any]) -> str:
     """Return the name of a group for people."""
-    folds = "" if pd.isna(group["folds"]) else f" ({int(group['folds'])} folds)"
+    by = "" if pd.isna(group["folds_by"]) else f" by {group['folds_by']}"
+    folds = "" if pd.isna(group["folds"]) else f" ({int(group['folds'])} folds{by})"
     return f"{group['cohort']} · {SET_WORDS.get(group['set'], group['set'])}{folds}"
 
 

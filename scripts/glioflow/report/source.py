@@ -190,8 +190,13 @@ class Source:
         """Return the ranks of models that were scored on the same cases."""
         return self._table_of_models("ranks.csv", "ranking", "model")
 
+    def published(self) -> pd.DataFrame:
+        """Return the published values with the study's own beside them; names are text, as 01 is."""
+        text = ("model", "set", "metric", "region", "statistic", "differs", "source")
+        return read_table(self.existing(self.root / "scores" / "published.csv"), text)
+
     def _table_of_models(self, name: str, *names: str) -> pd.DataFrame:
-        table = read_table(self.existing(self.root / "scores" / name), ("cohort", "set", "label", "metric", *names))
+        table = read_table(self.existing(self.root / "scores" / name), ("cohort", "set", "folds_by", "label", "metric", *names))
         return table.astype({"folds": "Int64"})
 
     def conventions(self, pair: Pair) -> pd.DataFrame:
@@ -252,7 +257,8 @@ class Source:
         channels = join_words(CHANNEL_NAMES[channel] for channel in model["channels"])
         way = f"by the trainer {trainer_name(model)}" if model["trainer"] else f"of {count(model['epochs'], 'epoch')}"
         network = f"{NETWORK_WORDS[model['network']]} {model['configuration']}"
-        return f"{network} on {channels}, {count(model['folds'], 'fold')} {way}"
+        by = f" by {model['folds_by']}" if model["folds_by"] else ""
+        return f"{network} on {channels}, {count(model['folds'], 'fold')}{by} {way}"
 
     def ensemble_words(self, ensemble: Mapping[str, Any]) -> str:
         """Return in words how an ensemble makes one mask of its members': what is merged from one of them, what of all."""

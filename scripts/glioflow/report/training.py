@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.cohorts.covariate_folds import fold_values
 from glioflow.console import count
 from glioflow.files import read_json
 from glioflow.formatting import UNDEFINED, number
@@ -45,8 +46,17 @@ def training_section(source: Source, name: str) -> dict[str, Any]:
         "anchor": slug("model", name),
         "facts": model_facts(source, name),
         "figure": embed_figure(draw_curves(curves), alt) if curves else None,
-        "table": fold_table(name, source.folds[name], model["regions"], last),
+        "table": fold_table(name, source.folds[name], model["regions"], last, fold_names(source, name)),
     }
+
+
+def fold_names(source: Source, name: str) -> list[str]:
+    """Return what each fold of a model is called: its number, and the value that it leaves out if folds are by a covariate."""
+    model = source.study["models"][name]
+    if not model["folds_by"]:
+        return [str(fold) for fold in range(source.trained[name])]
+    values = fold_values(source.cohort_table(model["cohort"], "split"), model["folds_by"])
+    return [f"{fold} ({value})" for fold, value in enumerate(values)]
 
 
 def model_facts(source: Source, name: str) -> list[tuple[str, str]]:
@@ -61,6 +71,8 @@ def model_facts(source: Source, name: str) -> list[tuple[str, str]]:
     ]
     if model["trainer"]:
         facts.append(("Trainer", f"{trainer_name(model)}, the study's own; it decides what the study does not say"))
+    if model["folds_by"]:
+        facts.append(("Folds", f"each validates on the patients of one {model['folds_by']}"))
     facts += [("Loss", loss_words(settings)), ("Optimiser", optimiser_words(settings))]
     facts.append(("Training", f"{epoch_words(settings)}, seed {model['seed']}"))
     if swa := settings.get("swa"):
@@ -159,8 +171,17 @@ def plan_value(value: int | Sequence[int]) -> str:
     return str(value) if isinstance(value, int) else " × ".join(map(str, value))
 
 
-def fold_table(name: str, folds: Sequence[Mapping[str, Any]], regions: Sequence[str], last: Mapping[int, pd.Series]) -> Table:
-    """Return one row a fold: on how many cases, how long and on what it was trained, and where its curves (``last``) ended."""
+def fold_table(
+    name: str,
+    folds: Sequence[Mapping[str, Any]],
+    regions: Sequence[str],
+    last: Mapping[int, pd.Series],
+    names: Sequence[str],
+) -> Table:
+    """Return one row a fold: its name, on how many cases, how long and on what it was trained, where its curves ended.
+
+    ``last``: the last row of each fold's curves; ``names``: of the folds, by number.
+    """
     rows = []
     for manifest in folds:
         end = last.get(int(manifest["fold"]), pd.Series(dtype=float))
@@ -168,7 +189,7 @@ def fold_table(name: str, folds: Sequence[Mapping[str, Any]], regions: Sequence[
         finished = manifest.get("finished_at")
         rows.append(
             [
-                Cell(str(manifest["fold"])),
+                Cell(names[int(manifest["fold"])]),
                 *(count_cell(None if cases is None else len(cases)) for cases in sizes),
                 count_cell(manifest.get("epochs")),
                 number_cell(manifest.get("seconds_per_epoch"), 1),

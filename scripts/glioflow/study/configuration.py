@@ -63,13 +63,21 @@ class Cohort(Block):
     """What every cohort has, whatever its data set."""
 
     test_fraction: float = Field(0.0, ge=0, lt=1, description="Share of the patients held out as the `test` set.")
+    test_size: int | None = Field(None, ge=1, description="Instead of `test_fraction`: how many patients are held out.")
     test_cases: list[str] = Field(
         [], description="Instead of `test_fraction`: the cases (or patients) held out, by id. All cases of a patient go along."
     )
+    train_size: int | None = Field(
+        None,
+        ge=2,
+        description="How many of the patients that are not held out train, drawn as those are; the others are left aside, as "
+        "`external`. Default: all.",
+    )
     split: str | None = Field(
         None,
-        description="Instead of both: a file with the split. A `split.csv` of glioflow is taken over byte for byte; nnU-Net's "
-        "`splits_final.json` gives the folds of a cohort in which every case trains.",
+        description="Instead of all these: a file with the split, such as a paper's. A table has the columns case_id or "
+        "patient_id, set (`train`, `test`, `external`), and fold if the folds are known; a `split.csv` of glioflow is taken "
+        "over byte for byte; nnU-Net's `splits_final.json` gives the folds of a cohort in which every case trains.",
     )
     stratify_by: str | None = Field(
         None, description="Covariate whose values each set and each fold gets alike, before tumour volume."
@@ -245,6 +253,11 @@ class TrainedModel(Block):
         "say (`epochs`, `loss`, `optimiser`, `initial_lr` …) is then that trainer's.",
     )
     folds: int = Field(5, ge=2, description="Folds of the cross-validation; each is trained.")
+    folds_by: str | None = Field(
+        None,
+        description="Covariate whose values are the folds, as in leaving one site out: each fold validates on the patients of "
+        "one value. `folds` must then be given, as the number of values. Default: folds are drawn.",
+    )
     epochs: int = Field(1000, ge=1, description="Epochs per fold.")
     iterations_per_epoch: int = Field(250, ge=1, description="Training iterations per epoch.")
     validation_iterations: int = Field(50, ge=1, description="Iterations of the pseudo-Dice after each epoch.")
@@ -383,6 +396,24 @@ class Report(Block):
     title: str = Field("Which cases fail, and why", description="Heading of the report.")
 
 
+class Published(Block):
+    """A value that somebody published, to be shown beside the study's own."""
+
+    model: str = Field(description="The model or ensemble whose value it is compared with.")
+    set: str = Field(description="That model's set: `cv`, `test`, `given`, or the name of an external cohort.")
+    metric: str = Field(description="Column of the score table, such as `dice` (a fraction) or `hd95_mm` (mm).")
+    region: Region = Field(description="One of `evaluation.regions`.")
+    statistic: Literal["mean", "median"] = Field(description="What was published: the mean or the median over the cases.")
+    value: float = Field(allow_inf_nan=False, description="The published value in the metric's own unit: Dice 82 % is 0.82.")
+    measured_on: Literal["cv", "test"] | None = Field(
+        None,
+        description="What the published value is of: out-of-fold predictions of training cases (`cv`), or a `test` set. Where "
+        "the study's own set is of another kind, the report says so.",
+    )
+    source: str = Field(min_length=1, description="Where it was published: a DOI, an arXiv number, an address.")
+    differs: str | None = Field(None, description="What else differs in data or definition, in words for the reader.")
+
+
 class Study(Block):
     """A study: one configuration file."""
 
@@ -406,6 +437,7 @@ class Study(Block):
     evaluation: Evaluation = Field(default_factory=lambda: Evaluation(), description="What is scored.")
     failure: Failure = Field(default_factory=lambda: Failure(), description="Failure analysis.")
     report: Report = Field(default_factory=lambda: Report(), description="The report.")
+    published: list[Published] = Field([], description="Published values to show beside the study's own.")
 
     def cohort_of(self, model: str) -> str:
         """Return the name of the cohort of a model or an ensemble."""
@@ -464,7 +496,7 @@ def data_folder(key: str, data: str | None) -> Path:
 def holds_out(cohort: AnyCohort) -> bool:
     """Tell whether a cohort has a ``test`` set; the folds of nnU-Net's splits_final.json leave none."""
     if cohort.split is None or cohort.split.endswith(".json"):
-        return cohort.test_fraction > 0 or bool(cohort.test_cases)
+        return cohort.test_fraction > 0 or cohort.test_size is not None or bool(cohort.test_cases)
     try:
         path = Path(expand_path(cohort.split))
         return _names_test_cases(path, path.stat().st_mtime_ns)

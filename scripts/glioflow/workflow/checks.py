@@ -33,6 +33,7 @@ from glioflow.study.configuration import (
     PhantomCohort,
     Plans,
     Postprocessing,
+    Published,
     Report,
     Study,
     Swa,
@@ -46,6 +47,7 @@ from glioflow.study.configuration import (
 )
 from glioflow.study.metric_registry import DISTANCES
 from glioflow.study.registry import datasets, label_schemes
+from glioflow.workflow.published_checks import unlike_the_scores, wrong_scale
 
 
 def load_study(config: Mapping[str, Any], source: str) -> Study:
@@ -105,6 +107,7 @@ _BLOCKS: dict[str, type[Block]] = {
     "evaluation": Evaluation,
     "failure": Failure,
     "report": Report,
+    "published": Published,
 }
 
 
@@ -150,6 +153,7 @@ def _cross_check(study: Study) -> Iterator[str]:
     yield from _check_failure_image(study)
     yield from _check_failure_region(study)
     yield from _check_conventions(study)
+    yield from _check_published(study)
     if study.failure.region not in study.evaluation.regions:
         yield (
             f"failure.region: {study.failure.region} is not among evaluation.regions "
@@ -189,9 +193,12 @@ def _is_known(dataset: str) -> bool:
 
 def _check_split(key: str, cohort: AnyCohort) -> Iterator[str]:
     """Yield what is wrong with the keys that decide how a cohort is divided: at most one of them may be given."""
-    given = [name for name in ("test_fraction", "test_cases", "split", "external") if getattr(cohort, name)]
+    given = [name for name in ("test_fraction", "test_size", "test_cases", "split", "external") if getattr(cohort, name)]
     if len(given) > 1:
         yield f"{key}: {' and '.join(given)} are given together; give one of them"
+    if cohort.train_size is not None and (cohort.split is not None or cohort.external):
+        other = "external" if cohort.external else "split"
+        yield f"{key}.train_size: nothing is drawn where {other} is given; leave one of them out"
     if cohort.split is not None:
         yield from _check_path(f"{key}.split", cohort.split, "file")
 
@@ -275,6 +282,8 @@ def _check_trained(key: str, model: TrainedModel, study: Study) -> Iterator[str]
         )
     if wrong := [fold for fold in model.prediction_folds or [] if fold >= model.folds]:
         yield f"{key}.prediction_folds: there is no fold {wrong[0]}; the model has {model.folds}, numbered from 0"
+    if model.folds_by is not None and "folds" not in model.model_fields_set:
+        yield f"{key}.folds: missing; folds_by makes a fold of each value of {model.folds_by}: give the number of its values"
     if model.trainer is not None:
         try:
             find_trainer(model.trainer)
@@ -385,6 +394,17 @@ def _check_failure_region(study: Study) -> Iterator[str]:
             )
 
 
+def _check_published(study: Study) -> Iterator[str]:
+    """Yield the published values that nothing of the study can be compared with."""
+    known = {*study.models, *study.ensembles}
+    for number, value in enumerate(study.published):
+        seen = visible_regions(_seen_regions(value.model, study), REGIONS) if value.model in known else []
+        for key, found, others in unlike_the_scores(study, value, seen):
+            yield f"published.{number}.{key}: {found}; {suggestion(getattr(value, key), others)}"
+        if wrong := wrong_scale(value):
+            yield f"published.{number}.value: {wrong}"
+
+
 def _seen_regions(name: str, study: Study) -> Sequence[str]:
     """Return the regions that a model or an ensemble was made to see; none where it sees all, or where that is unknown."""
     members = [name] if name in study.models else study.ensembles[name].members
@@ -414,7 +434,7 @@ def _check_ensemble(key: str, ensemble: Ensemble, study: Study) -> Iterator[str]
         if member not in trained:
             yield f"{key}.members: no trained model is called {member!r}; {suggestion(member, list(trained))}"
     members = [trained[member] for member in ensemble.members if member in trained]
-    for what in ("cohort", "regions", "folds"):
+    for what in ("cohort", "regions", "folds", "folds_by"):
         if len({str(getattr(member, what)) for member in members}) > 1:
             yield f"{key}.members: they differ in {what}; an ensemble needs the same"
     for region, member in ensemble.merge.items():

@@ -124,15 +124,25 @@ class CohortLookups:
         return sorted({model.cohort for model in models if cohort in model.external} - {cohort})
 
     def folds(self, cohort: str) -> list[int]:
-        """Return each number of folds that a model of the cohort uses."""
-        return sorted({model.folds for model in self.study.trained().values() if model.cohort == cohort})
+        """Return each number of drawn folds that a model of the cohort uses."""
+        models = self.study.trained().values()
+        return sorted({model.folds for model in models if model.cohort == cohort and model.folds_by is None})
+
+    def folds_by(self, cohort: str) -> dict[str, list[int]]:
+        """Return each covariate whose values are the folds of a model of the cohort, with the numbers of folds expected."""
+        found: dict[str, set[int]] = {}
+        for model in self.study.trained().values():
+            if model.cohort == cohort and model.folds_by is not None:
+                found.setdefault(model.folds_by, set()).add(model.folds)
+        return {covariate: sorted(numbers) for covariate, numbers in found.items()}
 
     def split_block(self, cohort: str) -> dict[str, Any]:
         """Return how a cohort is divided: the fields of ``glioflow.cohorts.splits.SplitPlan``."""
         spec = self.study.cohorts[cohort]
-        keys = ("test_fraction", "test_cases", "stratify_by", "external", "seed")
+        keys = ("test_fraction", "test_size", "test_cases", "train_size", "stratify_by", "external", "seed")
         file = expand_path(spec.split) if spec.split else None
-        return {**{key: getattr(spec, key) for key in keys}, "file": file, "folds": self.folds(cohort)}
+        folds = {"folds": self.folds(cohort), "folds_by": self.folds_by(cohort)}
+        return {**{key: getattr(spec, key) for key in keys}, "file": file, **folds}
 
     def needed_channels(self, cohort: str) -> list[str]:
         """Return the channels that the study reads from a cohort, in canonical order."""

@@ -39,6 +39,7 @@ SECTIONS: dict[str, type[configuration.Block]] = {
     "evaluation": configuration.Evaluation,
     "failure": configuration.Failure,
     "report": configuration.Report,
+    "published": configuration.Published,
 }
 
 

@@ -16,7 +16,7 @@ from glioflow.workflow.cohort_lookups import CohortLookups
 
 # Keys of a trained model that its plans do not depend on.
 NOT_PLANNED = {
-    *("cohort", "external", "device", "folds", "threads", "prediction_folds", "postprocessing"),
+    *("cohort", "external", "device", "folds", "folds_by", "threads", "prediction_folds", "postprocessing"),
 }
 
 

@@ -27,6 +27,11 @@ def compared_sets(study: Study) -> list[str]:
     return list(dict.fromkeys(f"{model}/{name}" for group in groups for model, name in group.models.items()))
 
 
+def published_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every set that the study names a published value of."""
+    return list(dict.fromkeys(f"{value.model}/{value.set}" for value in study.published))
+
+
 def report_pairs(study: Study) -> list[dict[str, Any]]:
     """Return what the report shows: every prediction set, its cohort, and whether its failures are analysed."""
     analysed = failure_sets(study)

@@ -13,7 +13,7 @@ from nnunetv2.preprocessing.normalization.default_normalization_schemes import Z
 
 from glioflow.case_cache import CaseCache
 from glioflow.cohorts.case_checks import CheckRules, check_case
-from glioflow.cohorts.cohort_checks import check_requirements, check_identity
+from glioflow.cohorts.cohort_checks import check_identity, check_requirements
 from glioflow.cohorts.covariate_values import read_covariates
 from glioflow.cohorts.layouts import patterns
 from glioflow.cohorts.manifests import read_manifest, read_substituted, write_manifest

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glioflow.cohorts.problems import PROBLEM_COLUMNS, problem_row
-from glioflow.cohorts.splits import SplitPlan, check_split, draw_test_patients, rank_patients, split_cases
+from glioflow.cohorts.splits import SplitPlan, check_split, draw_patients, rank_patients, split_cases
 from glioflow.console import Console, UserError
 from glioflow.study.configuration import FolderCohort, holds_out
 from split_cohort import is_complete, main, refuse_errors
@@ -66,7 +66,7 @@ def test_folds_have_equal_size_and_like_volumes():
 
 def test_the_held_out_come_one_from_each_stratum_of_volume():
     patients = [f"p{n:02d}" for n in range(20)]
-    drawn = draw_test_patients(patients, 0.25, 1)
+    drawn = draw_patients(patients, 5, seed=1, stream=0)
     assert sorted(drawn.values()) == [0, 1, 2, 3, 4]
     assert all(patients.index(patient) // 4 == stratum for patient, stratum in drawn.items())
 
@@ -118,6 +118,87 @@ def test_an_id_that_the_cohort_does_not_have_is_a_problem():
 
 def test_an_external_cohort_has_neither_training_nor_test_cases():
     assert set(split_cases(cohort([1, 2]), SplitPlan(external=True))["set"]) == {"external"}
+
+
+def test_so_many_patients_are_held_out_and_trained_and_the_others_left_aside():
+    manifest = cohort([1] * 10 + [2] * 2)
+    plan = SplitPlan(test_size=2, train_size=6, seed=3, folds=[2])
+    assert check_split(manifest, plan) == []
+    split = split_cases(manifest, plan)
+    assert split.groupby("set")["patient_id"].nunique().to_dict() == {"external": 4, "test": 2, "train": 6}
+    assert split.groupby("patient_id")["set"].nunique().max() == 1
+    pd.testing.assert_frame_equal(split, split_cases(manifest.sample(frac=1, random_state=1), plan))
+    # One of the six smaller and one of the six larger is held out; of those that stay, two in each of four pairs, in order.
+    held_out = split.loc[split["set"] == "test", ["patient_id", "stratum"]].drop_duplicates().sort_values("stratum")
+    assert [int(patient[1:]) // 6 for patient in held_out["patient_id"]] == [0, 1]
+    rest = [patient for patient in rank_patients(manifest) if patient not in set(held_out["patient_id"])]
+    strata = [rest[:2], rest[2:4], rest[4:6], rest[6:8], rest[8:9], rest[9:]]
+    trained = set(split.loc[split["set"] == "train", "patient_id"])
+    assert all(len(trained & set(stratum)) == 1 for stratum in strata)
+    # The test set is the same without a training size, and folds are drawn of who trains.
+    alone = split_cases(manifest, SplitPlan(test_size=2, seed=3))
+    assert set(alone.loc[alone["set"] == "test", "case_id"]) == set(split.loc[split["set"] == "test", "case_id"])
+    assert split["fold_of_2"].notna().tolist() == (split["set"] == "train").tolist()
+
+
+@pytest.mark.parametrize(
+    ("plan", "found"),
+    [
+        (SplitPlan(test_size=4), "4 patients for test_size: 4"),
+        (SplitPlan(test_size=2, train_size=3), "4 patients for test_size: 2 and train_size: 3"),
+        (SplitPlan(test_fraction=0.5, train_size=3), "4 patients for train_size: 3 beside 2 that are held out"),
+        (SplitPlan(test_cases=["p0", "p1_0"], train_size=3), "4 patients for train_size: 3 beside 2 that are held out"),
+    ],
+)
+def test_more_patients_than_there_are_is_one_problem(plan, found):
+    (problem,) = check_split(cohort([1, 2, 1, 1]), plan)
+    assert problem["message"].startswith(f"found {found}; expected 4 in both sets together at most")
+
+
+def test_sizes_that_use_up_every_patient_are_right():
+    assert check_split(cohort([1] * 4), SplitPlan(test_size=1, train_size=3)) == []
+    assert check_split(cohort([1] * 4), SplitPlan(test_size=3)) == []
+
+
+def test_a_papers_table_of_patients_becomes_one_of_their_cases(tmp_path):
+    manifest = cohort([2, 1, 1, 1])
+    table = pd.DataFrame(
+        {"patient_id": ["p3", "p0", "p1", "p2"], "set": ["test", "train", "train", "external"], "fold": ["", "1", "0", ""]}
+    )
+    plan = SplitPlan(file=write_split(tmp_path / "paper.csv", table), folds=[2])
+    assert check_split(manifest, plan) == []
+    split = split_cases(manifest, plan)
+    assert split["case_id"].tolist() == ["p0_0", "p0_1", "p1_0", "p2_0", "p3_0"]
+    assert split["set"].tolist() == ["train", "train", "train", "external", "test"]
+    assert split["fold_of_2"].tolist() == [1, 1, 0, pd.NA, pd.NA]
+    assert not is_complete(plan.file, split, [2])
+    assert holds_out(FolderCohort(dataset="brats2021", path=".", split=plan.file))
+
+
+def test_a_table_of_folds_alone_trains_every_case(tmp_path):
+    table = pd.DataFrame({"case_id": ["p0_0", "p1_0", "p2_0"], "fold": [0, 2, 1]})
+    split = split_cases(cohort([1] * 3), SplitPlan(file=write_split(tmp_path / "s.csv", table), folds=[3]))
+    assert (split["set"].unique().tolist(), split["fold_of_3"].tolist()) == (["train"], [0, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"patient_id": ["p0", "p1", "p9"], "set": "train"}, "patients that the cohort does not have: p9"),
+        ({"patient_id": ["p0", "p1", "P2"], "set": "train"}, "its patients (write 'p2' for 'P2')"),
+        ({"patient_id": ["p0", "p1", None], "set": "train"}, "1 row without a patient_id"),
+        ({"patient_id": ["p0", "p1"], "set": "train"}, "no row for 1 case of the cohort: p2_0"),
+        ({"patient_id": ["p0", "p1", "p2", "p2"], "set": ["train", "train", "test", "train"]}, "two rows for this case"),
+        ({"patient_id": ["p0", "p1", "p2"], "fold": [1, 2, 3]}, "the column fold has the folds 1, 2, 3; two or more"),
+        ({"patient_id": ["p0", "p1", "p2"], "fold": [0, 1, 0], "fold_of_2": [0, 1, 0]}, "both the columns fold and fold_of_2"),
+        ({"patient_id": ["p0", "p1", "p2"], "fold": [0, 1, ""]}, "training cases with no fold"),
+        ({"name": ["p0"], "set": "train"}, "has no column case_id or patient_id"),
+        ({"patient_id": ["p0", "p1", "p2"]}, "has no column set or fold"),
+    ],
+)
+def test_what_is_wrong_with_a_papers_table_is_said(tmp_path, table, words):
+    problems = check_split(cohort([1, 1, 1]), SplitPlan(file=write_split(tmp_path / "s.csv", pd.DataFrame(table))))
+    assert any(words in row["message"] for row in problems), problems
 
 
 def test_each_fold_and_the_test_set_get_every_value_of_the_covariate_alike():

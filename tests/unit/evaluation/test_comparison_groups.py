@@ -38,6 +38,19 @@ def test_cross_validations_are_compared_only_where_their_folds_are_the_same() ->
     assert list(found["a", "test", None].models) == ["x", "y", "z", "w"]
 
 
+def test_folds_by_a_covariate_are_compared_with_each_other_only() -> None:
+    by_site = {"cohort": "b", "folds_by": "site"}
+    study = Study.model_validate(
+        {
+            "cohorts": COHORTS,
+            "models": {"x": {"cohort": "b"}, "y": {"cohort": "b"}, "x_site": by_site, "y_site": by_site},
+        }
+    )
+    found = comparison_groups(study)
+    assert [list(group.models) for group in found] == [["x", "y"], ["x_site", "y_site"]]
+    assert [group.columns["folds_by"] for group in found] == [None, "site"]
+
+
 def test_an_ensemble_is_compared_with_its_members() -> None:
     found = groups({"x": {"cohort": "b"}, "y": {"cohort": "b"}}, {"both": {"members": ["x", "y"]}})
     assert list(found) == [("b", "cv", 5)]

@@ -44,6 +44,19 @@ def test_each_fold_validates_on_its_cases_and_trains_on_the_others():
     assert fold_lists(SPLIT, 2) == [{"train": ["a"], "val": ["c"]}, {"train": ["c"], "val": ["a"]}]
 
 
+def test_folds_by_a_covariate_leave_out_the_sorted_values_one_by_one():
+    # As numbers 9 comes before 10; the site of b, which is held out, is no fold.
+    split = pd.DataFrame(
+        {
+            "case_id": ["a", "b", "c", "d", "e"],
+            "set": ["train", "test", "train", "train", "train"],
+            "fold_by_site": ["10", None, "9", "10", "9"],
+        },
+        dtype="string",
+    )
+    assert fold_lists(split, 2, "site") == [{"train": ["a", "d"], "val": ["c", "e"]}, {"train": ["c", "e"], "val": ["a", "d"]}]
+
+
 def test_regions_painted_in_order_give_back_the_canonical_labels():
     described = dataset_json(["t1"], ["WT", "TC", "ET"], [1, 2, 3], {})
     assert described["labels"] == {"background": 0, "WT": [1, 2, 3], "TC": [1, 3], "ET": [3, 3]}

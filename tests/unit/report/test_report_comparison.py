@@ -96,12 +96,13 @@ def test_rows_come_region_by_region_and_by_the_metrics_that_are_shown() -> None:
 
 
 def test_groups_are_told_apart_by_cohort_set_and_folds() -> None:
-    table = comparison({}, {"set": "cv", "folds": 5}, {"set": "cv", "folds": 3}, {"cohort": "other"})
-    groups = [{"cohort": row["cohort"], "set": row["set"], "folds": row["folds"]} for row in table.to_dict("records")]
-    assert [len(of_group(table, group)) for group in groups] == [1, 1, 1, 1]
-    names = ["demo · test", "demo · cv (5 folds)", "demo · cv (3 folds)", "other · test"]
+    by_site = {"set": "cv", "folds": 5, "folds_by": "site"}
+    table = comparison({}, {"set": "cv", "folds": 5}, by_site, {"set": "cv", "folds": 3}, {"cohort": "other"})
+    groups = [{name: row[name] for name in ("cohort", "set", "folds", "folds_by")} for row in table.to_dict("records")]
+    assert [len(of_group(table, group)) for group in groups] == [1, 1, 1, 1, 1]
+    names = ["demo · test", "demo · cv (5 folds)", "demo · cv (5 folds by site)", "demo · cv (3 folds)", "other · test"]
     assert [group_name(group) for group in groups] == names
-    assert group_name({"cohort": "demo", "set": "all", "folds": pd.NA}) == "demo · all cases"
+    assert group_name({"cohort": "demo", "set": "all", "folds": pd.NA, "folds_by": pd.NA}) == "demo · all cases"
 
 
 def test_who_is_compared_and_what_is_left_after_correction_is_said() -> None:
@@ -115,7 +116,7 @@ def test_who_is_compared_and_what_is_left_after_correction_is_said() -> None:
 
 
 def test_a_long_table_is_folded_and_cut() -> None:
-    group = {"cohort": "demo", "set": "test", "folds": pd.NA}
+    group = {"cohort": "demo", "set": "test", "folds": pd.NA, "folds_by": pd.NA}
     few = group_section(group, comparison({}), ranks({"model": "a"}, {"model": "b", "rank": 2}), ["dice"])
     many = group_section(group, comparison(*[{}] * 130), ranks({"model": "a"}), ["dice"])
     (few,), (many,) = few["tables"], many["tables"]
@@ -124,7 +125,7 @@ def test_a_long_table_is_folded_and_cut() -> None:
 
 
 def test_each_metric_has_a_table_of_its_own_whose_tests_were_corrected_together() -> None:
-    group = {"cohort": "demo", "set": "test", "folds": pd.NA}
+    group = {"cohort": "demo", "set": "test", "folds": pd.NA, "folds_by": pd.NA}
     both = comparison({"tests": 1}, {"metric": "hd95_mm", "tests": 2}, {"metric": "hd95_mm", "label": "TC", "tests": 2})
     found = group_section(group, both, ranks({"model": "a"}), ["dice", "hd95_mm"])["tables"]
     assert [(part["name"], part["rows"]) for part in found] == [("Dice", 1), ("HD95 (mm)", 2)]

@@ -640,7 +640,7 @@ def test_each_kind_of_problem_is_a_sentence_with_its_counts_errors_first(workspa
     page = workspace.page()
     assert "Every file was read and checked: 1 error and 4 warnings in 2 cases." in page.text
     assert page.table("What checking demo found")[1:] == [
-        ["too_few_cases", "There are fewer training patients than folds.", "error", "1", ""],
+        ["too_few_cases", "There are fewer patients than the sets, or the folds, need.", "error", "1", ""],
         ["empty_label", "A truth mask is empty: the case shows no tumour.", "warning", "3", "2"],
         ["near_empty_label", "A truth mask is all but empty.", "warning", "1", "1"],
     ]

@@ -329,3 +329,21 @@ def test_the_readme_has_every_key_with_its_default():
 
     page = CONFIG_DIR / "README.md"
     assert page.read_text(encoding="utf-8") == fill(page.read_text(encoding="utf-8"))
+
+
+def test_folds_by_a_covariate_need_their_number():
+    folds_by = "models: {m: {cohort: demo, folds_by: site%s}}"
+    assert "models.m.folds: missing; folds_by makes a fold of each value of site: give the number" in problems(
+        DEMO + folds_by % ""
+    )
+    assert study(DEMO + folds_by % ", folds: 3").models["m"].folds_by == "site"
+    members = "models: {a: {cohort: demo, folds: 3, folds_by: site}, b: {cohort: demo, folds: 3}}"
+    assert "they differ in folds_by" in problems(DEMO + members + "\nensembles: {e: {members: [a, b]}}")
+
+
+def test_sizes_of_a_split_go_with_what_is_drawn_only():
+    cohort = "cohorts: {demo: {dataset: phantom, cases: 8, %s}}"
+    assert "test_fraction and test_size are given together" in problems(cohort % "test_fraction: 0.2, test_size: 2")
+    assert "train_size: nothing is drawn where external is given" in problems(cohort % "external: true, train_size: 4")
+    loaded = study(cohort % "test_size: 2, train_size: 4" + "\nmodels: {m: {cohort: demo}}")
+    assert loaded.sets_of("m") == ["cv", "test"]

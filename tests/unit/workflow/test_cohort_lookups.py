@@ -69,8 +69,8 @@ def test_what_the_study_needs_of_a_cohort(brats):
     assert found.folds("c") == [2, 3]
     assert found.training_cohorts("p") == ["c"] and found.training_cohorts("c") == []
     assert found.split_block("c") == {
-        "test_fraction": 0.25, "test_cases": [], "stratify_by": None, "external": False, "seed": 3,
-        "file": None, "folds": [2, 3],
+        "test_fraction": 0.25, "test_size": None, "test_cases": [], "train_size": None, "stratify_by": None, "external": False,
+        "seed": 3, "file": None, "folds": [2, 3], "folds_by": {},
     }  # fmt: skip
     asked = found.requirements("c")
     assert (asked["trained"], asked["failure_sets"], asked["extremes"]) == (True, ["cv"], 1)
@@ -95,6 +95,16 @@ def test_a_model_that_could_see_nothing_but_zeros_is_known(brats):
     keys = {"on_missing_channel": "substitute", "substitute": {"t1": "zeros"}}
     assert lookups({**brats, **keys}, models).requirements("c")["blank"] == [("t1",)]
     assert lookups(brats, models).requirements("c")["blank"] == []
+
+
+def test_drawn_folds_and_folds_by_a_covariate_are_asked_for_apart(brats):
+    models = {
+        "drawn": {"cohort": "c", "folds": 3},
+        "by_site": {"cohort": "c", "folds": 4, "folds_by": "site"},
+        "otherwise": {"cohort": "c", "folds": 2, "folds_by": "site"},
+    }
+    block = lookups(brats, models).split_block("c")
+    assert (block["folds"], block["folds_by"]) == ([3], {"site": [2, 4]})
 
 
 def test_labels_and_schemes(brats):

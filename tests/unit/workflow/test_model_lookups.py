@@ -21,7 +21,14 @@ def test_plans_depend_on_what_changes_a_weight_or_a_mask_and_on_nothing_else():
     plain = lookups({"m": {}}).plan_block("m")
     assert lookups({"m": {"epochs": 3}}).plan_block("m") != plain
     assert lookups({"m": {"tta": "both"}}).plan_block("m") != plain
-    for further in ({"device": "cpu"}, {"threads": 2}, {"folds": 3}, {"prediction_folds": [0]}, {"postprocessing": {}}):
+    for further in (
+        {"device": "cpu"},
+        {"threads": 2},
+        {"folds": 3},
+        {"folds_by": "site"},
+        {"prediction_folds": [0]},
+        {"postprocessing": {}},
+    ):
         assert lookups({"m": further}).plan_block("m") == plain
 
 
