@@ -14,7 +14,7 @@ from workflows import copy_checkout, planned_jobs, snakemake
 
 from glioflow.study.registry import datasets
 
-CHANNELS = {"lgg_kaggle": ["t1", "flair", "t1ce"]}
+CHANNELS = {"lgg_kaggle": ["flair"]}  # two patients lack others
 REGIONS = {"lgg_kaggle": ["WT"]}
 
 
@@ -23,7 +23,7 @@ def study(tmp_path_factory):
     """One study with a cohort and a model for every data set, after its cohorts were converted, verified and split."""
     root = tmp_path_factory.mktemp("matrix")
     checkout = copy_checkout(root / "glioflow")
-    cohorts = {key: make_miniature(key, root / "data" / key) for key in MAKERS}
+    cohorts = {key: make_miniature(key, root / "data" / key, archive=True) for key in MAKERS}
     models = {
         key: {
             "cohort": key,

@@ -52,7 +52,7 @@ def test_every_scheme_ends_in_canonical_labels():
     ],
 )
 def test_the_sessions_of_a_patient_share_the_patient(key, case, patient):
-    assert patient_of(case, datasets()[key].patient_id) == patient
+    assert patient_of(case, datasets()[key]) == patient
 
 
 def test_the_entry_on_the_page_is_a_valid_one():
