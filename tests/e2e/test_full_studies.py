@@ -1,4 +1,4 @@
-"""The five published systems run from the raw layout of their data sets to the report, on miniatures with what is irregular there.
+"""The five published systems run from their data sets' raw files to the report, on miniatures with what is irregular there.
 
 Each study is its full file. One overlay turns down how long and how large networks are trained, the folds and the extremes,
 where a miniature has fewer cases; nothing else is changed.
@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from miniatures import make_miniature, write_lines
+from miniature_cases import write_lines
+from miniatures import make_miniature
 from workflows import copy_checkout, snakemake
 
 from glioflow.cohorts.manifests import read_manifest

@@ -59,10 +59,8 @@ def find(folder: Path, dataset: Dataset) -> Listing:
             covariates["timepoint"] = timepoint
         cases.append(FoundCase(case_id, patient_of(case_id, dataset), files, covariates))
     bare = found.keys() - which.keys()
-    expected = "a file in images_segm or automated_segm"
-    return Listing(
-        cases, [*problems, *unlabelled(folder, bare, len(found), expected), *without_images(folder, found.keys() - places.keys())]
-    )
+    problems += unlabelled(folder, bare, len(found), "a file in images_segm or automated_segm")
+    return Listing(cases, [*problems, *without_images(folder, found.keys() - places.keys())])
 
 
 def two_files(case_id: str, folder: Path, role: str, first: str, second: str, dataset: Dataset) -> Problem:
