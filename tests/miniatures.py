@@ -1,11 +1,13 @@
-"""Small data sets that lie and are named as the published ones do: ``make_miniature(key, folder)``.
+"""Small data sets in the folders, names and irregularities of the published ones: ``make_miniature(key, folder)``.
 
-Volumes have 12 × 14 × 10 voxels, every image differs from every other, and every tumour has all labels of its scheme. With
-``real`` (the folder of real MRI) the voxels are a real case's, thinned out; without it they are noise in an ellipsoid.
+Volumes have 12 × 14 × 10 voxels, and every image differs from every other. Tumours have all labels of their scheme but for one
+case in each data set of several labels, which has no enhancing tumour. With ``real`` (the folder of real MRI) the voxels are a
+real case's, thinned out; without it they are noise in an ellipsoid. With ``archive`` the folder also has what the data set's
+archives hold besides: validation cases, other diagnoses, second copies, the files of macOS (docs/data-sets.md has the sources).
 """
 
 import json
-import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,96 +15,26 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import tifffile
+from miniature_cases import (
+    BRATS2021,
+    BRATS2023,
+    BRATS2024,
+    CHANNELS,
+    ED,
+    ET,
+    HYPHENS,
+    MSD,
+    NCR,
+    SHAPE,
+    UNDERSCORES,
+    make_case,
+    save,
+    write_brats,
+    write_lines,
+    write_macos,
+    write_validation,
+)
 from numpy.typing import NDArray
-
-SHAPE = (12, 14, 10)
-CHANNELS = ("t1", "t1ce", "t2", "flair")
-LPS = np.array([[-1.0, 0, 0, 0], [0, -1.0, 0, 13.0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]])  # as BraTS's, at this size
-NCR, ED, ET, RC = 1, 2, 3, 4
-BRATS2021 = {NCR: 1, ED: 2, ET: 4}  # canonical label: raw value
-BRATS2023 = {NCR: 1, ED: 2, ET: 3}
-BRATS2024 = {NCR: 1, ED: 2, ET: 3, RC: 4}
-MSD = {NCR: 2, ED: 1, ET: 3}
-UNDERSCORES = {"t1": "_t1", "t1ce": "_t1ce", "t2": "_t2", "flair": "_flair", "label": "_seg"}
-HYPHENS = {"t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "flair": "-t2f", "label": "-seg"}
-
-Case = dict[str, NDArray[Any]]  # role: array (x, y, z)
-
-
-def make_case(number: int, raw: dict[int, int], real: Path | None = None) -> Case:
-    """Return four int16 images, and a uint8 label map whose canonical labels are written as ``raw`` says."""
-    case = thin_case(number, real) if real else noise_case(number)
-    labels = case["label"]
-    x, y, z = 2 + number % 3, 3 + number % 2, 2 + number % 2
-    labels[x : x + 5, y : y + 5, z : z + 4] = ED  # sizes differ by case: what the real labels add, or the row below
-    labels[x + 5, y : y + 1 + number % 5, z] = ED
-    labels[x + 1 : x + 4, y + 1 : y + 4, z + 1 : z + 3] = ET
-    labels[x + 2, y + 2, z + 1 : z + 3] = NCR
-    if RC in raw:
-        labels[x + 1, y + 1 : y + 4, z + 1] = RC
-    for channel in CHANNELS:  # tumour voxels are never background
-        image = case[channel]
-        image[(labels > 0) & (image == 0)] = 150 + number
-    written = np.zeros(SHAPE, np.uint8)
-    for label, value in raw.items():
-        written[labels == label] = value
-    return {**case, "label": written}
-
-
-def noise_case(number: int) -> Case:
-    """Return noise in an ellipsoid (the brain; 0 around it) and an empty label map."""
-    rng = np.random.default_rng(number)
-    grid = np.indices(SHAPE) - (np.array(SHAPE).reshape(3, 1, 1, 1) - 1) / 2
-    brain = ((grid / (np.array(SHAPE).reshape(3, 1, 1, 1) / 2.05)) ** 2).sum(axis=0) < 1
-    images = {c: np.where(brain, rng.integers(100, 900, SHAPE), 0).astype(np.int16) for c in CHANNELS}
-    return {**images, "label": np.zeros(SHAPE, np.uint8)}
-
-
-def thin_case(number: int, real: Path) -> Case:
-    """Return every n-th voxel of a real BraTS 2021 case's brain, from another first voxel for each number."""
-    folders = sorted((real / "brats2021").iterdir())
-    folder = folders[number % len(folders)]
-    volumes = {role: np.asarray(nib.load(folder / f"{folder.name}_{name}.nii.gz").dataobj) for role, name in SOURCES.items()}
-    brain = np.argwhere(volumes["flair"] > 0)
-    low, high = brain.min(axis=0), brain.max(axis=0)
-    steps = [
-        np.linspace(a, b, n + 2)[1:-1].astype(int) + number // len(folders) for a, b, n in zip(low, high, SHAPE, strict=True)
-    ]
-    case = {role: volume[np.ix_(*steps)] for role, volume in volumes.items()}
-    return {
-        **{c: case[c].astype(np.int16) for c in CHANNELS},
-        "label": np.where(case["label"] == 4, ET, case["label"]).astype(np.uint8),
-    }
-
-
-def real_folder() -> Path | None:
-    """Return the folder of real MRI, where there is one."""
-    folder = Path(os.environ.get("GLIOFLOW_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-    return folder if folder.is_dir() else None
-
-
-SOURCES = {"t1": "t1", "t1ce": "t1ce", "t2": "t2", "flair": "flair", "label": "seg"}
-
-
-def save(path: Path, data: NDArray[Any], affine: NDArray[Any] = LPS) -> Path:
-    """Write an array as NIfTI, independently of the code under test."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(data, affine), path)
-    return path
-
-
-def write_lines(path: Path, *lines: str) -> None:
-    """Write a text table."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def write_brats(folder: Path, ids: list[str], suffixes: dict[str, str], raw: dict[int, int], real: Path | None) -> None:
-    """Write cases in folders of their own; an id may have folders before it."""
-    for number, place in enumerate(ids):
-        name = place.rsplit("/", 1)[-1]
-        for role, data in make_case(number, raw, real).items():
-            save(folder / place / f"{name}{suffixes[role]}.nii.gz", data)
 
 
 def make_brats2018(folder: Path, cases: int, real: Path | None) -> dict[str, Any]:
@@ -156,8 +88,11 @@ def survival_rows(names: list[str]) -> list[str]:
 
 
 def make_brats2021(folder: Path, cases: int, real: Path | None) -> dict[str, Any]:
-    """Write the folders of BraTS 2021."""
-    write_brats(folder, [f"BraTS2021_{number:05d}" for number in range(cases)], UNDERSCORES, BRATS2021, real)
+    """Write the training set of BraTS 2021 as TCIA gives it out; the last two cases are of one patient."""
+    root = folder / "BraTS2021_TrainingSet"
+    places = [f"{('UPENN-GBM', 'TCGA-LGG')[number % 2]}/BraTS2021_{number:05d}" for number in range(cases - 2)]
+    places += [f"UCSF-PDGM/BraTS2021_{number:05d}" for number in (626, 758)]
+    write_brats(root, places, UNDERSCORES, BRATS2021, real)
     return {"dataset": "brats2021", "path": folder.as_posix()}
 
 
@@ -184,7 +119,7 @@ def make_upenn_gbm(folder: Path, cases: int, real: Path | None) -> dict[str, Any
     names.append(names[0].replace("_11", "_21"))
     tokens = {"t1": "T1", "t1ce": "T1GD", "t2": "T2", "flair": "FLAIR"}
     for n, name in enumerate([*names, f"UPENN-GBM-{cases:05d}_11"]):
-        case = make_case(n, BRATS2021, real)
+        case = make_case(n, BRATS2021, real, (NCR, ET) if n == 2 else ())
         for role, token in tokens.items():
             save(root / "images_structural" / name / f"{name}_{token}.nii.gz", case[role])
         if n < cases:
@@ -204,12 +139,112 @@ def make_upenn_gbm(folder: Path, cases: int, real: Path | None) -> dict[str, Any
     return {"dataset": "upenn_gbm", "path": folder.as_posix()}
 
 
+PDGM_COLUMNS = (
+    "ID,Sex,Age at MRI,WHO CNS Grade,Final pathologic diagnosis (WHO 2021),MGMT status,MGMT index,1p/19q,IDH,1-dead 0-alive,OS,"
+    "EOR,Biopsy prior to imaging,BraTS21 ID,BraTS21 Segmentation Cohort,BraTS21 MGMT Cohort"
+)
+
+
+def make_ucsf_pdgm(folder: Path, cases: int, real: Path | None) -> dict[str, Any]:
+    """Write UCSF-PDGM: a folder …_nifti a case, other maps beside, a follow-up, and a table whose ids have three digits."""
+    root = folder / "UCSF-PDGM-v5"
+    names = [f"UCSF-PDGM-{n + 4:04d}" for n in range(cases - 1)]
+    names.append(f"{names[-1]}_FU016d")
+    tokens = {"t1": "T1", "t1ce": "T1c", "t2": "T2", "flair": "FLAIR", "label": "tumor_segmentation"}
+    for n, name in enumerate(names):
+        place = root / f"{name}_nifti"
+        case = make_case(n, BRATS2021, real, (NCR, ET) if n == 2 else ())
+        for role, token in tokens.items():
+            save(place / f"{name}_{token}.nii.gz", case[role])
+        for token in ("T1_bias", "T1c_bias", "ADC", "brain_segmentation"):
+            save(place / f"{name}_{token}.nii.gz", case["t1"])
+        save(place / f"{name}_DTI_eddy_noreg.nii.gz", np.zeros((4, 4, 3, 2), np.int16))
+        (place / f"{name}_DTI_eddy.eddy_rotated_bvecs").write_text("1 0 0\n")
+    kinds = ("Glioblastoma, IDH-wildtype", '"Astrocytoma, IDH-mutant"', "unknown")
+    rows = [
+        f'UCSF-PDGM-{n + 4:03d},{"MF"[n % 2]},{40 + n},{(4, 2, 3)[n % 3]},"{kinds[n % 3].strip(chr(34))}",'
+        f"{('negative', 'indeterminate', 'positive')[n % 3]},{n},{'unknown' if n % 2 else 'intact'},"
+        f"{('wildtype', 'IDH1 p.R132H', 'mutated (NOS)')[n % 3]},{n % 2},{100 + 90 * n},{('GTR', 'STR', 'biopsy')[n % 3]},No,,,"
+        for n in range(cases - 1)
+    ]
+    rows.append(rows[-1].replace(f"UCSF-PDGM-{cases + 2:03d},", f"UCSF-PDGM-{cases + 2:03d}_FU016d,"))
+    write_lines(folder / "UCSF-PDGM-metadata_v5.csv", PDGM_COLUMNS, *rows)
+    return {"dataset": "ucsf_pdgm", "path": folder.as_posix()}
+
+
+def make_ucsf_alptdg(folder: Path, cases: int, real: Path | None) -> dict[str, Any]:
+    """Write UCSF-ALPTDG: two times a patient in one folder, and what changed between them with labels of its own."""
+    root = folder / "UCSF_POSTOP_GLIOMA_DATASET_FINAL_v1.0"
+    for n in range(cases):
+        patient, time = str(100001 + n // 2), n % 2 + 1
+        absent = (NCR, ED, ET) if n == 3 else (NCR, ET) if n == 2 else ()
+        for role, data in make_case(n, BRATS2024, real, absent).items():
+            name = "seg" if role == "label" else role
+            save(root / patient / f"{patient}_time{time}_{name}.nii.gz", data.astype(np.float64))  # masks too
+        save(root / patient / f"{patient}_time{time}_t1ce-t1.nii.gz", np.zeros(SHAPE))
+        for change in ("flair_subtraction", "flair_subtraction_seg", "t1ce_subtraction", "t1ce_subtraction_seg"):
+            save(root / patient / f"{patient}_{change}.nii.gz", np.full(SHAPE, 2.0))
+    (root / "UCSF_PostopGlioma_Table S1 R1 V5.0_UNBLINDED_FINAL.xlsx").write_bytes(b"PK")
+    return {"dataset": "ucsf_alptdg", "path": folder.as_posix()}
+
+
+def make_ucsd_ptgbm(folder: Path, cases: int, real: Path | None) -> dict[str, Any]:
+    """Write UCSD-PTGBM's two packages; the last patient has an examination in each. Arrays are oriented ILA."""
+    packages = [
+        folder / "PKG - UCSD-PTGBM/UCSD-PTGBM",
+        folder / "PKG - UCSD-PTGBM-BraTS-2024-test-set/UCSD-PTGBM-BraTS-2024-test-set",
+    ]
+    names = [*(f"UCSD-PTGBM-{n + 1:04d}_01" for n in range(cases - 1)), f"UCSD-PTGBM-{cases - 1:04d}_02"]
+    tokens = {"t1": "T1pre", "t1ce": "T1post", "t2": "T2", "flair": "FLAIR", "label": "BraTS_tumor_seg"}
+    ila = np.array([[0, -1.0, 0, 13], [0, 0, 1.0, 0], [-1.0, 0, 0, 11], [0, 0, 0, 1]])
+    for n, name in enumerate(names):
+        place = packages[n == cases - 1] / name
+        case = make_case(n, BRATS2024, real, (NCR, ED, ET) if n == 3 else (NCR, ET) if n == 2 else ())
+        for role, token in tokens.items():
+            save(place / f"{name}_{token}.nii.gz", case[role].astype(np.uint16 if role == "label" else np.float32), ila)
+        for token in ("enhancing_cellular_tumor_seg", "SWAN"):
+            save(place / f"{name}_{token}.nii.gz", np.zeros(SHAPE, np.uint8), ila)
+        (place / f"{name}_total_cellular_tumor_seg.nii.gz").write_bytes(b"")
+    return {"dataset": "ucsd_ptgbm", "path": folder.as_posix()}
+
+
+def make_lumiere(folder: Path, cases: int, real: Path | None) -> dict[str, Any]:
+    """Write LUMIERE: a folder a patient and one a week; one week lacks a sequence and so has no segmentation."""
+    root = folder / "Imaging-v202211/Imaging"
+    weeks = [("001", "000-1"), ("001", "000-2"), *((f"{n:03d}", f"{n:03d}") for n in range(2, cases))]
+    raw = {ET: 1, NCR: 2, ED: 3}
+    mni = np.array([[-1.0, 0, 0, 6], [0, 1.0, 0, -7], [0, 0, 1.0, -5], [0, 0, 0, 1]])
+    for n, (patient, week) in enumerate(weeks):
+        place = root / f"Patient-{patient}/week-{week}"
+        case = make_case(n, raw, real, (NCR, ET) if n == 2 else ())
+        atlas = place / "DeepBraTumIA-segmentation/atlas"
+        for role, token in {"t1": "t1", "t1ce": "ct1", "t2": "t2", "flair": "flair"}.items():
+            save(atlas / f"skull_strip/{token}_skull_strip.nii.gz", case[role].astype(np.float32), mni)
+            save(place / f"{token.upper()}.nii.gz", case[role][::2])  # as it was made, on a grid of its own
+        save(atlas / "skull_strip/brain_mask.nii.gz", (case["flair"] > 0).astype(np.uint8), mni)
+        save(atlas / "segmentation/seg_mask.nii.gz", case["label"], mni)
+        save(place / "HD-GLIO-AUTO-segmentation/registered/segmentation.nii.gz", case["label"] % 3)
+    lacking = root / "Patient-002/week-040"
+    case = make_case(cases, raw, real)
+    for token in ("CT1", "T2", "FLAIR"):
+        save(lacking / f"{token}.nii.gz", case["t1ce"])
+    save(lacking / "DeepBraTumIA-segmentation/atlas/skull_strip/ct1_skull_strip.nii.gz", case["t1ce"].astype(np.float32), mni)
+    header = "Patient,Survival time (weeks),Sex,Age at surgery (years),IDH (WT: wild type),IDH method"
+    header += ",MGMT qualitative,MGMT quantitative"
+    rows = [
+        f"Patient-{n:03d},{'na' if n == 3 else 40 + n},{('male', 'female')[n % 2]},{50 + n},WT,BES,not methylated,0.00%"
+        for n in range(1, cases)
+    ]
+    write_lines(folder / "LUMIERE-Demographics_Pathology.csv", header, *rows)
+    return {"dataset": "lumiere", "path": folder.as_posix(), "label_scheme": "et_ncr_ed"}
+
+
 def make_msd_task01(folder: Path, cases: int, real: Path | None) -> dict[str, Any]:
     """Write Task01: 4D images in the order FLAIR, T1w, t1gd, T2w, the junk that macOS adds, and a test image."""
     root = folder / "Task01_BrainTumour"
     names = [f"BRATS_{number:03d}" for number in range(1, cases + 1)]
     for n, name in enumerate([*names, "BRATS_485"]):
-        case = make_case(n, MSD, real)
+        case = make_case(n, MSD, real, (NCR, ET) if n == 2 else ())
         image = np.stack([case[role] for role in ("flair", "t1", "t1ce", "t2")], axis=-1).astype(np.float32)
         save(root / ("imagesTr" if n < cases else "imagesTs") / f"{name}.nii.gz", image)
         if n < cases:
@@ -239,19 +274,28 @@ LGG_COLUMNS = (
 )
 
 
+LGG_LACKING = {4: ("t1ce",), 5: ("t1", "t1ce")}  # number of the patient: sequences
+
+
 def make_lgg_kaggle(folder: Path, cases: int, real: Path | None) -> dict[str, Any]:
-    """Write kaggle_3m: RGB slices (before contrast, FLAIR, after contrast) numbered 1, 2, … 10, and masks."""
+    """Write kaggle_3m: RGB slices (before contrast, FLAIR, after contrast) numbered 1, 2, … 10, and masks.
+
+    The fifth patient lacks the sequence after contrast, the sixth both of T1: FLAIR takes their place.
+    """
     root = folder / "kaggle_3m"
     ids = [f"TCGA_{('CS', 'DU', 'HT')[n % 3]}_{4941 + n}" for n in range(cases)]
     for n, patient in enumerate(ids):
         case = make_case(n, {NCR: 255, ED: 255, ET: 255}, real)
-        colours = [to_8_bit(case[role]) for role in ("t1", "flair", "t1ce")]
+        lacking = LGG_LACKING.get(n, ())
+        colours = [to_8_bit(case["flair" if role in lacking else role]) for role in ("t1", "flair", "t1ce")]
         write_slices(root / f"{patient}_199609{n + 10}", colours, case["label"])
     rows = [
         f"{patient};2;4;2;2;;3;2;{n % 3 + 1};{n % 2 + 1};1;{n % 3};2;{n % 2 + 1};{40 + n};3;2;{n % 2}"
         for n, patient in enumerate(ids)
     ]
+    rows[-1] = f"{ids[-1]};" + ";" * 16  # as of the one patient of whom nothing is known
     write_lines(root / "data.csv", LGG_COLUMNS, *rows)
+    write_lines(root / "README.md", "# LGG Segmentation Dataset")
     return {"dataset": "lgg_kaggle", "path": folder.as_posix()}
 
 
@@ -311,6 +355,10 @@ MAKERS: dict[str, Callable[[Path, int, Path | None], dict[str, Any]]] = {
     "brats_africa": make_brats2023("brats_africa", "BraTS-SSA", BRATS2023, 0),
     "brats_men": make_brats2023("brats_men", "BraTS-MEN", BRATS2023, 0),
     "upenn_gbm": make_upenn_gbm,
+    "ucsf_pdgm": make_ucsf_pdgm,
+    "ucsf_alptdg": make_ucsf_alptdg,
+    "ucsd_ptgbm": make_ucsd_ptgbm,
+    "lumiere": make_lumiere,
     "msd_task01": make_msd_task01,
     "lgg_kaggle": make_lgg_kaggle,
     "bids": make_bids,
@@ -318,7 +366,63 @@ MAKERS: dict[str, Callable[[Path, int, Path | None], dict[str, Any]]] = {
 }
 
 
-def make_miniature(key: str, folder: Path, cases: int = 6, real: Path | None = None) -> dict[str, Any]:
+# What else a data set's archives hold, below the folder that its maker has written.
+
+
+def add_validation(place: str, names: list[str], suffixes: dict[str, str], **tables: str) -> Callable[[Path], None]:
+    """Return what writes validation cases into a folder, and a table of one line for each name of a file."""
+
+    def add(folder: Path) -> None:
+        write_validation(folder / place, names, suffixes)
+        for name, header in tables.items():
+            write_lines(folder / place / f"{name}.csv", header, f"{names[0]},{'1,' * header.count(',')}"[:-1])
+
+    return add
+
+
+def add_other_neoplasms(folder: Path) -> None:
+    """Write a case of another diagnosis, with a label, and give gliomas the folder that they have beside it."""
+    (folder / "TrainingData").rename(folder / "95_Glioma")
+    write_brats(folder / "51_OtherNeoplasms", ["BraTS-SSA-00900-000"], HYPHENS, BRATS2023, None)
+
+
+def add_unstripped(folder: Path) -> None:
+    """Write the images with the skull that UPENN-GBM has besides."""
+    root = folder / "NIfTI-files"
+    for path in sorted(root.glob("images_structural/*/*.nii.gz")):
+        target = root / "images_structural_unstripped" / path.parent.name / path.name.replace(".nii", "_unstripped.nii")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def add_second_tree(folder: Path) -> None:
+    """Write all patients a second time, as Kaggle's archive has them."""
+    shutil.copytree(folder / "kaggle_3m", folder / "lgg-mri-segmentation/kaggle_3m")
+
+
+BESIDES: dict[str, Callable[[Path], None]] = {
+    "brats2018": add_validation("MICCAI_BraTS_2018_Data_Validation", ["Brats18_CBICA_AAM_1"], UNDERSCORES),
+    "brats2019": add_validation("MICCAI_BraTS_2019_Data_Validation", ["BraTS19_CBICA_AAM_1"], UNDERSCORES),
+    "brats2020": add_validation(
+        "MICCAI_BraTS2020_ValidationData", ["BraTS20_Validation_001", "BraTS20_Validation_002"], UNDERSCORES,
+        name_mapping_validation_data="BraTS_2020_subject_ID,TCGA_TCIA_subject_ID",
+        survival_evaluation="BraTS20ID,Age,ResectionStatus",
+    ),
+    "brats2021": add_validation("BraTS2021_ValidationSet/UPENN-GBM", ["BraTS2021_90001"], UNDERSCORES),
+    "brats2023_gli": add_validation("ASNR-MICCAI-BraTS2023-GLI-Challenge-ValidationData", ["BraTS-GLI-90001-000"], HYPHENS),
+    "brats2024_gli": add_validation("validation_data", ["BraTS-GLI-90001-100", "BraTS-GLI-90001-101"], HYPHENS),
+    "brats_africa": add_other_neoplasms,
+    "brats_men": add_validation("ASNR-MICCAI-BraTS2023-MEN-Challenge-ValidationData", ["BraTS-MEN-90001-000"], HYPHENS),
+    "upenn_gbm": add_unstripped,
+    "lgg_kaggle": add_second_tree,
+}  # fmt: skip
+
+
+def make_miniature(key: str, folder: Path, cases: int = 6, real: Path | None = None, archive: bool = False) -> dict[str, Any]:
     """Write a small data set below ``folder``; return the block that a study's configuration needs for it."""
     folder.mkdir(parents=True, exist_ok=True)
-    return MAKERS[key](folder, cases, real)
+    block = MAKERS[key](folder, cases, real)
+    if archive:
+        BESIDES.get(key, lambda _: None)(folder)
+        write_macos(folder)
+    return block

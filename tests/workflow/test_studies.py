@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import REPO
-from miniatures import HYPHENS, UNDERSCORES, write_lines
+from miniature_cases import HYPHENS, UNDERSCORES, write_lines
 from workflows import copy_checkout, planned_jobs, snakemake
 
 UPENN = {"t1": "T1", "t1ce": "T1GD", "t2": "T2", "flair": "FLAIR"}

@@ -106,6 +106,7 @@ def join_table(
             f"a column {table.case_id}: the id of the case or the patient",
         )
         problems.append(problem_row("", path.as_posix(), "covariate_table", found, expected))
+    rows = [{**row, key: padded(row[key], table.id_digits)} for key in keys[:1] for row in rows] or rows
     ids = Counter(row[key] for key in keys[:1] for row in rows if row[key])
     for name in (name for name, number in ids.items() if number > 1):
         problems.append(
@@ -135,6 +136,11 @@ def join_table(
             problem_row("", path.as_posix(), "no_number", found, "numbers; these cells count as unknown", "warning")
         )
     return joined, known, problems
+
+
+def padded(identifier: str, digits: int | None) -> str:
+    """Return an id whose first number has been filled up with zeros to so many digits."""
+    return re.sub(r"\d+", lambda number: number[0].zfill(digits), identifier, count=1) if digits else identifier
 
 
 def other_patients(path: Path, cases: Sequence[FoundCase], rows: Sequence[Mapping[str, str]]) -> list[Problem]:

@@ -2,9 +2,9 @@
 
 A group is the cases of one set of one cohort. ``cv`` and ``test`` hold the models trained on the cohort; ``cv`` is a group for
 each way to make folds (their number, and the covariate whose values they are), because then the models' folds were trained on
-the same cases. ``all`` holds what predicts the whole cohort: precomputed predictions, imported models, and models trained on another one.
-These also join the groups ``cv`` and ``test`` of their cohort, where each is compared with the models trained on it, over the
-cases that they share.
+the same cases. ``all`` holds what predicts the whole cohort: precomputed predictions, imported models, and models trained on
+another one. These also join the groups ``cv`` and ``test`` of their cohort, where each is compared with the models trained on
+it, over the cases that they share.
 """
 
 from collections.abc import Iterator

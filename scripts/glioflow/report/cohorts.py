@@ -25,6 +25,7 @@ ACCESS_WORDS = {
     "open": "open, without registration",
     "synapse": "after registration at Synapse (synapse.org)",
     "tcia": "after registration at The Cancer Imaging Archive",
+    "registration": "after registration at its source",
     "made": "made by the workflow",
 }
 

@@ -140,8 +140,9 @@ class FolderCohort(RealCohort):
     )
     files: dict[Role, Patterns] | None = Field(
         None,
-        description="Where each channel and the label are under `path`: `{case}` stands for the case's id, `**/` at the "
-        "beginning for any folders, `*` for part of a name; a list gives several places. Default: the data set's own layout.",
+        description="Where each channel and the label are under `path`: `{case}` stands for the case's id (or `{patient}` and "
+        "`{session}` for its parts), `**/` at the beginning for any folders, `*` for part of a name; a list gives several "
+        "places. Default: the data set's own layout.",
     )
     label_scheme: str | None = Field(None, description="A key of `config/label_schemes.yaml`. Default: the data set's own.")
     patient_id: str | None = Field(

@@ -21,7 +21,7 @@ Role = Literal["t1", "t1ce", "t2", "flair", "label"]
 CHANNELS: tuple[str, ...] = ("t1", "t1ce", "t2", "flair")
 ROLES: tuple[str, ...] = (*CHANNELS, "label")
 
-# One pattern, or several of which one has a file: {case} stands for the case's id, ** for any folders, * for part of a name.
+# One pattern, or several of which one has a file: glioflow.cohorts.layouts.patterns tells what may stand in it.
 Patterns = str | list[str]
 CanonicalLabel = Annotated[int, Field(strict=True, ge=0, le=4)]
 ChecksumText = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$")]
@@ -48,6 +48,7 @@ class CovariateTable(Entry):
 
     file: str = Field(description="Pattern of the table below the data set's folder; ** stands for any folders.")
     case_id: str | list[str] = Field(description="Column with the case's or the patient's id; the first that is there.")
+    id_digits: int | None = Field(None, description="Digits that the first number of an id has in the names of the files.")
     columns: dict[str, str] = Field({}, description="Column of the table: name of the covariate. Others keep their name.")
     values: dict[str, dict[str, str]] = Field({}, description="Covariate: its codes and what they mean.")
     numbers: list[str] = Field([], description="Covariates that are numbers; of these, any other text counts as unknown.")
@@ -59,8 +60,9 @@ class Dataset(Entry):
     title: str = Field(description="What it is.")
     version: str = Field(description="Which release this entry describes.")
     source: str = Field(description="The page to read, and to register at.")
-    access: Literal["open", "synapse", "tcia", "made", "own"] = Field(
-        description="`open`: for everybody; `synapse`, `tcia`: after registration there; `made` by the workflow; `own`."
+    access: Literal["open", "synapse", "tcia", "registration", "made", "own"] = Field(
+        description="`open`: for everybody; `synapse`, `tcia`: from there; `registration`: after one at its source; `made` by "
+        "the workflow; `own`."
     )
     licence: str = Field(description="Terms of use.")
     citation: str = Field(description="What to cite.")
@@ -69,9 +71,14 @@ class Dataset(Entry):
     layout: str = Field(description="Function of scripts/glioflow/cohorts/layouts that finds the cases.")
     label_scheme: str | None = Field(None, description="Key of config/label_schemes.yaml.")
     patient_id: str = Field("(.+)", description="Pattern whose first group, found in the case id, is the patient.")
+    same_patient: dict[str, str] = Field({}, description="Case: another case of the same patient, where the ids do not tell.")
     files: dict[Role, Patterns] | None = Field(None, description="Where each channel and the label are.")
     channels: list[Channel] = Field(["t1", "t1ce", "t2", "flair"], description="The channels it has.")
     options: dict[str, Any] = Field({}, description="What the layout's function needs besides.")
+    leave_out: str | None = Field(
+        None, description="Pattern found in the paths, below the folder, of files that are no part of the data set."
+    )
+    labelled_in_part: bool = Field(False, description="Whether cases without a label are left out; else they are errors.")
     skull_stripped: bool = Field(False, description="Whether the images show the brain alone.")
     covariates: list[CovariateTable] = Field([], description="Clinical tables.")
     covariates_in_path: dict[str, str] = Field(
@@ -100,7 +107,11 @@ def _read_registry(name: str, form: Any) -> Any:
         raise UserError("\n  ".join([f"{path}:", *lines])) from None
 
 
-def patient_of(case_id: str, pattern: str) -> str:
-    """Return the patient of a case: the first group of ``pattern`` in its id, the id itself where nothing matches."""
-    match = re.search(pattern, case_id)
-    return match[1] if match else case_id
+def patient_of(case_id: str, dataset: Dataset) -> str:
+    """Return the patient of a case: the first group of ``patient_id`` in its id, the id itself where nothing matches.
+
+    Of a case that ``same_patient`` names, the id of the other case is asked.
+    """
+    asked = dataset.same_patient.get(case_id, case_id)
+    match = re.search(dataset.patient_id, asked)
+    return match[1] if match else asked

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from glioflow.cohorts.access import can_fetch, how_to_get
+from glioflow.cohorts.layouts.patterns import tells_case
 from glioflow.console import UserError
 from glioflow.evaluation.conventions import conventions, lesion_conventions
 from glioflow.imaging.labels import REGIONS, visible_regions
@@ -231,7 +232,12 @@ def _check_folders(key: str, cohort: FolderCohort, data: str | None) -> Iterator
         for part in ("path", "files", "label_scheme"):
             if getattr(cohort, part) is None:
                 yield f"{key}.{part}: missing; a cohort of the data set 'folders' needs it"
-    elif cohort.path is None:
+    if entry.label_scheme is None and cohort.dataset != "folders":
+        yield (
+            f"{key}.label_scheme: missing; the sources of {cohort.dataset} contradict each other on what its labels mean "
+            "(docs/data-sets.md): name a scheme of config/label_schemes.yaml"
+        )
+    if cohort.dataset != "folders" and cohort.path is None:
         try:
             folder = data_folder(cohort.dataset, data)
         except ValueError as error:
@@ -241,8 +247,11 @@ def _check_folders(key: str, cohort: FolderCohort, data: str | None) -> Iterator
             yield f"{key}.path: missing; {how_to_get(cohort.dataset, entry, folder)}"
     for role, patterns in (entry.files or {}).items():
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            if "{case}" not in pattern:
-                yield f"{key}.files.{role}: {pattern!r} has no {{case}}; it must stand where the case's id stands in the path"
+            if not tells_case(pattern):
+                yield (
+                    f"{key}.files.{role}: {pattern!r} has no {{case}}; it must stand where the case's id stands in the path "
+                    "(or {patient} and {session}, both)"
+                )
     try:
         if re.compile(entry.patient_id).groups < 1:
             yield f"{key}.patient_id: {entry.patient_id!r} has no group; put the patient's part in brackets: (.+)-\\d+"

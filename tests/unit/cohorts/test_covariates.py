@@ -190,3 +190,11 @@ def test_what_a_spreadsheet_left_is_no_file_and_no_id(tmp_path):
     for row in ("a,#N/A,a.nii,a_seg.nii,60\n", "nan,p,a.nii,a_seg.nii,60\n"):
         with pytest.raises(UserError, match=r"which is no id"):
             find(write_cases(tmp_path, row), datasets()["phantom"])
+
+
+def test_ids_of_a_table_with_fewer_digits_than_the_files_are_filled_up(tmp_path):
+    (tmp_path / "t.csv").write_text("ID,Age\nP-4,40\nP-005_FU016d,50\nP-1234,60\n")
+    cases = [FoundCase(case, case.partition("_")[0], {}) for case in ("P-0004", "P-0005_FU016d", "P-1234")]
+    joined, known, problems = join_table(cases, tmp_path / "t.csv", CovariateTable(file="t.csv", case_id="ID", id_digits=4))
+    assert [case.covariates for case in joined] == [{"age": "40"}, {"age": "50"}, {"age": "60"}]
+    assert known == {"P-0004", "P-0005_FU016d", "P-1234"} and problems == []

@@ -10,7 +10,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from miniatures import LPS, SHAPE, make_miniature, real_folder, save
+from miniature_cases import LPS, SHAPE, real_folder, save
+from miniatures import make_miniature
 
 from glioflow.cohorts.layouts import LAYOUTS, list_cohort
 from glioflow.cohorts.layouts.listing import Converted, Listing

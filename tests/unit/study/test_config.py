@@ -78,6 +78,7 @@ def test_a_cohort_whose_scores_would_be_taken_for_another_sets_table_is_refused(
         ("models: {m: {cohort: demo, channels: [t1, t1]}}", "a channel stands twice"),
         ("models: {m: {cohort: demo, configuration: 2d, plans: {patch_size: [1, 2, 3]}}}", "2 axes of 2d"),
         ("models: {m: {cohort: demo, predictions: masks, label_scheme: canonical}}", "has no {case}"),
+        ("cohorts: {f: {dataset: lumiere, path: .}}", "cohorts.f.label_scheme: missing; the sources of lumiere contradict"),
         ("models: {m: {cohort: demo, predictions: 'no/{case}.nii', label_scheme: brat21}}", "unknown label scheme 'brat21'"),
         ("models: {a: {cohort: demo}}\nensembles: {e: {members: [a, b]}}", "no trained model is called 'b'"),
         ("models: {a: {cohort: demo}, b: {cohort: demo, folds: 3}}\nensembles: {e: {members: [a, b]}}", "differ in folds"),

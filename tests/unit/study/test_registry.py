@@ -18,6 +18,9 @@ from glioflow.study.registry import Dataset, datasets, label_schemes, patient_of
 PAGE = (REPO / "docs/add-a-cohort.md").read_text(encoding="utf-8")
 
 
+UNDECIDED = ("lumiere",)  # its own files contradict each other on what its labels mean: docs/data-sets.md
+
+
 def block(language: str, words: str) -> str:
     blocks = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
     return next(text for text in blocks if words in text)
@@ -27,11 +30,16 @@ def block(language: str, words: str) -> str:
 def test_an_entry_names_a_layout_a_scheme_and_patterns_that_exist(key):
     entry = datasets()[key]
     assert entry.layout in LAYOUTS
-    assert entry.label_scheme in label_schemes()
+    assert entry.label_scheme in label_schemes() or key in UNDECIDED
     assert re.compile(entry.patient_id).groups >= 1
     assert entry.source and entry.licence and entry.citation
     if entry.layout == "patterns":
         assert entry.files and set(entry.files) == {*entry.channels, "label"}
+
+
+def test_what_is_irregular_in_a_data_set_is_on_the_page():
+    page = (REPO / "docs/data-sets.md").read_text(encoding="utf-8")
+    assert [key for key, entry in datasets().items() if entry.access != "made" and f"`{key}`" not in page] == []
 
 
 def test_every_scheme_ends_in_canonical_labels():
@@ -49,10 +57,15 @@ def test_every_scheme_ends_in_canonical_labels():
         ("brats2023_gli", "BraTS-GLI-00005-001", "BraTS-GLI-00005"),
         ("upenn_gbm", "UPENN-GBM-00012_21", "UPENN-GBM-00012"),
         ("lgg_kaggle", "TCGA_CS_4941_19960909", "TCGA_CS_4941"),
+        ("brats2021", "BraTS2021_00758", "BraTS2021_00626"),
+        ("ucsf_pdgm", "UCSF-PDGM-0391_FU016d", "UCSF-PDGM-0391"),
+        ("ucsf_alptdg", "100001_time2", "100001"),
+        ("ucsd_ptgbm", "UCSD-PTGBM-0002_01", "UCSD-PTGBM-0002"),
+        ("lumiere", "Patient-001_week-000-1", "Patient-001"),
     ],
 )
 def test_the_sessions_of_a_patient_share_the_patient(key, case, patient):
-    assert patient_of(case, datasets()[key].patient_id) == patient
+    assert patient_of(case, datasets()[key]) == patient
 
 
 def test_the_entry_on_the_page_is_a_valid_one():

@@ -23,7 +23,7 @@ def find(table: Path, dataset: Dataset) -> Listing:
     for row in read.rows:
         files = {role: (table.parent / row[role]).as_posix() for role in ROLES if row.get(role, "").lower() not in UNKNOWN}
         covariates = {key: value for key, value in row.items() if key not in NAMED and value}
-        patient_id = row.get("patient_id") or patient_of(row["case_id"], dataset.patient_id)
+        patient_id = row.get("patient_id") or patient_of(row["case_id"], dataset)
         cases.append(FoundCase(row["case_id"], patient_id, files, covariates))
     return Listing(cases, check_format(table, read.notes))
 

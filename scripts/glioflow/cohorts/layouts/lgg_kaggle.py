@@ -45,7 +45,7 @@ def find(folder: Path, dataset: Dataset) -> Listing:
     for case_id in sorted(places):
         prefixes = places[case_id]
         chosen = min(prefixes, key=lambda prefix: (-len(prefixes[prefix]), prefix.count("/"), prefix))
-        case = FoundCase(case_id, patient_of(case_id, dataset.patient_id), {}, sources=tuple(prefixes[chosen]))
+        case = FoundCase(case_id, patient_of(case_id, dataset), {}, sources=tuple(prefixes[chosen]))
         cases.append(case)
         problems += numbering_problems(case)
     if cases and not dataset.options.get("spacing_mm"):

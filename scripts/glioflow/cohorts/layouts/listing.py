@@ -1,11 +1,12 @@
 """What a layout returns, and the walk through a folder that all layouts share."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from glioflow.cohorts.problems import Problem, problem_row
+from glioflow.console import count
 from glioflow.study.registry import ROLES
 
 NIFTI = (".nii.gz", ".nii")
@@ -91,3 +92,27 @@ def either_nifti(path: str, files: Iterable[str]) -> str:
     """Return ``path``, or its other form of NIfTI (.nii for .nii.gz and the reverse) where only that is among ``files``."""
     other = path.removesuffix(".gz") if path.endswith(".nii.gz") else path + ".gz"
     return other if path not in files and path.endswith(NIFTI) and other in files else path
+
+
+def left_out(folder: Path, cases: Collection[str]) -> list[Problem]:
+    """Return a warning for the cases that the folder shows and that are no part of the data set."""
+    if not cases:
+        return []
+    found = f"{count(len(cases), 'case')} in folders of other data ({shortened(cases)})"
+    expected = "no such cases: a challenge's validation cases and other diagnoses are no part of the data set and are left out"
+    return [problem_row("", folder.as_posix(), "left_out", found, expected, "warning")]
+
+
+def unlabelled(folder: Path, cases: Collection[str], total: int, expected: str) -> list[Problem]:
+    """Return a warning for the cases that have no label, of a data set that is labelled in part."""
+    if not cases:
+        return []
+    found = f"{count(len(cases), 'case')} of {total} without a segmentation ({shortened(cases)})"
+    return [
+        problem_row("", folder.as_posix(), "no_segmentation", found, f"{expected}; without one a case is left out", "warning")
+    ]
+
+
+def shortened(ids: Collection[str]) -> str:
+    """Return ids as text, sorted, the first five of them."""
+    return ", ".join(sorted(ids)[:5]) + (" …" if len(ids) > 5 else "")

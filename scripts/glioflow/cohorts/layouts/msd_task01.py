@@ -37,7 +37,7 @@ def find(folder: Path, dataset: Dataset) -> Listing:
         image = (folder / either_nifti(f"{root}imagesTr/{case_id}.nii.gz", known)).as_posix()
         label = (folder / either_nifti(f"{root}labelsTr/{case_id}.nii.gz", known)).as_posix()
         sources = (image, descriptions[root].as_posix())
-        cases.append(FoundCase(case_id, patient_of(case_id, dataset.patient_id), {"label": label}, sources=sources))
+        cases.append(FoundCase(case_id, patient_of(case_id, dataset), {"label": label}, sources=sources))
     return Listing(cases, problems)
 
 

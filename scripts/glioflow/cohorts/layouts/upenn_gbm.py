@@ -6,9 +6,10 @@ refined one is taken; a covariate tells which it is, another whether the case is
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
-from glioflow.cohorts.layouts.listing import FoundCase, Listing, walk_files
+from glioflow.cohorts.layouts.listing import FoundCase, Listing, shortened, unlabelled, walk_files
 from glioflow.cohorts.layouts.patterns import alternatives, pattern_expression
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import count
@@ -56,34 +57,25 @@ def find(folder: Path, dataset: Dataset) -> Listing:
         covariates = {"segmentation": SEGMENTATIONS[min(which[case_id], 1)]}
         if timepoint := TIMEPOINTS.get(case_id.rsplit("_", 1)[-1]):
             covariates["timepoint"] = timepoint
-        cases.append(FoundCase(case_id, patient_of(case_id, dataset.patient_id), files, covariates))
-    return Listing(cases, [*problems, *left_out(folder, found, places, which)])
+        cases.append(FoundCase(case_id, patient_of(case_id, dataset), files, covariates))
+    bare = found.keys() - which.keys()
+    problems += unlabelled(folder, bare, len(found), "a file in images_segm or automated_segm")
+    return Listing(cases, [*problems, *without_images(folder, found.keys() - places.keys())])
 
 
 def two_files(case_id: str, folder: Path, role: str, first: str, second: str, dataset: Dataset) -> Problem:
     """Return the problem of a role of a case that has two files."""
     found = f"2 files for {role}: {first}, {second}"
-    patient_id = patient_of(case_id, dataset.patient_id)
+    patient_id = patient_of(case_id, dataset)
     return problem_row(
         case_id, (folder / first).as_posix(), "two_files", found, "one; move the other away", patient_id=patient_id
     )
 
 
-def left_out(folder: Path, found: dict[str, dict[str, str]], images: dict[str, str], labels: dict[str, int]) -> list[Problem]:
-    """Return one warning for the cases that have no label, and one for labels that have no image."""
-    problems = []
-    unlabelled = sorted(set(found) - set(labels))
-    if unlabelled:
-        text = f"{count(len(unlabelled), 'case')} of {len(found)} without a segmentation ({shortened(unlabelled)})"
-        expected = "a file in images_segm or automated_segm; without one a case is left out"
-        problems.append(problem_row("", folder.as_posix(), "no_segmentation", text, expected, "warning"))
-    if bare := sorted(set(found) - set(images)):
-        text = f"{count(len(bare), 'segmentation')} without images ({shortened(bare)})"
-        expected = "a folder in images_structural; without one a case is left out"
-        problems.append(problem_row("", folder.as_posix(), "no_images", text, expected, "warning"))
-    return problems
-
-
-def shortened(ids: list[str]) -> str:
-    """Return ids as text, the first five of them."""
-    return ", ".join(ids[:5]) + (" …" if len(ids) > 5 else "")
+def without_images(folder: Path, cases: Collection[str]) -> list[Problem]:
+    """Return a warning for the segmentations of cases that have no images."""
+    if not cases:
+        return []
+    found = f"{count(len(cases), 'segmentation')} without images ({shortened(cases)})"
+    expected = "a folder in images_structural; without one a case is left out"
+    return [problem_row("", folder.as_posix(), "no_images", found, expected, "warning")]
