@@ -22,12 +22,13 @@ HYPHENS = {"t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "flair": "-t2f", "label":
 Case = dict[str, NDArray[Any]]  # role: array (x, y, z)
 
 
-def make_case(number: int, raw: dict[int, int], real: Path | None = None, absent: tuple[int, ...] = ()) -> Case:
+def make_case(number: int, raw: dict[int, int], real: Path | None = None, absent: tuple[int, ...] = (), name: str = "") -> Case:
     """Return four int16 images, and a uint8 label map whose canonical labels are written as ``raw`` says.
 
-    Labels that are ``absent`` are oedema instead; without oedema they are background.
+    Labels that are ``absent`` are oedema instead; without oedema they are background. Cases of one number and another ``name``
+    have other noise.
     """
-    case = thin_case(number, real) if real else noise_case(number)
+    case = thin_case(number, real) if real else noise_case(number, name)
     labels = case["label"]
     x, y, z = 2 + number % 3, 3 + number % 2, 2 + number % 2
     labels[x : x + 5, y : y + 5, z : z + 4] = ED  # sizes differ by case: what the real labels add, or the row below
@@ -46,9 +47,9 @@ def make_case(number: int, raw: dict[int, int], real: Path | None = None, absent
     return {**case, "label": written}
 
 
-def noise_case(number: int) -> Case:
+def noise_case(number: int, name: str) -> Case:
     """Return noise in an ellipsoid (the brain; 0 around it) and an empty label map."""
-    rng = np.random.default_rng(number)
+    rng = np.random.default_rng([number, *name.encode()])
     grid = np.indices(SHAPE) - (np.array(SHAPE).reshape(3, 1, 1, 1) - 1) / 2
     brain = ((grid / (np.array(SHAPE).reshape(3, 1, 1, 1) / 2.05)) ** 2).sum(axis=0) < 1
     images = {c: np.where(brain, rng.integers(100, 900, SHAPE), 0).astype(np.int16) for c in CHANNELS}
@@ -102,7 +103,7 @@ def write_brats(folder: Path, ids: list[str], suffixes: dict[str, str], raw: dic
     for number, place in enumerate(ids):
         name = place.rsplit("/", 1)[-1]
         absent = (NCR, ED, ET) if RC in raw and number == 3 else (NCR, ET) if number == 2 else ()
-        for role, data in make_case(number, raw, real, absent).items():
+        for role, data in make_case(number, raw, real, absent, name).items():
             save(folder / place / f"{name}{suffixes[role]}.nii.gz", data)
 
 

@@ -47,6 +47,7 @@ PROBLEM_WORDS = {
     "no_covariate": "The covariate to stratify by, or to make folds by, is unknown.",
     "no_covariates": "Cases have no row in the table of covariates; their values are undefined.",
     "no_images": "Segmentations without images were left out.",
+    "left_out": "Cases in the folder that are no part of the data set were left out.",
     "no_segmentation": "Images without a segmentation were left out.",
     "nifti_version": "An image is written as NIfTI-2, which nnU-Net's reader cannot read.",
     "non_finite_voxels": "An image has voxels that are not numbers.",
