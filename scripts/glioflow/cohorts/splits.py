@@ -224,7 +224,8 @@ def check_split(manifest: pd.DataFrame, plan: SplitPlan, excluded: Collection[st
     except UserError as error:
         found = str(error).removeprefix(f"{plan.file}: ")
         return [*problems, problem_row("", plan.file, "split_file", found, "a split of this cohort")]
-    kept = read[~read["case_id"].isin([name for name in excluded if name not in cases])]
+    column, own = ("case_id", cases) if "case_id" in read else ("patient_id", patients)
+    kept = read[~read[column].isin(set(excluded) - own)]
     if (read["set"] == "test").any() and not (kept["set"] == "test").any():
         problems.append(no_test_case(plan.file))
     read = kept

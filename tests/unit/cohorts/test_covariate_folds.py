@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from glioflow.cohorts.cohort_checks import check_demands
+from glioflow.cohorts.cohort_checks import check_requirements
 from glioflow.cohorts.covariate_folds import check_values, fold_values
 from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.cohorts.splits import SplitPlan, check_split, split_cases
@@ -27,8 +27,8 @@ THREE = cohort(p0="b", p1="a", p2="b", p3="a", p4="c", p5="c")
 def found(manifest: pd.DataFrame, folds: int, **plan: Any) -> list[str]:
     """Return the messages about a cohort to be divided by site."""
     split = {"folds_by": {"site": [folds]}, **plan}
-    demands = {"split": split, "trained": False, "failure_sets": [], "extremes": 1, "source": "there"}
-    return [problem["message"] for problem in check_demands(manifest, demands)]
+    requirements = {"split": split, "trained": False, "blank": [], "failure_sets": [], "extremes": 1, "source": "there"}
+    return [problem["message"] for problem in check_requirements(manifest, requirements)]
 
 
 def test_each_value_is_a_fold_and_numbers_count_as_numbers() -> None:

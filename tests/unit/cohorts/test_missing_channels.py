@@ -257,6 +257,15 @@ def test_a_split_may_name_excluded_cases_and_is_taken_without_them(tmp_path):
     assert "no case in fold 1" in problem["found"]
 
 
+def test_a_papers_table_of_patients_may_name_patients_that_are_excluded(tmp_path):
+    (tmp_path / "split.csv").write_text("patient_id,set,fold_of_2\na,train,0\nb,train,1\nc,train,1\nd,test,\n")
+    plan = SplitPlan(file=str(tmp_path / "split.csv"), folds=(2,))
+    (problem,) = check_split(manifest_of("a", "b", "d"), plan)
+    assert "patients that the cohort does not have: c" in problem["found"]
+    assert check_split(manifest_of("a", "b", "d"), plan, {"c"}) == []
+    assert [row["problem"] for row in check_split(manifest_of("a", "b", "c"), plan, {"d"})] == ["no_test_case"]
+
+
 def test_test_cases_may_be_excluded_but_not_all_of_them():
     plan = SplitPlan(test_cases=("a", "b"))
     assert check_split(manifest_of("a", "c"), plan, {"b"}) == []
