@@ -16,7 +16,7 @@ from workflows import copy_checkout, snakemake
 
 from glioflow.cohorts.manifests import read_manifest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.studies]
 
 TRAINED = {
     "epochs": 1, "iterations_per_epoch": 2, "validation_iterations": 1, "folds": 2, "device": "cpu", "threads": 1,
