@@ -16,12 +16,14 @@ def checkout(source):
     repo = source.hosted_repo.repo if hasattr(source, "hosted_repo") else git.Repo(source.repo_path)
     folder = Path(".snakemake/glioflow", repo.commit(source.ref).hexsha).absolute()
     if not folder.exists():
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile() as packed:
             repo.archive(packed, source.ref)
             packed.seek(0)
+            part = tempfile.mkdtemp(dir=folder.parent)  # a run that is killed here leaves no half of a workflow
             with tarfile.open(fileobj=packed) as archive:
-                archive.extractall(folder, filter="data")
+                archive.extractall(part, filter="data")
+        os.replace(part, folder)
     return folder
 
 
