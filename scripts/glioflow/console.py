@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,14 @@ def run_script(main: Callable[[Any, Console], str], snakemake: Any) -> None:
     """
     name = " ".join([snakemake.rule, *dict(snakemake.wildcards).values()])
     console = Console(snakemake.log[0] if snakemake.log else None, name)
-    start = time.monotonic()
+    start, started = time.monotonic(), datetime.now(UTC)
     if snakemake.log:
         set_results_folder(str(snakemake.log[0]).rpartition("/logs/")[0])
     try:
         remove_records(snakemake.output)
         with joined_run():
             done = main(snakemake, console)
-            write_records(snakemake)
+            write_records(snakemake, started)
     except UserError as error:
         console.say(f"stopped: {error}")
         sys.exit(1)

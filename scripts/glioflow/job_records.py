@@ -10,7 +10,8 @@ Some outputs are tables of files that no rule names, such as the images of phant
 their folder, and the record has a stamp of each file there. Where one of them is missing or altered, the output counts as
 made from something else as well, and its job makes what is missing.
 
-A record is removed before its job starts, and written when the job has ended well.
+A record is removed before its job starts, and written when the job has ended well. It also has the job itself (rule, named
+inputs, outputs and params, start and end), which a bundle's provenance and its recomputation are made of.
 """
 
 import json
@@ -18,6 +19,7 @@ import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def remove_records(outputs: Iterable[str]) -> None:
         record_path(output).unlink(missing_ok=True)
 
 
-def write_records(snakemake: Any) -> None:
+def write_records(snakemake: Any, started: datetime) -> None:
     """Record what a finished job's outputs were made from, beside each of them."""
     inputs = {str(path): f"sha256:{sha256_file(path)}" for path in snakemake.input if Path(path).is_file()}
     # A job that had to read everything again leaves what a job that reads what changed would have left.
@@ -47,9 +49,21 @@ def write_records(snakemake: Any) -> None:
     params = sorted(repr(False if again and value == again else value) for value in snakemake.params)
     folder = Path(getattr(snakemake.params, "made_in", "/dev/null"))
     stamps = {path: (*file_stamp(path), sha256_file(path)) for path in sorted(folder.rglob("*")) if path.is_file()}
+    job = {
+        "rule": snakemake.rule,
+        **{part: _named(getattr(snakemake, part)) for part in ("wildcards", "input", "output", "params", "log")},
+        "started": started.isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     for output in map(str, snakemake.output):
         files = {os.path.relpath(path, Path(output).parent): stamp for path, stamp in stamps.items()}
-        write_json(record_path(output), {"output": output, "params": params, "inputs": inputs, "files": files})
+        write_json(record_path(output), {"output": output, "params": params, "inputs": inputs, "files": files, "job": job})
+
+
+def _named(values: Any) -> list[list[Any]]:
+    """Return a job's inputs, outputs, params, wildcards or log as pairs of a name (None where it has none) and a value."""
+    pairs = values._allitems() if hasattr(values, "_allitems") else [(None, value) for value in values]
+    return [[name, json.loads(json.dumps(value, default=str))] for name, value in pairs]
 
 
 def _keeps_files(record: dict[str, Any], folder: Path, file: Path) -> bool:

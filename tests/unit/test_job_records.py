@@ -1,6 +1,8 @@
 """The records beside outputs, and what Snakemake knows from them."""
 
 import hashlib
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,13 @@ PATTERNS = ["results/scores/{model,a|b}/{set}.csv", "elsewhere/{x}.csv"]
 OUTPUT = "results/scores/a/cv.csv"
 
 
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def finished(**given: object) -> SimpleNamespace:
+    return SimpleNamespace(**{"rule": "score", "wildcards": [], "log": [], **given})
+
+
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A finished job: an output, its input below the results folder and one outside, params of which one is a path there."""
@@ -22,8 +31,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(name)
     inputs = ["results/cohorts/c/manifest.csv", "mine.csv"]
-    job = SimpleNamespace(input=inputs, output=[OUTPUT], params=["results/models/a", {"results": ["results", 1.5, None]}])
-    write_records(job)
+    job = finished(input=inputs, output=[OUTPUT], params=["results/models/a", {"results": ["results", 1.5, None]}])
+    write_records(job, START)
     return job
 
 
@@ -69,7 +78,7 @@ def test_former_notes_are_replaced_where_they_differ_and_kept_where_they_do_not(
     before = note.stat()
     restore_notes("results", PATTERNS)
     assert note.stat().st_mtime_ns == before.st_mtime_ns
-    write_records(SimpleNamespace(input=[], output=[OUTPUT], params=["other"]))
+    write_records(finished(input=[], output=[OUTPUT], params=["other"]), START)
     restore_notes("results", PATTERNS)
     assert notes().params == ["'other'"]
 
@@ -84,7 +93,7 @@ def test_reading_everything_again_is_no_setting(made):
     class Params(list):
         reread = 1234567
 
-    write_records(SimpleNamespace(input=[], output=[OUTPUT], params=Params(["a", 1234567])))
+    write_records(finished(input=[], output=[OUTPUT], params=Params(["a", 1234567])), START)
     restore_notes("results", PATTERNS)
     assert notes().params == sorted(["'a'", "False"])
 
@@ -96,7 +105,7 @@ def phantoms(tmp_path, monkeypatch):
     for name in (OUTPUT, "results/images/p1/t1.nii.gz", "results/images/p2/t1.nii.gz"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(name)
-    write_records(SimpleNamespace(input=[], output=[OUTPUT], params=Params(fromdict={"made_in": "results/images"})))
+    write_records(finished(input=[], output=[OUTPUT], params=Params(fromdict={"made_in": "results/images"})), START)
 
 
 def test_files_that_no_rule_names_are_looked_after(phantoms):
@@ -120,3 +129,12 @@ def test_one_of_them_that_is_missing_or_another_makes_its_job_due(phantoms, dama
         image.write_text("other")
     restore_notes("results", PATTERNS)
     assert notes().params == UNKNOWN["params"]
+
+
+def test_a_record_has_the_job_with_names_and_times(made):
+    params = Params(fromdict={"region": "WT", "sets": ["cv", "test"]})
+    write_records(finished(input=[], output=[OUTPUT], params=params, rule="select", log=["l.log"]), START)
+    job = json.loads(record_path(OUTPUT).read_text())["job"]
+    assert job["rule"] == "select" and job["log"] == [[None, "l.log"]]
+    assert job["params"] == [["region", "WT"], ["sets", ["cv", "test"]]]
+    assert job["started"] == "2026-01-02T03:04:05+00:00" < job["ended"]
