@@ -50,6 +50,7 @@ rule all:
     input:
         "<results>/report/index.html",
         expand("<results>/models/{model}/probabilities_released.json", model=MODELS.releasing()),
+        bundle_file() if STUDY.bundle else [],
 
 
 rule cohorts:
@@ -91,3 +92,11 @@ rule failure:
 rule report:
     input:
         "<results>/report/index.html",
+
+
+include: "rules/bundle.smk"  # after the targets, whose files it packs
+
+
+rule bundle:
+    input:
+        bundle_file(),

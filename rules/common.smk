@@ -124,3 +124,9 @@ def final_predictions(wildcards):
 def set_score_shards(wildcards):
     """Return how many jobs score a set."""
     return score_shards(told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
+
+
+def bundle_file():
+    """Return the path of the study as one file; where none is configured, asking for it says so."""
+    name = f"{STUDY.bundle.name}-{STUDY.bundle.version}" if STUDY.bundle else "none"
+    return f"<results>/bundle/{name}.zip"

@@ -1,5 +1,6 @@
 # What the jobs of each stage read, where that depends on the study: input functions, in the order of their rules.
 
+import sys
 import time
 
 
@@ -92,3 +93,11 @@ def radiomics_tables(wildcards):
     """Return the features of every shard of a set."""
     pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
     return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(radiomics_shards(STUDY)))
+
+
+def bundled_models(wildcards):
+    """Return the archives of the trained models that a bundle holds."""
+    if STUDY.bundle is None:
+        sys.exit(f"{CONFIG_FILE}: bundle: missing; name at least `name` and `licence`, as config/README.md has it")
+    models = MODELS.exportable() if STUDY.bundle.models else []
+    return expand("<results>/models/{model}/{model}.zip", model=models)

@@ -34,7 +34,7 @@ rule write_report:
         mem_mb=4000,
         runtime=30,
     params:
-        study=STUDY.model_dump(mode="json"),
+        study=STUDY.model_dump(mode="json", exclude={"bundle"}),
         config_file=CONFIG_FILE,
         results=lambda w: STUDY.results,
         pairs=report_pairs(STUDY),

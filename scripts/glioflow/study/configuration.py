@@ -415,6 +415,35 @@ class Published(Block):
     differs: str | None = Field(None, description="What else differs in data or definition, in words for the reader.")
 
 
+class Author(Block):
+    """A person who is named as an author of a bundle."""
+
+    name: str = Field(min_length=1, description="Given name, family name.")
+    orcid: str | None = Field(None, pattern=r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$", description="ORCID, as 0000-0002-1825-0097.")
+    affiliation: str | None = Field(None, description="Where the person works.")
+
+
+class Bundle(Block):
+    """The study as one file."""
+
+    name: Name = Field(description="First part of the file's name.")
+    version: str = Field("1.0.0", pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$", description="Second part of the file's name.")
+    licence: str = Field(min_length=1, description="Under which the bundle is shared: an SPDX id, as CC-BY-4.0, or an address.")
+    title: str | None = Field(None, description="Default: the report's.")
+    description: str | None = Field(None, description="What the study is, for who finds it. Default: made of the title.")
+    authors: list[Author] = Field([], description="Who made the study.")
+    covariates: list[str] = Field([], description="Covariates that go along. Default: none.")
+    models: bool = Field(True, description="Put in the trained models, as `exports` packs them.")
+    predictions: bool = Field(False, description="Put in the masks, their headers without free text.")
+    pictures: bool = Field(False, description="Put in the slices of cases that the report shows.")
+    images: bool = Field(False, description="Put in images and labels, their headers without free text.")
+    logs: bool = Field(True, description="Put in logs and benchmarks.")
+    pseudonymise: bool = Field(False, description="Write keyed pseudonyms for the ids of cases and patients, and shift dates.")
+    pseudonym_key: str | None = Field(
+        None, description="File with the key of the pseudonyms, which never goes along; it is made where there is none."
+    )
+
+
 class Study(Block):
     """A study: one configuration file."""
 
@@ -439,6 +468,7 @@ class Study(Block):
     failure: Failure = Field(default_factory=lambda: Failure(), description="Failure analysis.")
     report: Report = Field(default_factory=lambda: Report(), description="The report.")
     published: list[Published] = Field([], description="Published values to show beside the study's own.")
+    bundle: Bundle | None = Field(None, description="The study as one file. Default: none is made.")
 
     def cohort_of(self, model: str) -> str:
         """Return the name of the cohort of a model or an ensemble."""

@@ -24,6 +24,7 @@ from glioflow.study.configuration import (
     AnyCohort,
     BidsCohort,
     Block,
+    Bundle,
     Ensemble,
     Evaluation,
     Failure,
@@ -109,6 +110,7 @@ _BLOCKS: dict[str, type[Block]] = {
     "failure": Failure,
     "report": Report,
     "published": Published,
+    "bundle": Bundle,
 }
 
 

@@ -40,6 +40,8 @@ SECTIONS: dict[str, type[configuration.Block]] = {
     "failure": configuration.Failure,
     "report": configuration.Report,
     "published": configuration.Published,
+    "bundle": configuration.Bundle,
+    "authors": configuration.Author,
 }
 
 
