@@ -1,5 +1,7 @@
-"""Laying out a bundle: what goes along is written into a folder as it goes along, and what follows from it is made again there."""
+"""Laying out a bundle: what goes along is written into a folder as it goes along; what follows is made again there."""
 
+import csv
+import io
 import os
 import shutil
 import subprocess
@@ -19,20 +21,30 @@ from glioflow.bundle.shared_tables import IMAGES, INPUTS, Policy, ResultsFiles, 
 from glioflow.bundle.steps import RESULTS, Step, present
 from glioflow.code_fingerprint import SCRIPTS
 from glioflow.cohorts.layouts import cohort_folder
-from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError
-from glioflow.files import read_table, sha256_file, write_json, write_table, write_text
+from glioflow.files import read_table, read_text_table, sha256_file, write_json, write_table, write_text
+from glioflow.stored_paths import find_path
 from glioflow.study.configuration import Bundle, GivenModel, ImportedModel, PhantomCohort, Study, cohort_dataset, expand_path
 from glioflow.study.registry import ROLES, datasets
 
 CONFIGURATION, INPUT_TABLE, REPORT, LICENCES = "study.yaml", "inputs.csv", f"{RESULTS}/report/index.html", "LICENCES.md"
 # Of the workflow's folder: what a run needs. Other files of config/ may be the user's own.
 WORKFLOW_FILES = (
-    *("Snakefile", "workflow/Snakefile", "rules/*.smk", "scripts/**/*.py", "scripts/**/templates/*", "envs/*", "profiles/**/*.yaml"),
+    *(
+        "Snakefile",
+        "workflow/Snakefile",
+        "rules/*.smk",
+        "scripts/**/*.py",
+        "scripts/**/templates/*",
+        "envs/*",
+        "profiles/**/*.yaml",
+    ),
     *("config/datasets.yaml", "config/label_schemes.yaml", "config/schema.json", "config/conventions/*.yaml"),
     *("LICENSE", "CITATION.cff"),
 )
-PATH_KEYS = frozenset({"path", "covariates", "table", "split", "predictions", "archive", "trainer", "data", "pseudonym_key", "file"})
+PATH_KEYS = frozenset(
+    {"path", "covariates", "table", "split", "predictions", "archive", "trainer", "data", "pseudonym_key", "file"}
+)
 SHARING_LICENCES = ("CC0", "CC BY", "MIT")  # terms that let anybody pass the data on
 
 
@@ -64,8 +76,8 @@ def check_licences(study: Study, bundle: Bundle) -> None:
         known = datasets().get(cohort.dataset)
         if known and not known.licence.startswith(SHARING_LICENCES):
             raise UserError(
-                f"bundle.{asked[0]}: the cohort {name!r} is of {cohort.dataset}, whose terms ({known.licence}) do not let its images "
-                "be passed on; set it to false, or make a bundle of a study without this cohort"
+                f"bundle.{asked[0]}: the cohort {name!r} is of {cohort.dataset}, whose terms ({known.licence}) do not let its "
+                "images be passed on; set it to false, or make a bundle of a study without this cohort"
             )
     if bundle.pseudonymise and bundle.pictures:
         raise UserError("bundle.pictures: the pictures show the cases' ids; set it to false, or pseudonymise to false")
@@ -87,8 +99,8 @@ def roots_of(study: Study, results: Path) -> tuple[dict[str, str], dict[str, tup
             folder = os.path.dirname(place) if cohort.dataset == "table" else place  # noqa: PTH120
             cohorts[name] = (folder, f"{INPUTS}/{name}")
             for key in ("covariates", "split"):
-                if path := getattr(cohort, key, None):
-                    note(path, f"{INPUTS}/{name}_{key}{Path(path).suffix}")
+                if given := getattr(cohort, key, None):
+                    note(given, f"{INPUTS}/{name}_{key}{Path(given).suffix}")
             note(folder, f"{INPUTS}/{name}")
     for name, model in study.models.items():
         if isinstance(model, GivenModel):
@@ -108,11 +120,13 @@ def make_policy(sources: Sources) -> Policy:
     study, bundle = sources.study, sources.bundle
     manifests = sources.cohort_files("manifest.csv")
     values: dict[str, set[str]] = {}
-    for name, found in covariates_of({**manifests, **{f"{key} ": path for key, path in sources.cohort_files("cases.csv").items()}}):
+    for name, found in covariates_of([*manifests.values(), *sources.cohort_files("cases.csv").values()]):
         values.setdefault(name, set()).update(found)
     if unknown := sorted(set(bundle.covariates) - set(values)):
-        raise UserError(f"bundle.covariates: no cohort has a covariate {unknown[0]!r}; known: {', '.join(sorted(values)) or 'none'}")
-    needed = {name for cohort in study.cohorts.values() if (name := cohort.stratify_by)} | set(study.evaluation.group_by)
+        raise UserError(
+            f"bundle.covariates: no cohort has a covariate {unknown[0]!r}; known: {', '.join(sorted(values)) or 'none'}"
+        )
+    needed = {by for cohort in study.cohorts.values() if (by := cohort.stratify_by)} | set(study.evaluation.group_by)
     needed |= {model.folds_by for model in study.trained().values() if model.folds_by}
     if lacking := sorted(needed - set(bundle.covariates)):
         raise UserError(f"bundle.covariates: the study uses {lacking[0]!r}, so its tables hold it; add it to the list")
@@ -120,7 +134,7 @@ def make_policy(sources: Sources) -> Policy:
     pseudonyms = None
     if bundle.pseudonymise:
         if bundle.pseudonym_key is None:
-            raise UserError("bundle.pseudonym_key: missing; name a file for the key, outside of what you share; it will be made")
+            raise UserError("bundle.pseudonym_key: missing; name a file for the key, not in what you share; it will be made")
         patients = patients_of(sources.cohort_files("cases.csv")) | patients_of(manifests)
         pseudonyms = Pseudonyms(patients, read_key(Path(expand_path(bundle.pseudonym_key))))
     roots, cohorts = roots_of(study, sources.results)
@@ -142,13 +156,13 @@ def share_settings(value: Any, policy: Policy, key: str = "") -> Any:
     identifiers = policy.identifiers
     if isinstance(value, dict):
         changed = {identifiers.text(name): share_settings(each, policy, name) for name, each in value.items()}
-        if "dataset" in changed and "path" in changed and changed["path"] is None:
-            return changed
         return {name: each for name, each in changed.items() if name != "pseudonym_key"}
     if isinstance(value, list):
         return [share_settings(each, policy, key) for each in value]
     if not isinstance(value, str):
         return value
+    if key == "config_file":
+        return CONFIGURATION
     if key == "results" or value == RESULTS or value.startswith(f"{RESULTS}/"):
         return identifiers.text(value)
     if key in PATH_KEYS and value:
@@ -160,18 +174,11 @@ def share_settings(value: Any, policy: Policy, key: str = "") -> Any:
 
 def share_step(step: Step, policy: Policy) -> Step:
     """Return a step as it goes along."""
-    cohorts = {key: value for key, value in step.params if isinstance(value, dict)}
-    del cohorts
-    parts = {}
-    for part in ("wildcards", "input", "output", "params", "log"):
-        parts[part] = [[name, _share_param(name, value, policy)] for name, value in getattr(step, part)]
+    parts: dict[str, Any] = {
+        part: [[name, share_settings(value, policy, name or "")] for name, value in getattr(step, part)]
+        for part in ("wildcards", "input", "output", "params", "log")
+    }
     return replace(step, **parts)
-
-
-def _share_param(name: str | None, value: Any, policy: Policy) -> Any:
-    if name == "config_file":
-        return CONFIGURATION
-    return share_settings(value, policy, name or "")
 
 
 def copy_workflow(folder: Path) -> None:
@@ -188,36 +195,38 @@ def copy_workflow(folder: Path) -> None:
 def input_table(sources: Sources, files: ResultsFiles) -> pd.DataFrame:
     """Return what the study was made from: every image and label, and the user's further files, with SHA-256 and bytes."""
     rows = []
-    for cohort, path in sources.cohort_files("manifest.csv").items():
-        manifest, shared = read_manifest(path), files.share(path).text
-        written = _rows_of(shared)
-        for row, other in zip(manifest.to_dict("records"), written, strict=True):
-            for role in ROLES:
-                if role in row and not pd.isna(row[role]):
-                    source = Path(str(row[role]))
-                    sha256 = row.get(f"{role}_sha256")
-                    name = os.path.normpath(f"{RESULTS}/cohorts/{cohort}/{other[role]}")
-                    size = source.stat().st_size if source.is_file() else None
-                    rows.append([cohort, other["case_id"], role, name, None if pd.isna(sha256) else sha256, size])
+    for cohort, path in sources.cohort_files("cases.csv").items():
+        cases, written = read_text_table(path), _rows_of(files.share(path).text)
+        manifest = read_text_table(path.with_name("manifest.csv")).set_index("case_id")
+        for row, other in zip(cases.to_dict("records"), written, strict=True):
+            for role in (role for role in ROLES if isinstance(row.get(role), str)):
+                source = Path(find_path(row[role], path))
+                size = source.stat().st_size if source.is_file() else None
+                # The manifest has the hash of the file that is read, which may be one that was written in its place.
+                same = row["case_id"] in manifest.index and manifest.get(role, {}).get(row["case_id"]) == row[role]
+                digest = manifest.at[row["case_id"], f"{role}_sha256"] if same else sha256_file(source) if size else None
+                name = os.path.normpath(f"{RESULTS}/cohorts/{cohort}/{other[role]}")
+                rows.append([cohort, other["case_id"], role, name, digest, size])
     for step in sources.steps:
-        for path in step.inputs:
-            if not path.startswith(f"{RESULTS}/") and Path(path).is_file():
-                place = files.policy.identifiers.place(os.path.abspath(path))  # noqa: PTH100
-                rows.append([None, None, None, files.policy.identifiers.text(place), sha256_file(path), Path(path).stat().st_size])
+        for file in (Path(path) for path in step.inputs if not path.startswith(f"{RESULTS}/") and Path(path).is_file()):
+            name = files.policy.identifiers.text(files.policy.identifiers.place(str(file.absolute())))
+            rows.append([None, None, None, name, sha256_file(file), file.stat().st_size])
     table = pd.DataFrame(rows, columns=["cohort", "case_id", "role", "file", "sha256", "bytes"])
     return table.drop_duplicates(ignore_index=True).astype({"bytes": "Int64"})
 
 
 def _rows_of(text: str) -> list[dict[str, str]]:
-    import csv
-    import io
-
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def licences_text(study: Study, bundle: Bundle) -> str:
     """Return the page on the licences of the bundle's parts."""
-    lines = ["# Licences", "", f"- This bundle: {bundle.licence}.", "- The workflow (`workflow/`): MIT, see `workflow/LICENSE`."]
+    lines = [
+        "# Licences",
+        "",
+        f"- This bundle: {bundle.licence}.",
+        "- The workflow (`workflow/`): MIT, see `workflow/LICENSE`.",
+    ]
     for name, cohort in study.cohorts.items():
         known = cohort_dataset(cohort)
         if known.licence:
@@ -238,7 +247,7 @@ def readme_text(title: str, file: str) -> str:
             "From a checkout of glioflow, in its environment (`make setup && source .venv/bin/activate`):",
             "",
             "```sh",
-            f"python scripts/verify_bundle.py {file} --recompute   # every checksum; all that follows from the tables made again",
+            f"python scripts/verify_bundle.py {file} --recompute   # every checksum; what follows from tables, made again",
             f"python scripts/rerun_from_bundle.py {file} my_rerun  # lays out workflow and configuration to run it again",
             "```",
             "",
@@ -288,14 +297,14 @@ def _place(path: str, files: ResultsFiles, sources: Sources, folder: Path) -> di
     if file.suffix not in (".csv", ".json", ".tsv", ".txt", ".html"):
         raise UserError(f"{file}: a bundle has no rule for files of this kind, so it does not share it")
     shared = files.share(file)
-    used = {}
     for other, source in shared.files.items():
+        (folder / other).parent.mkdir(parents=True, exist_ok=True)
         if other.endswith(IMAGES):
             clean_copy(source, folder / other)
         else:
-            used[other] = source
+            shutil.copyfile(source, folder / other)
     write_text(folder / name, _with_new_hashes(shared.text, folder, name) if shared.files else shared.text)
-    return used
+    return {}
 
 
 def _with_new_hashes(text: str, folder: Path, name: str) -> str:

@@ -1,7 +1,7 @@
-"""The metadata of a bundle: an RO-Crate after the profile Provenance Run Crate 0.5 (https://w3id.org/ro/wfrun/provenance/0.5).
+"""The metadata of a bundle: an RO-Crate after the profile Provenance Run Crate 0.5 (w3id.org/ro/wfrun/provenance/0.5).
 
-The run of the workflow is a ``CreateAction`` of the ``Snakefile``; each job is one of its script, with inputs, outputs, params and
-times; a ``ControlAction`` ties it to its rule, and one ``OrganizeAction`` is Snakemake's. What is not known is left out.
+The run of the workflow is a ``CreateAction`` of the ``Snakefile``; each job is one of its script, with inputs, outputs, params
+and times; a ``ControlAction`` ties it to its rule, and one ``OrganizeAction`` is Snakemake's. What is not known is left out.
 """
 
 import json
@@ -32,7 +32,9 @@ MEDIA_TYPES = {".smk": "text/x-python", ".py": "text/x-python", ".tsv": "text/ta
 Json = dict[str, Any]
 
 
-def metadata(bundle: Mapping[str, Any], steps: Sequence[Step], files: Mapping[str, tuple[int, str]], facts: Mapping[str, str]) -> str:
+def metadata(
+    bundle: Mapping[str, Any], steps: Sequence[Step], files: Mapping[str, tuple[int, str]], facts: Mapping[str, str]
+) -> str:
     """Return the text of ro-crate-metadata.json.
 
     Parameters
@@ -77,7 +79,13 @@ class _Adder:
             more = {"name": name.rpartition("/")[2].removesuffix(".py"), "softwareRequirements": {"@id": LOCK}}
         suffix = re.sub(r".*(\.\w+)$", r"\1", name)
         media = MEDIA_TYPES.get(suffix) or mimetypes.types_map.get(suffix) or ("application/gzip" if suffix == ".gz" else None)
-        described = {"@type": kind, "contentSize": str(size), "sha256": sha256, **({"encodingFormat": media} if media else {}), **more}
+        described = {
+            "@type": kind,
+            "contentSize": str(size),
+            "sha256": sha256,
+            **({"encodingFormat": media} if media else {}),
+            **more,
+        }
         self.crate.add(DataEntity(self.crate, name, described))
 
 
@@ -104,7 +112,9 @@ def _root(add: _Adder, bundle: Mapping[str, Any], steps: Sequence[Step], facts: 
     if authors:
         root["author"] = _ids(authors)
     root["mainEntity"] = {"@id": WORKFLOW}
-    add.crate.metadata["conformsTo"] = _ids(["https://w3id.org/ro/crate/1.1", "https://w3id.org/workflowhub/workflow-ro-crate/1.0"])
+    add.crate.metadata["conformsTo"] = _ids(
+        ["https://w3id.org/ro/crate/1.1", "https://w3id.org/workflowhub/workflow-ro-crate/1.0"]
+    )
     add.crate.metadata.extra_terms.update(SHA256)
 
 
@@ -124,9 +134,7 @@ def _workflow(add: _Adder, tools: Mapping[str, str]) -> None:
     workflow["step"] = _ids([f"#rule-{rule}" for rule in tools])
 
 
-def _run(
-    add: _Adder, steps: Sequence[Step], tools: Mapping[str, str], files: set[str], facts: Mapping[str, str]
-) -> None:
+def _run(add: _Adder, steps: Sequence[Step], tools: Mapping[str, str], files: set[str], facts: Mapping[str, str]) -> None:
     controls, jobs = [], []
     for step in steps:
         name = re.sub(r"[^\w.-]+", "-", step.name)

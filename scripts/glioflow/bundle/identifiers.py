@@ -1,4 +1,4 @@
-"""What may not leave with a bundle: places of files, names of users and machines, addresses, and ids where pseudonyms are asked.
+"""What may not leave with a bundle: places of files, names of users and machines, addresses, and ids where it is asked.
 
 A pseudonym is a keyed hash (HMAC-SHA-256) of an id: the same under the same key in every bundle, and nobody without the key can
 compute it. A case's pseudonym begins with its patient's. Dates are moved by a number of days that is the patient's own.
@@ -52,7 +52,9 @@ def read_key(path: Path) -> bytes:
     except OSError as error:
         raise UserError(f"bundle.pseudonym_key: {path} cannot be read or made ({error.strerror})") from None
     if len(key) < 32:
-        raise UserError(f"bundle.pseudonym_key: {path} holds {len(key)} characters; a key has 32 or more. Delete it for a new one")
+        raise UserError(
+            f"bundle.pseudonym_key: {path} holds {len(key)} characters; a key has 32 or more. Delete it for a new one"
+        )
     return key
 
 

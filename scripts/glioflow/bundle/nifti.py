@@ -1,7 +1,7 @@
 """NIfTI files without their free text: what scanners and programs write there may name a patient.
 
-Cleared are ``descrip``, ``aux_file``, ``intent_name``, ``db_name``, ``data_type`` and every extension (NIfTI-1: nifti1.h; NIfTI-2:
-nifti2.h); voxels and geometry stay as they are, byte for byte.
+Cleared are ``descrip``, ``aux_file``, ``intent_name``, ``db_name``, ``data_type`` and every extension (nifti1.h, nifti2.h);
+voxels and geometry stay as they are, byte for byte.
 """
 
 import gzip
@@ -30,7 +30,7 @@ def clean_copy(source: Path, target: Path) -> None:
     """
     packed = source.name.endswith(".gz")
     with ExitStack() as open_, replacing(target) as temporary:
-        read = cast(IO[bytes], open_.enter_context(gzip.open(source) if packed else source.open("rb")))
+        read = cast(IO[bytes], open_.enter_context(gzip.GzipFile(source, "rb") if packed else source.open("rb")))
         header, offset = clean_header(source, read)
         written = open_.enter_context(temporary.open("wb"))
         if packed:  # gzip would keep the file's name and the time

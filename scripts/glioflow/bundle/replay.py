@@ -1,8 +1,8 @@
-"""Making again what follows from tables: the steps of a bundle run by their scripts, in the folder that the bundle is laid out in.
+"""Making again what follows from tables: the steps of a bundle, run by their scripts in the folder that it is laid out in.
 
 ``python -m glioflow.bundle.replay FOLDER WHICH`` with the ``scripts`` folder of the workflow on PYTHONPATH, so that all code is
-that workflow's. A step runs in a process of its own, as a job does. Outputs get the time at which the study made them: the report
-of a study that trains nothing shows it.
+that workflow's. A step runs in a process of its own, as a job does. Outputs get the time at which the study made them: the
+report of a study that trains nothing shows it.
 """
 
 import json
@@ -76,8 +76,10 @@ def read_steps(folder: Path) -> list[Step]:
 
 
 def chosen_steps(steps: Sequence[Step], which: str) -> list[Step]:
-    """Return the steps that follow from tables, or those that read masks and images."""
-    return [step for step in steps if (step.reads_masks if which == IMAGES else not step.reads_images)]
+    """Return the steps that follow from tables, or those that measure masks, after those that check the cohorts' images."""
+    if which == TABLES:
+        return [step for step in steps if not step.reads_images]
+    return [step for step in steps if step.makes_manifest or (step.reads_masks and not step.is_upstream)]
 
 
 def run_step(step: Mapping[str, Any], folder: str) -> None:

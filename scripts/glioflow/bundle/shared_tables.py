@@ -5,7 +5,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,9 @@ class ResultsFiles:
 
     def _json(self, value: Any, base: Path) -> Any:
         if isinstance(value, str):
-            return self._path(value, base) if "/" in value and not re.search(r"\s", value) else self.policy.identifiers.text(value)
+            return (
+                self._path(value, base) if "/" in value and not re.search(r"\s", value) else self.policy.identifiers.text(value)
+            )
         if isinstance(value, list):
             return [self._json(each, base) for each in value]
         if isinstance(value, dict):
@@ -111,8 +113,8 @@ class ResultsFiles:
             if cells is not None:
                 lines.append([cells[header[index]] for index in kept])
         stream = io.StringIO(newline="")
-        quoting = csv.QUOTE_ALL if any("\r" in cell for line in lines for cell in line) else csv.QUOTE_MINIMAL
-        csv.writer(stream, lineterminator="\n", quoting=quoting).writerows(lines)
+        returns = any("\r" in cell for line in lines for cell in line)  # as glioflow.files.write_table has it
+        csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerows(lines)
         shared.text = text if lines == rows else stream.getvalue()
         return shared
 
@@ -159,7 +161,9 @@ class ResultsFiles:
         full, base = Path(os.path.normpath(file.parent / cell)), file.parent
         name = self.name(full)
         if name is None:
-            return self._relative(self._input(full, column, row, file), base), {}
+            place = self._input(full, column, row, file)
+            goes = self.policy.images and column in ROLES and full.is_file()
+            return self._relative(place, base), {place: full} if goes else {}
         if full.name.endswith(PICTURES) and not self.policy.pictures:
             return None
         takes = self.policy.predictions if column == "prediction" else self.policy.images or full.name.endswith(PICTURES)
@@ -182,9 +186,9 @@ def _is_plain(cell: str) -> bool:
     return bool(NUMBER.fullmatch(cell))
 
 
-def covariates_of(manifests: Mapping[str, Path]) -> Iterator[tuple[str, set[str]]]:
-    """Yield every covariate of the cohorts' manifests with its values."""
-    for path in manifests.values():
+def covariates_of(tables: Iterable[Path]) -> Iterator[tuple[str, set[str]]]:
+    """Yield every covariate of tables of cases with its values."""
+    for path in tables:
         table = read_text_table(path)
         for column in covariate_columns(table):
             yield column, set(table[column].dropna().astype(str))

@@ -50,10 +50,19 @@ class Step:
         return list(flat(self.output))
 
     @property
+    def is_upstream(self) -> bool:
+        """Tell whether the job makes a part of a cohort, a model or a set of masks."""
+        return any(Path(path).parts[1:2] and Path(path).parts[1] in FROM_IMAGES for path in self.outputs)
+
+    @property
+    def makes_manifest(self) -> bool:
+        """Tell whether the job checks a cohort's images and labels, and writes labels for the others to read."""
+        return any(Path(path).match("cohorts/*/manifest.csv") for path in self.outputs)
+
+    @property
     def reads_images(self) -> bool:
         """Tell whether the job follows from images, not from tables alone."""
-        places = [Path(path).parts[1:2] for path in self.outputs]
-        return any(place and place[0] in FROM_IMAGES for place in places) or self.reads_masks
+        return self.is_upstream or self.reads_masks
 
     @property
     def reads_masks(self) -> bool:

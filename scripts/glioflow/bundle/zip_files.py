@@ -65,9 +65,9 @@ def check_entries(bundle: Path) -> list[str]:
         raise UserError(f"{bundle}: it lists {len(infos)} files; more than {MOST_FILES} are not read")
     names: dict[str, str] = {}
     for info in infos:
-        why = _objection(info)
-        if (other := names.setdefault(info.filename.casefold(), info.filename)) != info.filename or why is None and info.is_dir():
-            why = why or (f"{other} differs from it in case alone" if other != info.filename else "it is a folder")
+        why, other = _objection(info), names.setdefault(info.filename.casefold(), info.filename)
+        if other != info.filename:
+            why = why or f"{other!r} differs from it in case alone"
         if why:
             raise UserError(f"{bundle}: {info.filename!r}: {why}. Nothing was unpacked")
     listed = [info.filename for info in infos]
@@ -79,7 +79,9 @@ def check_entries(bundle: Path) -> list[str]:
             raise UserError(f"{bundle}: {name!r}: {below!r} is a file, and can hold none. Nothing was unpacked")
     announced, size = sum(info.file_size for info in infos), bundle.stat().st_size
     if announced > LARGEST_RATIO * size + FREE_BYTES:
-        raise UserError(f"{bundle}: {size} bytes announce {announced}, more than {LARGEST_RATIO} times as many. Nothing was unpacked")
+        raise UserError(
+            f"{bundle}: {size} bytes announce {announced}, more than {LARGEST_RATIO} times as many. Nothing was unpacked"
+        )
     return listed
 
 
@@ -88,7 +90,7 @@ def _objection(info: zipfile.ZipInfo) -> str | None:
     if path.is_absolute() or ".." in path.parts or re.search(r"[\\\0]|^[A-Za-z]:", info.filename) or str(path) != info.filename:
         return "it would land outside the folder that it is unpacked into, or is no plain path"
     if kind not in (0, stat.S_IFREG):
-        return "it is a link or a device; only files are unpacked"
+        return "it is a link, a device or a folder; only files are unpacked"
     if info.flag_bits & 1:
         return "it is encrypted"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

@@ -329,7 +329,12 @@ class Glioflow(_Trainer):  # type: ignore[misc]
         """Load a checkpoint of nnU-Net or of ours, to go on with training or to validate."""
         if not self.was_initialized:
             self.initialize()
-        saved = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False)["init_args"].get("glioflow")
+        checkpoint = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False)
+        if "optimizer_state" not in checkpoint:  # weights alone, out of a bundle: enough to predict the validation cases
+            self.bare_network.load_state_dict(checkpoint["network_weights"])
+            self.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
+            return
+        saved = checkpoint["init_args"].get("glioflow")
         if saved and saved["in_cycle"]:
             self.start_cycle()  # so that nnU-Net finds an optimiser which the saved state is that of
         super().load_checkpoint(filename_or_checkpoint)
