@@ -1,9 +1,9 @@
 """Publish a bundle: run by hand. To a folder, to storage that speaks S3, or as a draft to Zenodo or another InvenioRDM.
 
-``python scripts/publish_bundle.py FILE TARGET``, where TARGET is a folder, ``s3://BUCKET/FOLDER``, ``zenodo``, ``zenodo-sandbox``, or
-``invenio:https://…``. The bundle is verified first, an upload that was cut off goes on, and what is there in the end is compared
-with the file. Nothing becomes public without ``--public``. Tokens are read from the environment (docs/publish.md), never from the
-command line.
+``python scripts/publish_bundle.py FILE TARGET``, where TARGET is a folder, ``s3://BUCKET/FOLDER``, ``zenodo``,
+``zenodo-sandbox``, or ``invenio:https://…``. The bundle is verified first, an upload that was cut off goes on, and what is
+there in the end is compared with the file. Nothing becomes public without ``--public``. Tokens are read from the environment
+(docs/publish.md), never from the command line.
 """
 
 import argparse

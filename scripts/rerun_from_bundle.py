@@ -1,9 +1,9 @@
 """Lay out a bundle to be run again: run by hand, with the file, a new folder, and the study's data where they are at hand.
 
-``python scripts/rerun_from_bundle.py FILE FOLDER --data PATH`` checks the bundle, and compares the files below PATH with those that
-the study was made from, by SHA-256, whatever they are called. What is missing or other is listed. In FOLDER are then the workflow,
-``study.yaml``, and links to the data under the names that it has; ``snakemake --configfile study.yaml`` there makes the study again.
-Folds that were trained are laid out too, and are not trained again.
+``python scripts/rerun_from_bundle.py FILE FOLDER --data PATH`` checks the bundle, and compares the files below PATH with
+those that the study was made from, by SHA-256, whatever they are called. What is missing or other is listed. In FOLDER are
+then the workflow, ``study.yaml``, and links to the data under the names it has; ``snakemake --configfile study.yaml`` there
+makes the study again. Folds that were trained are laid out too, and are not trained again.
 """
 
 import argparse

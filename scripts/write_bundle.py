@@ -4,8 +4,8 @@ Inputs:  what the study's targets are, listed so that they are made first; what 
 Outputs: ``<name>-<version>.zip``.
 Params:  ``study`` (the validated configuration), ``written`` (the same without the defaults), ``results`` (folder).
 
-What may not leave does not (``glioflow.bundle.identifiers``, ``shared_tables``). What follows from tables is then made again from
-those that go along, by the bundled workflow, so that it holds nothing else and anybody can make it again. The same results
+What may not leave does not (``glioflow.bundle.identifiers``, ``shared_tables``). What follows from tables is then made again
+from those that go along, by the bundled workflow, so that it holds nothing else and anybody can make it again. The same results
 give the same bytes. A killed job leaves no half of a bundle, and what it had laid out is deleted by the next.
 """
 

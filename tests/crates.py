@@ -1,7 +1,7 @@
 """Validating a crate by roc-validator, without any network.
 
-The validator reads the context of RO-Crate 1.1 from the web. The library ``rocrate`` brings that of 1.3, which names the same terms;
-those few that 1.1 has other addresses for are put in.
+The validator reads the context of RO-Crate 1.1 from the web. The library ``rocrate`` brings that of 1.3, which names the same
+terms; those few that 1.1 has other addresses for are put in.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Publishing a bundle: to a folder, to storage that speaks S3, or as a draft to Zenodo or another InvenioRDM.
 
-Every upload goes on where it stopped, is verified when it is there, and stays private: what is public is so by a flag of its own.
-Tokens come from the environment alone, travel in headers, and are written nowhere.
+Every upload goes on where it stopped, is verified when it is there, and stays private: what is public is so by a flag of its
+own. Tokens come from the environment alone, travel in headers, and are written nowhere.
 """
 
 import base64
@@ -47,8 +47,8 @@ def publish_to_folder(bundle: Path, folder: Path) -> str:
 def publish_to_s3(bundle: Path, address: str, public: bool, console: Console) -> str:
     """Upload the bundle to ``s3://bucket/folder`` in parts; return its address.
 
-    Where and as whom is boto3's business: ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` … Parts that an
-    earlier try has uploaded are not uploaded again. Each part has its SHA-256 checked by the server; then the whole is compared.
+    Where and as whom is boto3's business: ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` … Parts that
+    an earlier try has uploaded are not uploaded again. The server checks each part's SHA-256; then the whole is compared.
     """
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError

@@ -1,7 +1,7 @@
 """Laying out a bundle to be run again: its workflow, its configuration, links to the user's data, and its trained folds.
 
-A trained fold is known by its key (``train_fold``). It is laid out with the state and the weights that the bundle has, so that a
-run on the same data finds the key it computes, and trains nothing.
+A trained fold is known by its key (``train_fold``). It is laid out with the state and the weights that the bundle has, so that
+a run on the same data finds the key it computes, and trains nothing.
 """
 
 import shutil
@@ -47,7 +47,7 @@ def cohorts_made(folder: Path) -> list[str]:
 
 
 def lay_out_folds(folder: Path, target: Path, console: Console) -> int:
-    """Write the trained folds of the unpacked bundle ``folder`` to where a run in ``target`` looks for them; return how many."""
+    """Write the trained folds of the unpacked bundle to where a run in ``target`` looks for them; return how many."""
     number = 0
     for archive in sorted((folder / RESULTS / "models").glob("*/*.zip")):
         model = archive.parent.name
