@@ -375,6 +375,7 @@ rule import_model:
         runtime=60,
     params:
         root=model_root,
+        told=by_model(MODELS.told),
         code=code_fingerprint("import_model"),
     script:
         "../scripts/import_model.py"

@@ -1,6 +1,7 @@
 """Take over a model that somebody else exported: check all of it, then lay it out as ``predict_cases`` expects a model.
 
-Input: ``archive`` (a zip written by ``export_model``). Param: ``root`` (the model's nnU-Net folders). Outputs: ``dataset``,
+Input: ``archive`` (a zip that ``export_model`` or nnU-Net's own command wrote). Params: ``root`` (the model's nnU-Net folders),
+``told`` (what the study tells of nnU-Net's zip). Outputs: ``dataset``,
 ``plans``, ``imported`` (``imported.json``, written last: the archive's SHA-256 and the record of every fold) and, where the
 rule names it, ``postprocessing`` (JSON; ``null`` where the model has none).
 
@@ -35,11 +36,13 @@ from glioflow.models.model_archive import (
     check_plans,
     checkpoint_name,
     parse_json,
-    read_description,
     refusal,
     scratch,
+    shared_dataset,
 )
 from glioflow.models.nnunet.commands import TRAINER, TRAINERS, ModelFolders
+from glioflow.models.nnunet_archive import FORMAT as NNUNET
+from glioflow.models.nnunet_archive import convert_plans, describe_archive, read_checkpoint
 from glioflow.models.postprocessing import ET_THRESHOLD, LARGEST, MIN_VOLUME, NESTED, Step
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
 LABELS = (NCR, ED, ET, RC)
 KEPT = ("network_weights", "trainer_name", "init_args", "inference_allowed_mirroring_axes")
+PACKED_GROWTH = 40  # nnU-Net packs the optimiser's state too, of which a short training leaves much at zero
 GROWTH = 4  # weights hardly compress: what unpacks to many times its size is no model
 
 
@@ -69,6 +73,12 @@ def unpack_model(archive: Path, work: Path, description: Mapping[str, Any], cons
         if sha256_file(path) != sha256:
             raise refusal(archive, f"{name} does not have the SHA-256 that {MODEL} lists; it was damaged or altered")
     return folder
+
+
+def unpack_nnunet(archive: Path, work: Path, description: Mapping[str, Any], console: Console) -> Path:
+    """Unpack nnU-Net's zip below ``work``; return the folder of the trained configuration. What else it holds is not read."""
+    unpack(archive, work, PACKED_GROWTH * archive.stat().st_size + JSON_BYTES, console)
+    return work / str(description["place"])
 
 
 def read_weights(archive: Path, path: Path, description: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,13 +199,17 @@ def main(snakemake: Any, console: Console) -> str:
     import torch
 
     archive = Path(snakemake.input.archive)
-    description = read_description(archive)
+    description = describe_archive(archive, snakemake.params.told)
     configuration, outputs = description["configuration"], dict(snakemake.output.items())
     folders = ModelFolders(snakemake.wildcards.model, Path(snakemake.params.root))
     with scratch(folders.root / ".importing") as work:
-        folder = unpack_model(archive, work, description, console)
-        plans, dataset = read_object(archive, folder, PLANS), read_object(archive, folder, DATASET)
-        check_dataset(archive, dataset, description)
+        if description["format"] == NNUNET:
+            folder = unpack_nnunet(archive, work, description, console)
+            plans, dataset = convert_plans(read_object(archive, folder, PLANS), description), shared_dataset(description)
+        else:
+            folder = unpack_model(archive, work, description, console)
+            plans, dataset = read_object(archive, folder, PLANS), read_object(archive, folder, DATASET)
+            check_dataset(archive, dataset, description)
         check_plans(archive, plans, description)
         network = build_network(archive, plans, dataset, description)
         postprocessing = None
@@ -205,7 +219,11 @@ def main(snakemake: Any, console: Console) -> str:
         ready = work / "ready"
         for fold in description["folds"]:
             name = checkpoint_name(fold)
-            checkpoint = read_weights(archive, folder / name, description)
+            if description["format"] == NNUNET:
+                source = folder / description["folders"][str(fold)] / CHECKPOINT
+                checkpoint = read_checkpoint(archive, source, description)
+            else:
+                checkpoint = read_weights(archive, folder / name, description)
             check_fit(archive, name, checkpoint["network_weights"], network)
             (ready / name).parent.mkdir(parents=True)
             torch.save(checkpoint, ready / name)

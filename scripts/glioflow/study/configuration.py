@@ -314,7 +314,7 @@ class GivenModel(Block):
 class ImportedModel(Block):
     """A model that somebody trained and exported: it predicts, and is not trained."""
 
-    archive: str = Field(description="The zip that `export_model` wrote.")
+    archive: str = Field(description="The zip that `export_model` wrote, or nnU-Net's own `nnUNetv2_export_model_to_zip`.")
     cohort: str = Field(description="The cohort to predict; it becomes a set of that name.")
     external: list[str] = Field([], description="Further cohorts to predict; each becomes a set of that name.")
     tta: Tta = Field(True, description="As of a trained model.")
@@ -322,6 +322,23 @@ class ImportedModel(Block):
         None, min_length=1, description="Folds that predict. Default: all in the archive."
     )
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="As of a trained model.")
+    channels: list[Channel] | None = Field(
+        None, description="Of nnU-Net's zip: what its channels are, in their order. Default: what its dataset.json calls them."
+    )
+    regions: list[Region] | None = Field(
+        None, description="Of nnU-Net's zip: what its labels are, in their order. Default: what its dataset.json calls them."
+    )
+    label_scheme: str | None = Field(
+        None, description="Of nnU-Net's zip, instead of `regions`: a key of `config/label_schemes.yaml`, what its values mean."
+    )
+    configuration: Literal["2d", "3d_fullres"] | None = Field(
+        None, description="Of nnU-Net's zip: the configuration that predicts. Default: the only one in it."
+    )
+    trainer: str | None = Field(
+        None,
+        description="Of nnU-Net's zip whose trainer is none of nnU-Net's: the one of nnU-Net's whose network it has. Its own "
+        "code is not run.",
+    )
 
 
 def _model_kind(value: Any) -> str:

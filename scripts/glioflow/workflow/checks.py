@@ -14,9 +14,9 @@ from glioflow.cohorts.layouts.patterns import tells_case
 from glioflow.console import UserError
 from glioflow.evaluation.conventions import conventions, lesion_conventions
 from glioflow.imaging.labels import REGIONS, visible_regions
-from glioflow.models.model_archive import read_description
 from glioflow.models.nnunet.architectures import DEEP_STAGES, divisor
 from glioflow.models.nnunet.custom_trainers import find_trainer
+from glioflow.models.nnunet_archive import describe_model
 from glioflow.study.configuration import (
     OWN_LAYOUTS,
     RESERVED_ENDINGS,
@@ -337,7 +337,10 @@ def _check_patch(key: str, model: TrainedModel) -> Iterator[str]:
 
 def _check_imported(key: str, model: ImportedModel, study: Study) -> Iterator[str]:
     try:
-        description = read_description(Path(expand_path(model.archive)))
+        if model.label_scheme is not None and model.label_scheme not in label_schemes():
+            yield from _check_scheme(f"{key}.label_scheme", model.label_scheme)
+            return
+        description = describe_model(model)
     except (UserError, ValueError) as error:
         yield f"{key}.archive: {error}"
         return
@@ -425,7 +428,7 @@ def _seen_regions(name: str, study: Study) -> Sequence[str]:
     if not isinstance(model, ImportedModel):
         return model.regions or []
     try:
-        return list(read_description(Path(expand_path(model.archive)))["regions"])
+        return list(describe_model(model)["regions"])
     except (UserError, ValueError):  # reported already
         return []
 

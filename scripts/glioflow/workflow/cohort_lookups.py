@@ -6,7 +6,7 @@ from typing import Any
 
 from glioflow.cohorts.layouts import FoundCase, cohort_folder, list_cohort, source_stamp
 from glioflow.console import UserError
-from glioflow.models.model_archive import read_description
+from glioflow.models.nnunet_archive import describe_model
 from glioflow.study.configuration import (
     ZEROS,
     ImportedModel,
@@ -154,9 +154,7 @@ class CohortLookups:
     def _inputs(self, cohort: str) -> list[list[str]]:
         """Return the input channels of each model that reads a cohort's images."""
         return [
-            list(read_description(Path(expand_path(model.archive)))["channels"])
-            if isinstance(model, ImportedModel)
-            else list(model.channels)
+            list(describe_model(model)["channels"]) if isinstance(model, ImportedModel) else list(model.channels)
             for model in self.study.predicting().values()
             if cohort in (model.cohort, *model.external)
         ]

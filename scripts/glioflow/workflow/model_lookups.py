@@ -8,8 +8,8 @@ from glioflow.cohorts.layouts import file_stamps
 from glioflow.files import key_of
 from glioflow.imaging.labels import scheme_regions, visible_regions
 from glioflow.models.ensembles import needs_probabilities
-from glioflow.models.model_archive import read_description
 from glioflow.models.nnunet.custom_trainers import trainer_class, trainer_fingerprint
+from glioflow.models.nnunet_archive import describe_model, told_of
 from glioflow.study.configuration import GivenModel, ImportedModel, Study, TrainedModel, expand_path
 from glioflow.study.registry import label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
@@ -31,7 +31,13 @@ class ModelLookups:
         """Return the description in an imported model's archive."""
         spec = self.study.models[model]
         assert isinstance(spec, ImportedModel)
-        return dict(read_description(Path(expand_path(spec.archive))))
+        return dict(describe_model(spec))
+
+    def told(self, model: str) -> dict[str, Any]:
+        """Return what the study tells of an imported model that its archive may not."""
+        spec = self.study.models[model]
+        assert isinstance(spec, ImportedModel)
+        return told_of(spec)
 
     def fact(self, model: str, key: str) -> Any:
         """Return channels, regions, configuration, folds or trainer: those of the study, or of the imported archive."""

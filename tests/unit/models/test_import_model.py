@@ -46,7 +46,7 @@ def import_job(archive: Path, root: Path, model: str = "taken") -> Any:
         "imported": str(root / "imported.json"),
         "postprocessing": str(root / "postprocessing.json"),
     }
-    return job({"archive": str(archive)}, outputs, model, root=str(folders.root))
+    return job({"archive": str(archive)}, outputs, model, root=str(folders.root), told={})
 
 
 def repack(archive: Path, target: Path, change: Callable[[Path], None], relist: bool = True) -> Path:
