@@ -209,8 +209,8 @@ def _check_trainer(archive: Path, trainer: str, told: str | None) -> None:
     if name not in known:
         raise refusal(
             archive,
-            f"it was trained by {trainer!r}, which is none of nnU-Net's trainers; its code is not run. Where it left the network "
-            "as planned, say so by `trainer: nnUNetTrainer`",
+            f"it was trained by {trainer!r}, which is none of nnU-Net's trainers; its code is not run. Where it left the "
+            "network as planned, say so by `trainer: nnUNetTrainer`",
         )
     if known[name]:
         raise refusal(archive, f"it was trained by {name!r}, whose network is another than that of its plans")
@@ -267,9 +267,11 @@ def read_checkpoint(archive: Path, path: Path, description: Mapping[str, Any]) -
     import torch
 
     name = path.relative_to(path.parents[1]).as_posix()
-    scalar = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64")]
-    allowed = [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, codecs.encode, *kinds]
+    # What makes numpy's numbers and arrays, under the names of numpy 2 and of numpy 1; none of it calls anything else.
+    makers: dict[str, Any] = {"scalar": np.float64(0).__reduce__()[0], "_reconstruct": np.zeros(1).__reduce__()[0]}
+    former: list[Any] = [(maker, f"numpy.core.multiarray.{name}") for name, maker in makers.items()]
+    kinds = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")]
+    allowed = [*makers.values(), *former, np.ndarray, np.dtype, codecs.encode, *kinds]
     try:
         with torch.serialization.safe_globals(allowed):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -289,5 +291,5 @@ def read_checkpoint(archive: Path, path: Path, description: Mapping[str, Any]) -
         "network_weights": convert_weights(weights, description),
         "trainer_name": TRAINER,
         "init_args": {"configuration": description["configuration"]},
-        "inference_allowed_mirroring_axes": None if axes is None else tuple(axes),
+        "inference_allowed_mirroring_axes": None if axes is None else tuple(int(axis) for axis in axes),
     }
