@@ -33,7 +33,7 @@ setup-bench: .venv-bench/setup.stamp  ## install glioflow's scoring and its peer
 
 demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by default all cores)
 	@$(PYTHON) -m snakemake --cores $(CORES) --quiet rules -- all
-	@echo "report: results/report/index.html"
+	@echo "report: results/report/index.html; the study as one file: results/bundle/demo-1.0.0.zip"
 
 test: setup-dev  ## run the tests, the demo among them (PYTEST="-k name" for some)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not long" $(PYTEST)
@@ -54,7 +54,7 @@ lint: setup-dev  ## check style, formatting, types and the workflow's own rules
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	cd scripts && ../.venv/bin/lint-imports ../pyproject.toml --no-cache
+	cd scripts && ../.venv/bin/lint-imports --config ../pyproject.toml --no-cache
 	$(PYTHON) -m snakefmt --check Snakefile rules workflow/Snakefile
 	$(PYTHON) -m snakemake --lint
 

@@ -49,7 +49,7 @@ def test_the_demo_plans_every_stage(checkout):
     jobs = planned_jobs(snakemake(checkout, "-n"))
     assert jobs == {
         **CHAIN, "make_phantom": 1, "train_fold": 2, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
-        "compare_conventions": 2,
+        "compare_conventions": 2, "export_scores": 2, "export_model": 1, "write_bundle": 1,
     }  # fmt: skip
 
 
