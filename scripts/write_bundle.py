@@ -30,13 +30,15 @@ from glioflow.bundle.build import (
 )
 from glioflow.bundle.crate import METADATA, metadata
 from glioflow.bundle.replay import TABLES, chosen_steps
-from glioflow.bundle.steps import collect_steps
-from glioflow.bundle.zip_files import CHECKSUMS, checksum_text, write_zip
+from glioflow.bundle.steps import collect_steps, present
+from glioflow.bundle.zip_files import CHECKSUMS, OTHER_DISK, checksum_text, write_zip
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.disk import amount
+from glioflow.disk import amount, require_space
 from glioflow.files import sha256_file, write_text
 from glioflow.models.model_archive import scratch
 from glioflow.study.configuration import Bundle, Study
+
+COPIES = 2  # what is laid out, and the zip
 
 
 def facts_of(study: Study, bundle: Bundle) -> dict[str, str]:
@@ -45,6 +47,12 @@ def facts_of(study: Study, bundle: Bundle) -> dict[str, str]:
     described = bundle.description or f"{title}: a glioma segmentation study, with its workflow, tables, figures and report."
     names = {"configuration": CONFIGURATION, "inputs": INPUT_TABLE, "report": REPORT, "snakemake": version("snakemake")}
     return {"title": title, "description": described, **names}
+
+
+def outputs_of(sources: Sources) -> list[Path]:
+    """Return the files that the study's jobs declare."""
+    files = [present(path, sources.results) for step in sources.steps for path in step.outputs]
+    return [path for path in files if path.is_file()]
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -59,6 +67,8 @@ def main(snakemake: Any, console: Console) -> str:
     with scratch(target.with_name(f".{target.stem}.building")) as work:
         folder = (work / "crate").absolute()
         folder.mkdir()
+        size = sum(path.stat().st_size for path in outputs_of(sources))
+        require_space(folder, COPIES * size, f"the bundle {target.name}", OTHER_DISK)
         used = lay_out(sources, policy, folder, console)
         replay(folder, TABLES, console)
         shared = [share_step(step, policy) for step in sources.steps]

@@ -46,13 +46,16 @@ def amount(number: int) -> str:
     return f"{number} bytes"
 
 
-def require_space(folder: Path, needed: int, what: str) -> None:
-    """Raise UserError where the disk of ``folder`` has fewer than ``needed`` bytes left for ``what``."""
+DATA_REMEDY = "name another folder by the configuration's key `data` or $GLIOFLOW_DATA"
+
+
+def require_space(folder: Path, needed: int, what: str, remedy: str = DATA_REMEDY) -> None:
+    """Raise UserError, with the ``remedy``, where the disk of ``folder`` has fewer than ``needed`` bytes left for ``what``."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
             f"{what}: {amount(needed)} are still to come, but the disk of {folder} has {amount(free)} left. Make room, or "
-            "name another folder by the configuration's key `data` or $GLIOFLOW_DATA"
+            f"{remedy}"
         )
 
 

@@ -4,14 +4,21 @@ import hashlib
 import json
 import re
 import shutil
+import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from bundles import rewrite
 from workflows import copy_checkout, planned_jobs, snakemake
 
+import rerun_from_bundle
+import verify_bundle
+from glioflow.bundle.zip_files import CHECKSUMS, checksum_problems
 from glioflow.cohorts.manifests import read_manifest
+from glioflow.console import Console
 from glioflow.failure.effects import cohens_d
 from glioflow.failure.radiomics import DEFAULT_SETTINGS, extract_features
 from glioflow.imaging.volumes import read_labels, read_volume
@@ -151,3 +158,34 @@ def test_a_new_clone_with_the_results_trains_nothing_even_when_forced(demo, tmp_
     assert run.stdout.count("already trained, nothing changed") == len(before)
     assert "epoch 1/" not in run.stdout
     assert checkpoints(clone) == before
+
+
+def test_the_demos_bundle_verifies_within_two_minutes_and_every_flipped_byte_is_named(demo, tmp_path):
+    bundle = demo[0] / "results/bundle/demo-1.0.0.zip"
+    started = time.monotonic()
+    assert verify_bundle.main([str(bundle), "--recompute"]) == 0
+    assert time.monotonic() - started <= 120
+
+    def flip(name: str, content: bytes) -> bytes:
+        middle = len(content) // 2
+        return (
+            content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+            if content and name != CHECKSUMS
+            else content
+        )
+
+    flipped = rewrite(bundle, tmp_path / "flipped.zip", flip)
+    with zipfile.ZipFile(bundle) as opened:
+        filled = {info.filename for info in opened.infolist() if info.file_size}
+    assert {line.partition(":")[0] for line in checksum_problems(flipped, Console())} == filled - {CHECKSUMS}
+
+
+def test_a_rerun_from_the_demos_bundle_trains_nothing(demo, tmp_path):
+    again = tmp_path / "again"
+    assert rerun_from_bundle.main([str(demo[0] / "results/bundle/demo-1.0.0.zip"), str(again)]) == 0
+    run = snakemake(again, "--configfile", "study.yaml", "--quiet", "rules", "--", "models")
+    assert run.returncode == 0, run.stdout
+    assert run.stdout.count("already trained; its validation cases predicted") == 2
+    for fold in range(2):
+        record = f"results/models/mpmri/fold_{fold}/manifest.json"
+        assert json.loads((again / record).read_text())["key"] == json.loads((demo[0] / record).read_text())["key"]

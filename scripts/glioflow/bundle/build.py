@@ -17,7 +17,7 @@ import yaml
 from glioflow.bundle.identifiers import Identifiers, Pseudonyms, known_names, read_key
 from glioflow.bundle.nifti import clean_copy
 from glioflow.bundle.replay import STEPS, TABLES, chosen_steps
-from glioflow.bundle.shared_tables import IMAGES, INPUTS, Policy, ResultsFiles, covariates_of, patients_of
+from glioflow.bundle.shared_tables import IMAGES, INPUTS, PICTURES, Policy, ResultsFiles, covariates_of, patients_of
 from glioflow.bundle.steps import RESULTS, Step, present
 from glioflow.code_fingerprint import SCRIPTS
 from glioflow.cohorts.layouts import cohort_folder
@@ -42,6 +42,7 @@ WORKFLOW_FILES = (
     *("config/datasets.yaml", "config/label_schemes.yaml", "config/schema.json", "config/conventions/*.yaml"),
     *("LICENSE", "CITATION.cff"),
 )
+TEXTS = (".csv", ".json", ".tsv", ".txt")  # what the jobs that read images write besides images
 PATH_KEYS = frozenset(
     {"path", "covariates", "table", "split", "predictions", "archive", "trainer", "data", "pseudonym_key", "file"}
 )
@@ -294,8 +295,9 @@ def _place(path: str, files: ResultsFiles, sources: Sources, folder: Path) -> di
     file, name = present(path, sources.results), files.policy.identifiers.text(path)
     if file.suffix == ".zip":
         return {name: file}
-    if file.suffix not in (".csv", ".json", ".tsv", ".txt", ".html"):
-        raise UserError(f"{file}: a bundle has no rule for files of this kind, so it does not share it")
+    if file.suffix not in TEXTS:  # pictures, and what may hold images, go along where these may
+        policy = files.policy
+        return {name: file} if (policy.pictures if file.suffix in PICTURES else policy.images) else {}
     shared = files.share(file)
     for other, source in shared.files.items():
         (folder / other).parent.mkdir(parents=True, exist_ok=True)

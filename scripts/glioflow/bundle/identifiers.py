@@ -26,6 +26,7 @@ CLIMBING = re.compile(r"(?<![\w./])(?:\.\./)+[^\s\"'<>|:;,()\[\]]*")
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)*")
 HOME_OF = re.compile(r"/(?:home|Users)/([^/\s\"']+)")
 NOBODY = frozenset({"root", "user", "users", "localhost", "admin", "shared", "public", "data", "home", "runner", "ubuntu"})
+WORD = re.compile(r"[^\W_]+")
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ISO_DATE = re.compile(r"(?<!\d)(\d{4})([-/.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
 OTHER_DATE = re.compile(r"(?<![\d.])\d{1,2}([-/.])\d{1,2}\1(?:\d{4}|\d{2})(?![\d.])")  # day and month cannot be told apart
@@ -127,8 +128,7 @@ class Identifiers:
         self.roots = dict(sorted(roots.items(), key=lambda item: -len(item[0])))
         self.pseudonyms = pseudonyms
         self._roots = _any_of(self.roots, r"(?<![\w.~/\-])", r"(?![\w.\-])")
-        self._names = _any_of(names, r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])", re.IGNORECASE)
-        self._withheld = _any_of(withheld, r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])", re.IGNORECASE)
+        self._names, self._withheld = Words(names), Words(withheld)
 
     def place(self, path: str) -> str:
         """Return what is written for an absolute path: below a known root the rest of it, else its last part alone."""
@@ -147,10 +147,9 @@ class Identifiers:
             text = HOME.sub(lambda match: match[0].rpartition("/")[2], text)
         if "@" in text:
             text = ADDRESS.sub("[address]", text)
-        if self._names:
-            text = self._names.sub("[name]", text)
-        if free and self._withheld:
-            text = self._withheld.sub("[withheld]", text)
+        text = self._names.replace(text, "[name]")
+        if free:
+            text = self._withheld.replace(text, "[withheld]")
         return self.pseudonyms.text(text) if self.pseudonyms else text
 
     def free(self, text: str) -> str:
@@ -166,6 +165,33 @@ class Identifiers:
         return {self.value(key): self.value(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def _any_of(words: Iterable[str], before: str, after: str, flags: int = 0) -> re.Pattern[str] | None:
+class Words:
+    """Words and groups of words, found where they stand alone, in large letters or small; however many there are."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.by_first: dict[str, list[str]] = {}
+        for word in sorted({word.strip().lower() for word in words}, key=lambda word: (-len(word), word)):
+            if first := WORD.match(word):
+                self.by_first.setdefault(first[0], []).append(word)
+
+    def replace(self, text: str, other: str) -> str:
+        """Return the text with ``other`` in the place of each of the words; the longest one counts."""
+        if not self.by_first:
+            return text
+        lower, parts, done = text.lower(), [], 0
+        for match in WORD.finditer(lower):
+            start = match.start()
+            if start < done:
+                continue
+            for word in self.by_first.get(match[0], ()):
+                end = start + len(word)
+                if lower.startswith(word, start) and not lower[end : end + 1].isalnum():
+                    parts += [text[done:start], other]
+                    done = end
+                    break
+        return "".join([*parts, text[done:]])
+
+
+def _any_of(words: Iterable[str], before: str, after: str) -> re.Pattern[str] | None:
     found = sorted(filter(None, set(words)), key=lambda word: (-len(word), word))
-    return re.compile(f"{before}(?:{'|'.join(map(re.escape, found))}){after}", flags) if found else None
+    return re.compile(f"{before}(?:{'|'.join(map(re.escape, found))}){after}") if found else None

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlparse
 
 import requests
 
+from glioflow.bundle.zip_files import OTHER_DISK
 from glioflow.console import Console, UserError
 from glioflow.disk import amount, require_space
 from glioflow.files import replacing, sha256_file
@@ -33,7 +34,7 @@ def publish_to_folder(bundle: Path, folder: Path) -> str:
     target, digest = folder / bundle.name, sha256_file(bundle)
     if target.exists() and sha256_file(target) == digest:
         return f"{target} is there already"
-    require_space(folder, bundle.stat().st_size, bundle.name)
+    require_space(folder, bundle.stat().st_size, bundle.name, OTHER_DISK)
     with replacing(target) as part:
         shutil.copyfile(bundle, part)
         if sha256_file(part) != digest:

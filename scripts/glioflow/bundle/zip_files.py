@@ -21,6 +21,7 @@ CHECKSUMS = "manifest-sha256.txt"  # the form of sha256sum, and of BagIt's manif
 LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 BLOCK_BYTES = 1 << 20
 MOST_FILES = 1_000_000
+OTHER_DISK = "put what it is written to on another disk"
 ENTRY_BYTES = 400  # of a zip's own lists, a file
 
 
@@ -35,7 +36,7 @@ def write_zip(target: Path, files: Mapping[str, Path], console: Console) -> None
     Raises UserError where the disk has too little room for all files as they are, uncompressed.
     """
     sizes = {name: path.stat().st_size for name, path in files.items()}
-    require_space(target.parent, sum(sizes.values()) + ENTRY_BYTES * len(files), f"the bundle {target.name}")
+    require_space(target.parent, sum(sizes.values()) + ENTRY_BYTES * len(files), f"the bundle {target.name}", OTHER_DISK)
     with zipfile.ZipFile(target, "w") as opened:
         for name in console.track(sorted(files), len(files), "files packed"):
             info = zipfile.ZipInfo(name, TIME)
