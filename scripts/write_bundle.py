@@ -30,7 +30,7 @@ from glioflow.bundle.build import (
 )
 from glioflow.bundle.crate import METADATA, metadata
 from glioflow.bundle.replay import TABLES, chosen_steps
-from glioflow.bundle.steps import collect_steps, present
+from glioflow.bundle.steps import collect_steps, keep_what_images_need, present
 from glioflow.bundle.zip_files import CHECKSUMS, OTHER_DISK, checksum_text, write_zip
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.disk import amount, require_space
@@ -62,7 +62,9 @@ def main(snakemake: Any, console: Console) -> str:
     if study.bundle is None:
         raise UserError("bundle: missing; name at least `name` and `licence`, as config/README.md has it")
     check_licences(study, study.bundle)
-    sources = Sources(study, params.written, results, collect_steps(results, map(str, snakemake.input)))
+    steps = collect_steps(results, map(str, snakemake.input))
+    steps = keep_what_images_need(steps) if study.bundle.pseudonymise else steps
+    sources = Sources(study, params.written, results, steps)
     policy = make_policy(sources)
     with scratch(target.with_name(f".{target.stem}.building")) as work:
         folder = (work / "crate").absolute()

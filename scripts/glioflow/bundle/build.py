@@ -197,9 +197,11 @@ def input_table(sources: Sources, files: ResultsFiles) -> pd.DataFrame:
     """Return what the study was made from: every image and label, and the user's further files, with SHA-256 and bytes."""
     rows = []
     for cohort, path in sources.cohort_files("cases.csv").items():
-        cases, written = read_text_table(path), _rows_of(files.share(path).text)
+        cases = read_text_table(path)
+        written = {row["case_id"]: row for row in _rows_of(files.share(path).text)}
         manifest = read_text_table(path.with_name("manifest.csv")).set_index("case_id")
-        for row, other in zip(cases.to_dict("records"), written, strict=True):
+        for row in cases.to_dict("records"):
+            other = written[files.id(row["case_id"])]
             for role in (role for role in ROLES if isinstance(row.get(role), str)):
                 source = Path(find_path(row[role], path))
                 size = source.stat().st_size if source.is_file() else None
@@ -213,7 +215,10 @@ def input_table(sources: Sources, files: ResultsFiles) -> pd.DataFrame:
             name = files.policy.identifiers.text(files.policy.identifiers.place(str(file.absolute())))
             rows.append([None, None, None, name, sha256_file(file), file.stat().st_size])
     table = pd.DataFrame(rows, columns=["cohort", "case_id", "role", "file", "sha256", "bytes"])
-    return table.drop_duplicates(ignore_index=True).astype({"bytes": "Int64"})
+    table = table.drop_duplicates(ignore_index=True).astype({"bytes": "Int64"})
+    if files.policy.identifiers.pseudonyms:  # in the order of the ids, every pseudonym's owner could be told
+        table = table.sort_values(["cohort", "case_id"], kind="stable", ignore_index=True)
+    return table
 
 
 def _rows_of(text: str) -> list[dict[str, str]]:

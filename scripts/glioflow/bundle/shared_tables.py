@@ -77,10 +77,18 @@ class ResultsFiles:
                 self._path(value, base) if "/" in value and not re.search(r"\s", value) else self.policy.identifiers.text(value)
             )
         if isinstance(value, list):
-            return [self._json(each, base) for each in value]
+            changed = [self._json(each, base) for each in value]
+            return sorted(changed) if self._hides_order(value, changed) else changed
         if isinstance(value, dict):
-            return {self._json(key, base): self._json(each, base) for key, each in value.items()}
+            pairs = [(self._json(key, base), self._json(each, base)) for key, each in value.items()]
+            return dict(sorted(pairs) if self._hides_order(value, [key for key, _ in pairs]) else pairs)
         return value
+
+    def _hides_order(self, texts: Iterable[Any], changed: Iterable[Any]) -> bool:
+        """Tell whether texts hold ids, whose order would tell which pseudonym is whose."""
+        pairs = list(zip(texts, changed, strict=True))
+        hides = self.policy.identifiers.pseudonyms is not None and all(isinstance(text, str) for text, _ in pairs)
+        return hides and any(text != other for text, other in pairs)
 
     def _path(self, text: str, base: Path) -> str:
         """Return a path in a file of the folder ``base``, as the bundle has it."""
@@ -112,6 +120,9 @@ class ResultsFiles:
             cells = self._row(dict(zip(header, row, strict=True)), file, shared)
             if cells is not None:
                 lines.append([cells[header[index]] for index in kept])
+        if self.policy.identifiers.pseudonyms and "case_id" in lines[0] and not {"group", "rank"} <= set(lines[0]):
+            place = lines[0].index("case_id")  # in the order of the ids, every pseudonym's owner could be told
+            lines[1:] = sorted(lines[1:], key=lambda line: line[place])
         stream = io.StringIO(newline="")
         returns = any("\r" in cell for line in lines for cell in line)  # as glioflow.files.write_table has it
         csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerows(lines)
@@ -134,7 +145,7 @@ class ResultsFiles:
                 cells[column], named = found
                 shared.files |= named
             elif IDENTIFIER.search(column):
-                cells[column] = self._id(cell)
+                cells[column] = self.id(cell)
             elif column in FREE_COLUMNS:
                 cells[column] = self.policy.identifiers.free(cell)
             elif not _is_plain(cell):
@@ -148,7 +159,8 @@ class ResultsFiles:
         named = row.get("patient_id") or row.get("case_id") or ""
         return pseudonyms.patient_of.get(named, named) if pseudonyms else named
 
-    def _id(self, cell: str) -> str:
+    def id(self, cell: str) -> str:
+        """Return what is written for the id of a case or a patient."""
         pseudonyms = self.policy.identifiers.pseudonyms
         return pseudonyms.id(cell) if pseudonyms else self.policy.identifiers.text(cell)
 

@@ -5,8 +5,8 @@ when. No list of files is kept anywhere else. In a step every path below the res
 the folder is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Step:
     log: Pairs
     started: str
     ended: str
+    kept: bool = False  # whether its outputs go along as they are, though they follow from tables
 
     @property
     def name(self) -> str:
@@ -72,6 +73,16 @@ class Step:
     def described(self) -> dict[str, Any]:
         """Return the step for JSON."""
         return asdict(self)
+
+
+def keep_what_images_need(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps, those marked as kept whose outputs a step reads that measures masks, such as the choice of extremes.
+
+    Equal scores are put in order by the cases' ids. Under pseudonyms that order is another one, and what was measured in the
+    images of the chosen cases could not follow it.
+    """
+    read = {path for step in steps if step.reads_masks for path in step.inputs}
+    return [replace(step, kept=not step.reads_images and bool(read & set(step.outputs))) for step in steps]
 
 
 def flat(pairs: Pairs) -> Iterator[str]:
