@@ -17,7 +17,7 @@ import yaml
 from glioflow.bundle.identifiers import Identifiers, Pseudonyms, known_names, read_key
 from glioflow.bundle.nifti import clean_copy
 from glioflow.bundle.replay import STEPS, TABLES, chosen_steps
-from glioflow.bundle.shared_tables import IMAGES, INPUTS, PICTURES, Policy, ResultsFiles, covariates_of, patients_of
+from glioflow.bundle.shared_tables import IMAGES, INPUTS, MASK, PICTURES, Policy, ResultsFiles, covariates_of, patients_of
 from glioflow.bundle.steps import RESULTS, Step, present
 from glioflow.code_fingerprint import SCRIPTS
 from glioflow.cohorts.layouts import cohort_folder
@@ -210,6 +210,7 @@ def input_table(sources: Sources, files: ResultsFiles) -> pd.DataFrame:
                 digest = manifest.at[row["case_id"], f"{role}_sha256"] if same else sha256_file(source) if size else None
                 name = os.path.normpath(f"{RESULTS}/cohorts/{cohort}/{other[role]}")
                 rows.append([cohort, other["case_id"], role, name, digest, size])
+    rows += given_masks(sources, files)
     for step in sources.steps:
         for file in (Path(path) for path in step.inputs if not path.startswith(f"{RESULTS}/") and Path(path).is_file()):
             name = files.policy.identifiers.text(files.policy.identifiers.place(str(file.absolute())))
@@ -219,6 +220,20 @@ def input_table(sources: Sources, files: ResultsFiles) -> pd.DataFrame:
     if files.policy.identifiers.pseudonyms:  # in the order of the ids, every pseudonym's owner could be told
         table = table.sort_values(["cohort", "case_id"], kind="stable", ignore_index=True)
     return table
+
+
+def given_masks(sources: Sources, files: ResultsFiles) -> list[list[Any]]:
+    """Return the rows of the masks that the study was given."""
+    rows: list[list[Any]] = []
+    for model in sources.study.models.values():
+        if isinstance(model, GivenModel):
+            cases = read_text_table(sources.results / "cohorts" / model.cohort / "cases.csv")["case_id"]
+            for case in map(str, cases):
+                file = Path(expand_path(model.predictions).replace("{case}", case))
+                if file.is_file():
+                    name = files.policy.identifiers.text(files.policy.identifiers.place(os.path.abspath(file)))  # noqa: PTH100
+                    rows.append([model.cohort, files.id(case), MASK, name, sha256_file(file), file.stat().st_size])
+    return rows
 
 
 def _rows_of(text: str) -> list[dict[str, str]]:

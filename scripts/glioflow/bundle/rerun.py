@@ -32,7 +32,7 @@ def lay_out_workflow(folder: Path, target: Path) -> None:
 
 def link_inputs(folder: Path, target: Path, data: Path, console: Console) -> list[str]:
     """Link the user's files, found by their SHA-256, under the names that the configuration has; return what is missing."""
-    found, missing = find_inputs(folder, data, console)
+    found, missing = find_inputs(folder, data, console, masks=True)
     for name, path in found.items():
         if name.startswith(f"{INPUTS}/") and path.is_relative_to(data):
             (target / name).parent.mkdir(parents=True, exist_ok=True)

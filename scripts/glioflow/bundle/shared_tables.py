@@ -17,6 +17,7 @@ from glioflow.files import NUMBER, read_text_table
 from glioflow.study.registry import ROLES
 
 INPUTS = "inputs"  # the folder that a bundle's workflow reads the user's own data from
+MASK = "mask"  # role in inputs.csv of a mask that the study was given
 PICTURES, IMAGES = (".png", ".svg", ".jpg"), (".nii", ".nii.gz")
 PATH_COLUMNS = (*ROLES, "prediction", "picture", "path")
 FREE_COLUMNS = ("message", "note", "file", "found", "expected")

@@ -9,6 +9,7 @@ from glioflow.bundle.build import INPUT_TABLE, replay
 from glioflow.bundle.differences import differences
 from glioflow.bundle.replay import IMAGES as FROM_IMAGES
 from glioflow.bundle.replay import TABLES, chosen_steps, read_steps
+from glioflow.bundle.shared_tables import MASK
 from glioflow.bundle.steps import MASKS, RESULTS
 from glioflow.bundle.zip_files import opened_bundle
 from glioflow.code_fingerprint import SCRIPTS
@@ -64,13 +65,18 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def find_inputs(folder: Path, data: Path, console: Console) -> tuple[dict[str, Path], list[str]]:
+def find_inputs(folder: Path, data: Path, console: Console, masks: bool = False) -> tuple[dict[str, Path], list[str]]:
     """Return the files below ``data`` that a bundle's study was made from, by name in inputs.csv, and what is missing.
 
-    A file is known by its SHA-256, whatever it is called. Its size is asked for first.
+    A file is known by its SHA-256, whatever it is called. Its size is asked for first. Masks that the study was given are
+    looked for with ``masks`` alone: what is scored again is the masks in the bundle.
     """
     table = read_text_table(folder / INPUT_TABLE)
-    wanted = {row["file"]: row for row in table.to_dict("records") if isinstance(row["sha256"], str)}
+    wanted = {
+        row["file"]: row
+        for row in table.to_dict("records")
+        if isinstance(row["sha256"], str) and (masks or row["role"] != MASK)
+    }
     by_digest: dict[str, list[str]] = {}
     for name, row in wanted.items():
         by_digest.setdefault(row["sha256"], []).append(name)
