@@ -119,24 +119,27 @@ def roots_of(study: Study, results: Path) -> tuple[dict[str, str], dict[str, tup
 def make_policy(sources: Sources) -> Policy:
     """Return what goes along. Raises UserError where the study's own analysis needs a covariate that may not."""
     study, bundle = sources.study, sources.bundle
-    manifests = sources.cohort_files("manifest.csv")
+    manifests, cases = sources.cohort_files("manifest.csv"), sources.cohort_files("cases.csv")
+    phantoms = {name for name, cohort in study.cohorts.items() if isinstance(cohort, PhantomCohort)}
+    tables = [(name, path) for found in (manifests, cases) for name, path in found.items()]
     values: dict[str, set[str]] = {}
-    for name, found in covariates_of([*manifests.values(), *sources.cohort_files("cases.csv").values()]):
-        values.setdefault(name, set()).update(found)
-    if unknown := sorted(set(bundle.covariates) - set(values)):
+    for name, known in covariates_of([path for cohort, path in tables if cohort not in phantoms]):
+        values.setdefault(name, set()).update(known)
+    free = {name for name, _ in covariates_of([path for cohort, path in tables if cohort in phantoms])}  # they are nobody's
+    if unknown := sorted(set(bundle.covariates) - set(values) - free):
         raise UserError(
             f"bundle.covariates: no cohort has a covariate {unknown[0]!r}; known: {', '.join(sorted(values)) or 'none'}"
         )
     needed = {by for cohort in study.cohorts.values() if (by := cohort.stratify_by)} | set(study.evaluation.group_by)
     needed |= {model.folds_by for model in study.trained().values() if model.folds_by}
-    if lacking := sorted(needed - set(bundle.covariates)):
+    if lacking := sorted(needed - set(bundle.covariates) - free):
         raise UserError(f"bundle.covariates: the study uses {lacking[0]!r}, so its tables hold it; add it to the list")
     withheld = {name: found for name, found in values.items() if name not in bundle.covariates}
     pseudonyms = None
     if bundle.pseudonymise:
         if bundle.pseudonym_key is None:
             raise UserError("bundle.pseudonym_key: missing; name a file for the key, not in what you share; it will be made")
-        patients = patients_of(sources.cohort_files("cases.csv")) | patients_of(manifests)
+        patients = patients_of(cases) | patients_of(manifests)
         pseudonyms = Pseudonyms(patients, read_key(Path(expand_path(bundle.pseudonym_key))))
     roots, cohorts = roots_of(study, sources.results)
     names = known_names([*roots, os.getcwd()])  # noqa: PTH109
