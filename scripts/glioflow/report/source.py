@@ -278,7 +278,7 @@ class Source:
         words = {
             "cv": "out of fold: each training case predicted by the fold that never saw it",
             "test": f"held out: cases that no fold was trained on, predicted by {folds}",
-            "given": "masks given with the study",
+            "given": "precomputed masks",
         }
         return words.get(pair.set, f"external: all cases of the cohort {pair.cohort}, predicted by {folds}")
 
