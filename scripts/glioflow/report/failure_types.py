@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -46,13 +46,16 @@ ONE_OF_KIND = {
 # Okabe & Ito's colours, a hue for each pair of kinds: full for what is missing, pale for what is too much.
 HUES = {"lesion": "#D55E00", "swap": "#CC79A7", "boundary": "#0072B2", "rest": "#009E73"}
 PALE = 0.45
-KIND_COLOURS = {
-    kind: hue if place == 0 else tuple(PALE * part + 1 - PALE for part in to_rgb(hue))
-    for hue, pair in zip(HUES.values(), zip(KINDS[::2], KINDS[1::2], strict=True), strict=True)
-    for place, kind in enumerate(pair)
-}
+
+
+def _pale(colour: str) -> str:
+    """Return a colour mixed with white."""
+    return str(to_hex([PALE * part + 1 - PALE for part in to_rgb(colour)]))
+
+
+KIND_COLOURS = dict(zip(KINDS, (shade for hue in HUES.values() for shade in (hue, _pale(hue))), strict=True))
 SHARES = {kind: f"share_{kind}" for kind in KINDS}
-# A distance is that of the farthest error where they differ by no more: conventions measure from the voxels' centres or corners.
+# A distance is that of the farthest error where they differ by no more: conventions measure from voxels' centres or corners.
 SAME_DISTANCE = 0.05
 WIDTH_IN = 8.6
 
@@ -62,7 +65,7 @@ def failure_types_section(source: Source, pair: Pair) -> dict[str, Any]:
     types, extremes = applicable(source.failure(pair, "failure_types")), source.failure(pair, "extremes")
     spec, unseen = source.study["failure"], source.unseen(pair)
     groups = {group: list(extremes.loc[extremes["group"] == group, "case_id"]) for group in ("worst", "best")}
-    alt = f"Stacked bars of the mean share of every kind of error in 1 − Dice, {pair.name}; the table that follows has the numbers."
+    alt = f"Stacked bars of the mean shares of the kinds of errors of {pair.name}; the table that follows has the numbers."
     return {
         "sentences": region_sentences(types),
         "chart": embed_figure(draw_failure_types(types, groups), alt) if len(present(types)) else None,
@@ -134,7 +137,7 @@ def worst_sentence(worst: pd.DataFrame, rank_by: str, region: str) -> str:
 
 
 def _of_cases(times: int, cases: int) -> str:
-    """Return ``in each of the 5 worst cases``, ``in 3 of the 5 worst cases``, or ``in the worst case`` where that is the only one."""
+    """Return ``in each of the 5 worst cases``, ``in 3 of the 5 worst cases``, or ``in the worst case`` if it is the only one."""
     if cases == 1:
         return "in the worst case"
     return f"in {'each' if times == cases else times} of the {cases} worst cases"
@@ -156,8 +159,8 @@ def region_sentences(types: pd.DataFrame) -> list[str]:
             continue
         kind, times = counts.most_common(1)[0]
         text = (
-            f"{region}: of the {count(len(rows), 'case')} that have it in either mask, {KIND_NAMES[kind]} costs most of the Dice "
-            f"in {times} (on average {number(rows[SHARES[kind]].mean(), 3)} of the "
+            f"{region}: of the {count(len(rows), 'case')} that have it in either mask, {times} lose most of the Dice by "
+            f"{KIND_NAMES[kind]} (on average {number(rows[SHARES[kind]].mean(), 3)} of the "
             f"{number(rows[list(SHARES.values())].sum(axis=1).mean(), 3)} that are missing from a Dice of 1)"
         )
         flags = Counter(rows["flag"].dropna())
