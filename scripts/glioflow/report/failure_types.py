@@ -50,7 +50,8 @@ PALE = 0.45
 
 def _pale(colour: str) -> str:
     """Return a colour mixed with white."""
-    return str(to_hex([PALE * part + 1 - PALE for part in to_rgb(colour)]))
+    red, green, blue = (PALE * part + 1 - PALE for part in to_rgb(colour))
+    return str(to_hex((red, green, blue)))
 
 
 KIND_COLOURS = dict(zip(KINDS, (shade for hue in HUES.values() for shade in (hue, _pale(hue))), strict=True))
@@ -137,7 +138,7 @@ def worst_sentence(worst: pd.DataFrame, rank_by: str, region: str) -> str:
 
 
 def _of_cases(times: int, cases: int) -> str:
-    """Return ``in each of the 5 worst cases``, ``in 3 of the 5 worst cases``, or ``in the worst case`` if it is the only one."""
+    """Return ``in each of the 5 worst cases``, ``in 3 of the 5 worst cases``, or ``in the worst case`` if there is but one."""
     if cases == 1:
         return "in the worst case"
     return f"in {'each' if times == cases else times} of the {cases} worst cases"
