@@ -19,7 +19,7 @@ from glioflow.failure.failure_types import KINDS, LABEL_NAMES, NOTHING_FOUND, NO
 from glioflow.formatting import UNDEFINED, number
 from glioflow.report.plotting import new_figure
 from glioflow.report.source import Pair, Source, embed_figure, records
-from glioflow.report.tables import Cell, Table, count_cell, number_cell, together
+from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, together
 from glioflow.study.metric_registry import find_metric
 
 KIND_NAMES = {
@@ -32,6 +32,17 @@ KIND_NAMES = {
     "under": "undersegmented",
     "over": "oversegmented",
 }
+MANY_OF_KIND = {
+    "missed_lesion": "missed lesions",
+    "false_lesion": "false islands",
+    "swap_out": "parts given another label",
+    "swap_in": "parts taken from another label",
+    "boundary_in": "boundaries too far in",
+    "boundary_out": "boundaries too far out",
+    "under": "undersegmented parts",
+    "over": "oversegmented parts",
+}
+NAMED_KINDS = 3  # in a sentence
 # What an error of a kind is called where one of them is meant, and from what its distance is measured.
 ONE_OF_KIND = {
     "missed_lesion": ("one missed lesion", "prediction"),
@@ -122,9 +133,9 @@ def worst_sentence(worst: pd.DataFrame, rank_by: str, region: str) -> str:
         return absent or f"No error voxel sets the {metric.name} of {region} in the worst cases."
     kind, times = kinds.most_common(1)[0]
     of_kind = found[(found["farthest_kind"] if metric.kind == "distance" else found["dominant"]) == kind]
-    where, dice = _of_cases(times, cases), f"Dice is {_range(of_kind['dice'], 3)}"
+    where, dice = _of_cases(times, cases), f"{'its' if times == 1 else 'their'} Dice is {_range(of_kind['dice'], 3)}"
     if metric.kind != "distance":
-        text = f"what costs most of the Dice of {region} is: {KIND_NAMES[kind]} ({_range(of_kind[SHARES[kind]], 3)}); {dice}"
+        text = f"{MANY_OF_KIND[kind]} cost most of the Dice of {region} ({_range(of_kind[SHARES[kind]], 3)}); {dice}"
     else:
         name, other = ONE_OF_KIND[kind]
         most = "at most " if times > 1 else ""
@@ -151,25 +162,27 @@ def _range(values: pd.Series, decimals: int) -> str:
 
 
 def region_sentences(types: pd.DataFrame) -> list[str]:
-    """Return a sentence for each region: which kind costs most of its Dice, and where nothing was found or there."""
+    """Return what keeps each region from a Dice of 1, in words: the kinds of the largest mean shares, and empty masks."""
     said = []
     for region, rows in present(types).groupby("label", sort=False):
-        counts = Counter(rows["dominant"].dropna())
-        if not counts:
-            said.append(f"{region}: no error in any of the {count(len(rows), 'case')} that have it.")
+        cases, shares = count(len(rows), "case"), rows[list(SHARES.values())].mean()
+        if not (dominant := Counter(rows["dominant"].dropna())):
+            said.append(f"{region}: no error ({cases}).")
             continue
-        kind, times = counts.most_common(1)[0]
+        largest = sorted(KINDS, key=lambda kind: -shares[SHARES[kind]])[:NAMED_KINDS]
+        parts = [f"{number(shares[SHARES[kind]], 3)} by {MANY_OF_KIND[kind]}" for kind in largest if shares[SHARES[kind]] > 0]
+        kind, times = dominant.most_common(1)[0]
         text = (
-            f"{region}: of the {count(len(rows), 'case')} that have it in either mask, {times} lose most of the Dice by "
-            f"{KIND_NAMES[kind]} (on average {number(rows[SHARES[kind]].mean(), 3)} of the "
-            f"{number(rows[list(SHARES.values())].sum(axis=1).mean(), 3)} that are missing from a Dice of 1)"
+            f"{region}: the Dice falls short of 1 by {number(shares.sum(), 3)}, the mean of {cases}: {join_words(parts)}. "
+            f"{MANY_OF_KIND[kind].capitalize()} cost most in {times} of them."
         )
         flags = Counter(rows["flag"].dropna())
-        parts = [
-            *([f"nothing of it was found in {flags[NOTHING_FOUND]}"] if flags[NOTHING_FOUND] else []),
-            *([f"it was found in {flags[NOTHING_THERE]} where the truth has none"] if flags[NOTHING_THERE] else []),
+        found = [
+            *([f"nothing of it was found in {count(flags[NOTHING_FOUND], 'case')}"] if flags[NOTHING_FOUND] else []),
+            *([f"some was found where there is none in {count(flags[NOTHING_THERE], 'case')}"] if flags[NOTHING_THERE] else []),
         ]
-        said.append("; ".join([text, *parts]) + ".")
+        words = join_words(found)
+        said.append(text + (f" {words[0].upper()}{words[1:]}." if words else ""))
     return said
 
 
@@ -213,7 +226,7 @@ def worst_table(worst: pd.DataFrame, pair: Pair, rank_by: str, region: str) -> T
     """Return one row a worst case: what costs it most of the Dice, and its farthest error."""
     metric = find_metric(rank_by)
     columns = ["Rank", "Case", metric.heading, *([] if rank_by == "dice" else ["Dice"]), "Largest share of 1 − Dice", "Share"]
-    columns += ["Farthest error", "its volume (ml)", "its distance (mm)", "False islands", "Missed lesions"]
+    columns += ["Farthest error", "Its volume (ml)", "Its distance (mm)", "False islands", "Missed lesions"]
     rows = []
     for row in records(worst):
         kind = row["dominant"] if pd.notna(row["dominant"]) else None
