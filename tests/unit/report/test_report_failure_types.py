@@ -122,7 +122,8 @@ def test_each_region_says_what_its_dice_lacks_and_where_nothing_was_found_or_the
         "WT: the Dice falls short of 1 by 0.133, the mean of 3 cases: 0.083 by boundaries too far in and 0.050 by false "
         "islands. Boundaries too far in cost most in 2 of them.",
         "ET: the Dice falls short of 1 by 1.000, the mean of 2 cases: 0.500 by missed lesions and 0.500 by false islands. "
-        "Missed lesions cost most in 1 of them. Nothing of it was found in 1 case and some was found where there is none in 1 case.",
+        "Missed lesions cost most in 1 of them. Nothing of it was found in 1 case and some was found where there is none in "
+        "1 case.",
     ]
 
 
