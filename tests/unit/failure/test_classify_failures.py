@@ -199,3 +199,24 @@ def test_a_real_whole_tumours_farthest_error_is_a_false_island(real_data):
     row = real_row(real_data, "nnUnet", "WT")
     assert (row["farthest_kind"], row["dominant"]) == ("false_lesion", "boundary_out")
     assert row["farthest_mm"] == pytest.approx(25.554, abs=1e-3)
+
+
+WORST = ("2013_23_1", "CBICA_ABM_1", "CBICA_AME_1", "TCIA02_135_1", "TCIA01_425_1")
+
+
+def test_the_farthest_errors_of_real_masks_are_islands_of_a_hundredth_of_a_millilitre(real_data):
+    folder, known = real_data / "brats2018_given", label_schemes()
+    if not folder.is_dir():
+        pytest.skip(f"no real masks: {folder} is missing; set GLIOFLOW_REAL_DATA to the folder that holds it")
+    rows = []
+    for case in (f"Brats18_{name}" for name in WORST):
+        paths = {"brats2021": folder / case / f"{case}_seg.nii.gz", "brats2023": folder / f"predictions/{case}.nii.gz"}
+        truth, prediction = (
+            canonical_labels(np.asarray(nib.load(path).dataobj), known[name])[0] for name, path in paths.items()
+        )
+        rows += classify_pair(truth, prediction, (1.0, 1.0, 1.0), Plan(["WT"], conventions()["glioflow"]))["rows"]
+    table = pd.DataFrame(rows)
+    assert set(table["farthest_kind"]) == {"false_lesion"}
+    assert table["farthest_ml"].max() <= 0.01
+    assert table["farthest_mm"].round().tolist() == [108, 93, 81, 79, 77]
+    assert table["false_lesions"].tolist() == [49, 167, 334, 47, 212]
