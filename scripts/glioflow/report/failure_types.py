@@ -81,7 +81,7 @@ def failure_types_section(source: Source, pair: Pair) -> dict[str, Any]:
     return {
         "sentences": region_sentences(types),
         "chart": embed_figure(draw_failure_types(types, groups), alt) if len(present(types)) else None,
-        "worst": worst_table(ranked_worst(types, extremes, spec["region"]), pair, spec["rank_by"], spec["region"]),
+        "worst": worst_table(ranked(types, extremes, spec["region"]), pair, spec["rank_by"], spec["region"]),
         "kinds": kinds_table(types, pair),
         "confusion": confusion_cells(source.failure(pair, "confusion"), pair),
         "unseen": "; ".join(dict.fromkeys(unseen.values())),
@@ -92,8 +92,8 @@ def worst_words(source: Source, pair: Pair) -> str:
     """Return in a sentence what is wrong in the worst cases of a set."""
     spec = source.study["failure"]
     types = applicable(source.failure(pair, "failure_types"))
-    worst = ranked_worst(types, source.failure(pair, "extremes"), spec["region"])
-    return together(worst_sentence(worst, spec["rank_by"], spec["region"]))
+    worst, best = (ranked(types, source.failure(pair, "extremes"), spec["region"], group) for group in ("worst", "best"))
+    return together(worst_sentence(worst, best, spec["rank_by"], spec["region"]))
 
 
 def applicable(types: pd.DataFrame) -> pd.DataFrame:
@@ -106,53 +106,60 @@ def present(types: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(types[~types["note"].astype("string").fillna("").str.endswith(NOTE_BOTH_EMPTY).astype(bool)])
 
 
-def ranked_worst(types: pd.DataFrame, extremes: pd.DataFrame, region: str) -> pd.DataFrame:
-    """Return the kinds of errors of the worst cases, the very worst first, with their ``rank`` and ``value``."""
-    worst = extremes.loc[extremes["group"] == "worst", ["rank", "case_id", "value"]]
-    return worst.merge(types[types["label"] == region], on="case_id").sort_values("rank", ignore_index=True)
+def ranked(types: pd.DataFrame, extremes: pd.DataFrame, region: str, group: str = "worst") -> pd.DataFrame:
+    """Return the kinds of errors of the worst or the best cases, the most extreme first, with their ``rank`` and ``value``."""
+    chosen = extremes.loc[extremes["group"] == group, ["rank", "case_id", "value"]]
+    return chosen.merge(types[types["label"] == region], on="case_id").sort_values("rank", ignore_index=True)
 
 
-def worst_sentence(worst: pd.DataFrame, rank_by: str, region: str) -> str:
+def worst_sentence(worst: pd.DataFrame, best: pd.DataFrame, rank_by: str, region: str) -> str:
     """Return what is wrong in the worst cases: what sets the distance, or what costs them most of the Dice.
 
-    ``worst``: their rows for ``region`` with ``value``, that of the metric ``rank_by``. Of a Hausdorff distance it is the error
-    that is as far away, of other distances the farthest one, and of overlaps the kind with the largest share.
+    ``worst``, ``best``: their rows for ``region`` with ``value``, that of the metric ``rank_by``. Of a Hausdorff distance it is
+    the error that is as far away, and whether it is in the best cases as well; of other distances the farthest error, and of
+    overlaps the kind with the largest share.
     """
     metric, cases = find_metric(rank_by), len(worst)
-    if metric.kind == "distance":
-        found = worst[worst["farthest_kind"].notna()]
-        if rank_by == "hausdorff":
-            found = found[(found["farthest_mm"] - found["value"]).abs() <= SAME_DISTANCE * found["value"]]
-        kinds = Counter(found["farthest_kind"])
-    else:
-        found = worst[worst["dominant"].notna()]
-        kinds = Counter(found["dominant"])
+    column = "farthest_kind" if metric.kind == "distance" else "dominant"
+    found = told_by(worst, rank_by)
     empty = int(worst["flag"].notna().sum())
-    absent = f"{_of_cases(empty, cases).capitalize()}, one of the masks has nothing of {region}." if empty else ""
-    if not kinds:
+    absent = f"{_of_cases(empty, cases, 'worst')}, one of the masks has nothing of {region}." if empty else ""
+    if found.empty:
         return absent or f"No error voxel sets the {metric.name} of {region} in the worst cases."
-    kind, times = kinds.most_common(1)[0]
-    of_kind = found[(found["farthest_kind"] if metric.kind == "distance" else found["dominant"]) == kind]
-    where, dice = _of_cases(times, cases), f"{'its' if times == 1 else 'their'} Dice is {_range(of_kind['dice'], 3)}"
+    kind, times = Counter(found[column]).most_common(1)[0]
+    of_kind = found[found[column] == kind]
+    dice = f"{'its' if times == 1 else 'their'} Dice is {_range(of_kind['dice'], 3)}"
+    also = ""
     if metric.kind != "distance":
-        text = f"{MANY_OF_KIND[kind]} cost most of the Dice of {region} ({_range(of_kind[SHARES[kind]], 3)}); {dice}"
+        text = f"{MANY_OF_KIND[kind]} cost most of the Dice of {region} ({_range(of_kind[SHARES[kind]], 3)})"
     else:
         name, other = ONE_OF_KIND[kind]
         most = "at most " if times > 1 else ""
-        error = (
-            f"{name} of {most}{number(of_kind['farthest_ml'].max(), 3)} ml, "
-            f"{_range(of_kind['farthest_mm'], 0)} mm from the {other}"
-        )
-        sets = f"the {metric.name} of {region} is set by {error}"
-        text = f"{sets if rank_by == 'hausdorff' else f'the farthest error of {region} is {error}'}; {dice}"
-    return " ".join(filter(None, [f"{where[0].upper()}{where[1:]}, {text}.", absent]))
+        away = f"{_range(of_kind['farthest_mm'], 0)} mm from the {other}"
+        error = f"{name} of {most}{number(of_kind['farthest_ml'].max(), 3)} ml, {away}"
+        text = f"the farthest error of {region} is {error}"
+        if rank_by == "hausdorff":
+            text = f"the {metric.name} of {region} is set by {error}"
+            alike = told_by(best, rank_by)
+            if times_best := int((alike[column] == kind).sum()):
+                mm = _range(alike.loc[alike[column] == kind, "farthest_mm"], 0)
+                also = f"{_of_cases(times_best, len(best), 'best')} it is set by one of this kind as well, {mm} mm away."
+    return " ".join(filter(None, [f"{_of_cases(times, cases, 'worst')}, {text}; {dice}.", also, absent]))
 
 
-def _of_cases(times: int, cases: int) -> str:
-    """Return ``in each of the 5 worst cases``, ``in 3 of the 5 worst cases``, or ``in the worst case`` if there is but one."""
+def told_by(cases: pd.DataFrame, rank_by: str) -> pd.DataFrame:
+    """Return the cases of which an error tells why they are where they are by a metric: see ``worst_sentence``."""
+    if find_metric(rank_by).kind != "distance":
+        return pd.DataFrame(cases[cases["dominant"].notna()])
+    near = (cases["farthest_mm"] - cases["value"]).abs() <= SAME_DISTANCE * cases["value"]
+    return pd.DataFrame(cases[cases["farthest_kind"].notna() & (near if rank_by == "hausdorff" else True)])
+
+
+def _of_cases(times: int, cases: int, group: str) -> str:
+    """Return ``In each of the 5 worst cases``, ``In 3 of the 5 worst cases``, or ``In the worst case`` if there is but one."""
     if cases == 1:
-        return "in the worst case"
-    return f"in {'each' if times == cases else times} of the {cases} worst cases"
+        return f"In the {group} case"
+    return f"In {'each' if times == cases else times} of the {cases} {group} cases"
 
 
 def _range(values: pd.Series, decimals: int) -> str:

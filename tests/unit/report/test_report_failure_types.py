@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from test_write_report import Workspace
 
 from glioflow.failure.failure_types import COLUMNS, KINDS
 from glioflow.report.failure_types import (
@@ -17,7 +18,7 @@ from glioflow.report.failure_types import (
     draw_failure_types,
     kinds_table,
     present,
-    ranked_worst,
+    ranked,
     region_sentences,
     worst_sentence,
     worst_table,
@@ -53,39 +54,57 @@ def worst(*rows: dict[str, Any], values: list[float]) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(value=values, rank=range(1, len(rows) + 1))
 
 
+NONE = worst(values=[]).reindex(columns=[*COLUMNS, "value", "rank"])
+
+
 def test_one_island_that_sets_each_distance_is_named_with_its_size_and_how_far_it_is():
     rows = worst(
         row("a", dice=0.95, farthest_mm=107.97), row("b", dice=0.88, farthest_ml=0.001, farthest_mm=81.2), values=[107.97, 81.2]
     )
-    assert worst_sentence(rows, "hausdorff", "WT") == (
+    assert worst_sentence(rows, NONE, "hausdorff", "WT") == (
         "In each of the 2 worst cases, the Hausdorff distance of WT is set by one false island of at most 0.008 ml, "
         "81–108 mm from the truth; their Dice is 0.880–0.950."
     )
-    assert worst_sentence(rows[:1], "hausdorff", "WT") == (
+    assert worst_sentence(rows[:1], NONE, "hausdorff", "WT") == (
         "In the worst case, the Hausdorff distance of WT is set by one false island of 0.008 ml, 108 mm from the truth; "
         "its Dice is 0.950."
     )
 
 
+def test_what_sets_the_distance_of_the_best_cases_too_is_said_not_to_tell_them_apart():
+    rows = worst(row("a"), values=[80])
+    best = worst(
+        row("b", farthest_mm=33.2), row("c", farthest_mm=57.4), row("d", farthest_kind="over"), values=[33.2, 57.4, 80]
+    )
+    assert worst_sentence(rows, best, "hausdorff", "WT").endswith(
+        "its Dice is 0.900. In 2 of the 3 best cases it is set by one of this kind as well, 33–57 mm away."
+    )
+    assert "best" not in worst_sentence(rows, best, "hd95_mm", "WT")
+    assert "best" not in worst_sentence(rows, best[2:], "hausdorff", "WT")
+
+
 def test_an_error_that_is_not_as_far_as_the_distance_is_not_said_to_set_it():
     rows = worst(row("a", farthest_mm=80), row("b", farthest_mm=20), row("c", farthest_mm=79), values=[80, 60, 82])
-    assert worst_sentence(rows, "hausdorff", "WT").startswith(
+    assert worst_sentence(rows, NONE, "hausdorff", "WT").startswith(
         "In 2 of the 3 worst cases, the Hausdorff distance of WT is set by"
     )
     nearer = worst(row("a", farthest_mm=20), values=[60])
-    assert worst_sentence(nearer, "hausdorff", "WT") == "No error voxel sets the Hausdorff distance of WT in the worst cases."
+    assert (
+        worst_sentence(nearer, NONE, "hausdorff", "WT")
+        == "No error voxel sets the Hausdorff distance of WT in the worst cases."
+    )
 
 
 def test_the_most_frequent_kind_is_named():
     kinds = ["missed_lesion", "false_lesion", "missed_lesion"]
     rows = worst(*(row(str(at), farthest_kind=kind) for at, kind in enumerate(kinds)), values=[80, 80, 80])
-    said = worst_sentence(rows, "hausdorff", "ET")
+    said = worst_sentence(rows, NONE, "hausdorff", "ET")
     assert said.startswith("In 2 of the 3 worst cases, the Hausdorff distance of ET is set by one missed lesion of at most")
     assert "80 mm from the prediction" in said
 
 
 def test_of_another_distance_the_farthest_error_is_named_and_not_said_to_set_it():
-    said = worst_sentence(worst(row("a"), row("b"), values=[9, 8]), "hd95_mm", "WT")
+    said = worst_sentence(worst(row("a"), row("b"), values=[9, 8]), NONE, "hd95_mm", "WT")
     assert said.startswith(
         "In each of the 2 worst cases, the farthest error of WT is one false island of at most 0.008 ml, 80 mm"
     )
@@ -93,7 +112,7 @@ def test_of_another_distance_the_farthest_error_is_named_and_not_said_to_set_it(
 
 
 def test_of_an_overlap_the_kind_with_the_largest_share_is_named():
-    said = worst_sentence(worst(row("a", dice=0.6), row("b", dice=0.7), values=[0.6, 0.7]), "dice", "WT")
+    said = worst_sentence(worst(row("a", dice=0.6), row("b", dice=0.7), values=[0.6, 0.7]), NONE, "dice", "WT")
     assert said == (
         "In each of the 2 worst cases, boundaries too far in cost most of the Dice of WT (0.300–0.400); "
         "their Dice is 0.600–0.700."
@@ -103,11 +122,11 @@ def test_of_an_overlap_the_kind_with_the_largest_share_is_named():
 def test_a_worst_case_whose_mask_is_empty_is_told_as_such():
     gone = {"farthest_kind": np.nan, "farthest_mm": np.nan, "flag": "nothing_found"}
     rows = worst(row("a", dice=0.0, **gone), row("b"), values=[374, 80])
-    assert worst_sentence(rows, "hausdorff", "WT") == (
+    assert worst_sentence(rows, NONE, "hausdorff", "WT") == (
         "In 1 of the 2 worst cases, the Hausdorff distance of WT is set by one false island of 0.008 ml, 80 mm from the truth; "
         "its Dice is 0.900. In 1 of the 2 worst cases, one of the masks has nothing of WT."
     )
-    assert worst_sentence(rows[:1], "hausdorff", "WT") == "In the worst case, one of the masks has nothing of WT."
+    assert worst_sentence(rows[:1], NONE, "hausdorff", "WT") == "In the worst case, one of the masks has nothing of WT."
 
 
 def test_each_region_says_what_its_dice_lacks_and_where_nothing_was_found_or_there():
@@ -146,12 +165,12 @@ def test_the_worst_cases_are_listed_in_their_order_with_their_farthest_error():
     extremes = pd.DataFrame(
         {"group": ["worst", "worst", "best"], "rank": [1, 2, 1], "case_id": ["a", "b", "c"], "value": [108.0, 81, 3]}
     )
-    found = worst_table(ranked_worst(types, extremes, "WT"), PAIR, "hausdorff", "WT")
+    found = worst_table(ranked(types, extremes, "WT"), PAIR, "hausdorff", "WT")
     texts = [[cell.text for cell in cells] for cells in found.rows]
     assert texts[0] == ["1", "a", "108.00", "0.900", "boundary too far in", "0.100", "false island", "0.008", "108.0", "7", "0"]
     assert texts[1][:2] == ["2", "b"]
     assert len(found.columns) == len(texts[0])
-    by_dice = worst_table(ranked_worst(types, extremes, "WT"), PAIR, "dice", "WT")
+    by_dice = worst_table(ranked(types, extremes, "WT"), PAIR, "dice", "WT")
     assert list(by_dice.columns).count("Dice") == 1
     assert len(by_dice.columns) == len(by_dice.rows[0])
     nothing = {"dominant": np.nan, "farthest_kind": np.nan, "farthest_mm": np.nan, "farthest_ml": np.nan}
@@ -192,6 +211,27 @@ def test_the_bars_are_as_long_as_what_is_missing_from_a_dice_of_one():
     assert widths.shape == (8, 5)
     assert widths.sum(axis=0) == pytest.approx([0.2, 0.3, 0.1, 0.4, 0.4])
     assert widths[KINDS.index("false_lesion")] == pytest.approx([0.125, 0.25, 0, 0, 0])
+
+
+def test_the_page_shows_what_is_wrong_in_words_a_picture_and_tables(tmp_path):
+    workspace = Workspace(tmp_path / "results")
+    page = workspace.page()
+    sentence = "In each of the 3 worst cases, the Hausdorff distance of WT is set by one false island of at most 0.008 ml,"
+    assert page.text.count(sentence) == 2, "in the summary, and with the failures"
+    found = page.table("What is wrong in WT of the worst cases of net · cv")
+    assert [cells[1] for cells in found[1:]] == workspace.ranked()[:3]
+    assert {cells[6] for cells in found[1:]} == {"false island"}
+    assert {cells[0] for cells in page.table("Kinds of errors of net · cv")[1:]} >= {"WT", "TC", "ET"}
+    assert page.table("Confusion of labels over all voxels of net · cv")[4][1:] == [
+        "0.00 (0.0 %)",
+        "0.00 (0.0 %)",
+        "2.50 (20.0 %)",
+        "10.00 (80.0 %)",
+    ]
+    assert any(
+        alt.startswith("Stacked bars of the mean shares of the kinds of errors of net") for alt in page.attributes("alt")
+    )
+    assert "Bolya et al. 2020" in page.text and "Hoiem et al. 2012" in page.text
 
 
 def test_every_kind_has_its_words_and_a_colour_of_its_own():
