@@ -62,6 +62,7 @@ def test_a_lesion_is_missed_where_a_tenth_of_it_is_covered_and_found_where_more_
     missed = row(truth, line((5, ED), (20, 0), (2, ED), (18, 0)))  # 2 of 20 are a tenth
     assert voxels(missed) == {"missed_lesion": 18}
     assert (missed["missed_lesions"], missed["false_lesions"]) == (1, 0)
+    assert (missed["farthest_kind"], missed["farthest_ml"]) == ("missed_lesion", 0.02), "of the lesion, not of its missed part"
     found = row(truth, line((5, ED), (20, 0), (3, ED), (17, 0)))
     assert voxels(found) == {"boundary_in": 2, "under": 15}
     assert found["missed_lesions"] == 0
@@ -124,7 +125,8 @@ def test_the_size_of_an_error_that_hangs_on_a_lesion_is_that_of_the_connected_er
     prediction = truth.copy()
     prediction[10:20, 4, 4] = ED  # an arm of 10 voxels
     prediction[5, 5, 11] = 0
-    prediction[2, 2, 2] = 0  # another error, elsewhere
+    prediction[2, 2, 2] = 0  # a voxel missed, elsewhere
+    prediction[2:10, 2:10, 1] = ED  # and a layer too many, that does not touch the arm
     found = row(truth, prediction, spacing=(2.0, 1.0, 1.0))
     assert (found["farthest_kind"], found["farthest_mm"]) == ("over", 20)
     assert found["farthest_ml"] == pytest.approx(10 * 2 / 1000)
