@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from glioflow.console import count
-from glioflow.evaluation.metrics import NOTE_BOTH_EMPTY
+from glioflow.evaluation.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY
 from glioflow.evaluation.score_tables import is_unseen
 from glioflow.failure.failure_types import KINDS, LABEL_NAMES, NOTHING_FOUND, NOTHING_THERE
 from glioflow.formatting import UNDEFINED, number
@@ -84,7 +84,7 @@ def failure_types_section(source: Source, pair: Pair) -> dict[str, Any]:
         "worst": worst_table(ranked(types, extremes, spec["region"]), pair, spec["rank_by"], spec["region"]),
         "kinds": kinds_table(types, pair),
         "confusion": confusion_cells(source.failure(pair, "confusion"), pair),
-        "unseen": "; ".join(dict.fromkeys(unseen.values())),
+        "unseen": "; ".join(dict.fromkeys(reason.removeprefix(f"{NOT_APPLICABLE}: ") for reason in unseen.values())),
     }
 
 
@@ -124,8 +124,10 @@ def worst_sentence(worst: pd.DataFrame, best: pd.DataFrame, rank_by: str, region
     found = told_by(worst, rank_by)
     empty = int(worst["flag"].notna().sum())
     absent = f"{_of_cases(empty, cases, 'worst')}, one of the masks has nothing of {region}." if empty else ""
+    if worst["dominant"].isna().all():
+        return f"The worst cases have no wrong voxel of {region}."
     if found.empty:
-        return absent or f"No error voxel sets the {metric.name} of {region} in the worst cases."
+        return absent or f"In none of the worst cases is the {metric.name} of {region} that of the farthest wrong voxel."
     kind, times = Counter(found[column]).most_common(1)[0]
     of_kind = found[found[column] == kind]
     dice = f"{'its' if times == 1 else 'their'} Dice is {_range(of_kind['dice'], 3)}"

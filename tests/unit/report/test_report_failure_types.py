@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_write_report import Workspace
+from test_write_report import METRICS, Workspace
 
 from glioflow.failure.failure_types import COLUMNS, KINDS
 from glioflow.report.failure_types import (
@@ -91,7 +91,7 @@ def test_an_error_that_is_not_as_far_as_the_distance_is_not_said_to_set_it():
     nearer = worst(row("a", farthest_mm=20), values=[60])
     assert (
         worst_sentence(nearer, NONE, "hausdorff", "WT")
-        == "No error voxel sets the Hausdorff distance of WT in the worst cases."
+        == "In none of the worst cases is the Hausdorff distance of WT that of the farthest wrong voxel."
     )
 
 
@@ -211,6 +211,28 @@ def test_the_bars_are_as_long_as_what_is_missing_from_a_dice_of_one():
     assert widths.shape == (8, 5)
     assert widths.sum(axis=0) == pytest.approx([0.2, 0.3, 0.1, 0.4, 0.4])
     assert widths[KINDS.index("false_lesion")] == pytest.approx([0.125, 0.25, 0, 0, 0])
+
+
+def test_worst_cases_that_are_right_have_no_wrong_voxel():
+    right = row("a", dice=1.0, dominant=np.nan, farthest_kind=np.nan, farthest_mm=np.nan)
+    for metric, value in [("hausdorff", 0.0), ("dice", 1.0)]:
+        assert worst_sentence(worst(right, values=[value]), NONE, metric, "WT") == "The worst cases have no wrong voxel of WT."
+
+
+def test_labels_that_cannot_be_told_apart_are_said_to_stand_for_their_region(tmp_path):
+    workspace = Workspace(tmp_path / "results")
+    reason = "not applicable: the model predicts WT only"
+    for name, columns in [("scores", METRICS), ("failure", ["dice", "dominant", "farthest_kind"])]:
+        path = ("scores", "net", "cv.csv") if name == "scores" else ("failure", "net", "cv", "failure_types.csv")
+        workspace.edit(
+            lambda t, c=columns: t.assign(
+                **{k: t[k].where(t["label"] == "WT") for k in c}, note=t["note"].where(t["label"] == "WT", reason)
+            ),
+            *path,
+        )
+    page = workspace.page()
+    assert "Not all labels can be told apart (the model predicts WT only): a predicted label stands for" in page.text
+    assert {cells[0] for cells in page.table("Kinds of errors of net · cv")[1:]} == {"WT"}
 
 
 def test_the_page_shows_what_is_wrong_in_words_a_picture_and_tables(tmp_path):
