@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_write_report import METRICS, Workspace
+from test_write_report import Workspace
 
 from glioflow.failure.failure_types import COLUMNS, KINDS
 from glioflow.report.failure_types import (
@@ -220,16 +220,16 @@ def test_worst_cases_that_are_right_have_no_wrong_voxel():
 
 
 def test_labels_that_cannot_be_told_apart_are_said_to_stand_for_their_region(tmp_path):
+    def whole_only(table: pd.DataFrame) -> pd.DataFrame:
+        """Return the table of a model that predicts WT: other regions have the reason alone."""
+        ids = {"case_id", "patient_id", "label", "tta", "note"}
+        whole = table["label"] == "WT"
+        emptied = {name: table[name].where(whole) for name in table.columns if name not in ids}
+        return table.assign(**emptied, note=table["note"].where(whole, "not applicable: the model predicts WT only"))
+
     workspace = Workspace(tmp_path / "results")
-    reason = "not applicable: the model predicts WT only"
-    for name, columns in [("scores", METRICS), ("failure", ["dice", "dominant", "farthest_kind"])]:
-        path = ("scores", "net", "cv.csv") if name == "scores" else ("failure", "net", "cv", "failure_types.csv")
-        workspace.edit(
-            lambda t, c=columns: t.assign(
-                **{k: t[k].where(t["label"] == "WT") for k in c}, note=t["note"].where(t["label"] == "WT", reason)
-            ),
-            *path,
-        )
+    workspace.edit(whole_only, "scores", "net", "cv.csv")
+    workspace.edit(whole_only, "failure", "net", "cv", "failure_types.csv")
     page = workspace.page()
     assert "Not all labels can be told apart (the model predicts WT only): a predicted label stands for" in page.text
     assert {cells[0] for cells in page.table("Kinds of errors of net · cv")[1:]} == {"WT"}
@@ -253,7 +253,9 @@ def test_the_page_shows_what_is_wrong_in_words_a_picture_and_tables(tmp_path):
     assert any(
         alt.startswith("Stacked bars of the mean shares of the kinds of errors of net") for alt in page.attributes("alt")
     )
-    assert "Bolya et al. 2020" in page.text and "Hoiem et al. 2012" in page.text
+    cited = page.text.split("Please cite")[1]
+    assert "Bolya et al. 2020" in cited and "Hoiem et al. 2012" in cited
+    assert "as in TIDE (Bolya et al. 2020" in page.text
 
 
 def test_every_kind_has_its_words_and_a_colour_of_its_own():
