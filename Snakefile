@@ -85,6 +85,7 @@ rule failure:
     input:
         expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/covariates.csv", pair=failure_sets(STUDY)),
+        expand("<results>/failure/{pair}/failure_types.csv", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets(STUDY)),
 
 

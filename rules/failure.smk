@@ -1,4 +1,4 @@
-# scores → the worst and the best cases → their features and covariates → what sets them apart → figures
+# scores → the worst and the best cases → their features and covariates → what sets them apart → kinds of errors → figures
 
 
 rule select_extremes:
@@ -97,6 +97,35 @@ rule compare_covariates:
         code=code_fingerprint("compare_covariates"),
     script:
         "../scripts/compare_covariates.py"
+
+
+rule classify_failures:
+    input:
+        manifest=set_file("manifest.csv"),
+        predictions=final_predictions,
+    output:
+        failure_types="<results>/failure/{model}/{set}/failure_types.csv",
+        confusion="<results>/failure/{model}/{set}/confusion.csv",
+    log:
+        "<logs>/classify_failures/{model}/{set}.log",
+    benchmark:
+        "<benchmarks>/classify_failures/{model}/{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        regions=STUDY.evaluation.regions,
+        trained_regions=by_model(MODELS.predicted_regions),
+        truth_regions=by_set(MODELS.labelled_regions),
+        convention=STUDY.evaluation.convention,
+        conventions=parameters_hash(STUDY.evaluation.convention),
+        cache=lambda w: case_cache("classify_failures", w.model, w.set),
+        code=code_fingerprint("classify_failures"),
+    script:
+        "../scripts/classify_failures.py"
 
 
 rule draw_effects:

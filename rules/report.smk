@@ -17,7 +17,7 @@ rule write_report:
         expand(
             "<results>/failure/{pair}/{table}.csv",
             pair=failure_sets(STUDY),
-            table=["extremes", "radiomics", "effects", "covariates", "overlays"],
+            table=["extremes", "radiomics", "effects", "covariates", "failure_types", "confusion", "overlays"],
         ),
         expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
         [fold for model in STUDY.trained() for fold in fold_manifests(model)],

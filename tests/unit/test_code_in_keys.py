@@ -22,6 +22,7 @@ KEPT = {
     "checked cases": ("glioflow.cohorts.case_checks", "glioflow/imaging/volumes.py"),
     "converted cases": ("glioflow.cohorts.conversion", "glioflow/cohorts/grids.py"),
     "phantoms": ("make_phantom", "glioflow/cohorts/phantom/anatomy.py"),
+    "kinds of errors": ("classify_failures", "glioflow/failure/failure_types.py"),
     "features": ("extract_radiomics", "glioflow/failure/fast_shape.py"),
 }
 

@@ -14,8 +14,8 @@ from workflows import copy_checkout, planned_jobs, snakemake
 CHAIN = {
     "convert_cohort": 1, "verify_cohort": 1, "compare_cohorts": 1, "split_cohort": 1, "write_dataset_json": 1, "plan_model": 1,
     "preprocess_model": 1, "collect_cv": 1, "select_extremes": 1, "extract_radiomics": 1, "compare_extremes": 1,
-    "compare_covariates": 1, "draw_effects": 1, "draw_extremes": 1, "compare_models": 1, "write_report": 1,
-    "all": 1,
+    "compare_covariates": 1, "classify_failures": 1, "draw_effects": 1, "draw_extremes": 1, "compare_models": 1,
+    "write_report": 1, "all": 1,
 }  # fmt: skip
 
 
@@ -95,6 +95,7 @@ def test_each_stage_is_a_target(checkout, target, last):
     jobs = planned_jobs(snakemake(checkout, "-n", target))
     assert jobs[last] >= 1
     assert not set(order[order.index(last) + 1 :]) & set(jobs)
+    assert ("classify_failures" in jobs) == (target in ("failure", "report"))
 
 
 def test_a_model_of_a_custom_trainer_is_not_exported(checkout, tmp_path):

@@ -11,6 +11,7 @@ from glioflow.formatting import number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cohorts import planted_words
 from glioflow.report.covariates import covariate_effects, finding_sentence
+from glioflow.report.failure_types import failure_types_section, worst_words
 from glioflow.report.missing_channels import channel_name
 from glioflow.report.plotting import FEATURE_GROUP_NAMES, feature_title, metric_text
 from glioflow.report.source import Pair, Source, embed, records
@@ -50,6 +51,7 @@ def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
             for group in groups
         ],
         "sentence": failure_sentence(source, pair)["text"],
+        "types": failure_types_section(source, pair),
         "chart": embed(chart, f"Bar chart of the largest effect sizes of {pair.name}; the table that follows has the numbers."),
         "effects": effects_table(pair, effects) if defined else None,
         "left_out": left_out if defined < len(effects) else "",
@@ -76,7 +78,11 @@ def failure_sentence(source: Source, pair: Pair) -> dict[str, str]:
         text += f" {wanted} were asked for; no more can be compared without a case being both."
     for worst in records(extremes.head(1)):
         text += f" The very worst is {worst['case_id']} ({worst['label']} {metric_text(worst['metric'], worst['value'])})."
-    further = [finding_sentence(source, pair), planted_sentence(extremes, source.planted(pair.cohort))]
+    further = [
+        worst_words(source, pair),
+        finding_sentence(source, pair),
+        planted_sentence(extremes, source.planted(pair.cohort)),
+    ]
     words = " ".join([text, *filter(None, further)])
     return {"name": pair.name, "anchor": slug("failure", pair.model, pair.set), "text": together(words)}
 

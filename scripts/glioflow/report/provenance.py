@@ -21,6 +21,11 @@ PYRADIOMICS = (
     "https://doi.org/10.1158/0008-5472.CAN-17-0339",
 )
 COHEN = ("Cohen's d", "Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, 2nd edition", "")
+ORACLE_REPAIR = (
+    "Kinds of errors and their shares",
+    "Bolya et al. 2020, ECCV (TIDE), after Hoiem et al. 2012, ECCV",
+    "https://arxiv.org/abs/2008.08115",
+)
 FALSE_DISCOVERY = ("False discovery rate (q)", "Benjamini & Hochberg 1995, J R Stat Soc B 57:289–300", "")
 BOOTSTRAP = (
     "Confidence intervals",
@@ -77,7 +82,10 @@ def citations(source: Source) -> list[dict[str, str]]:
     analysed = any(pair.failure for pair in source.pairs)
     tested = any(source.covariate_effects(pair)["q"].notna().any() for pair in source.pairs if pair.failure)
     software = [*([NNUNET] if source.trained else []), *([BOOTSTRAP] if source.pairs else [])]
-    software += [*([RANK_STABILITY] if len(source.comparison()) else []), *([PYRADIOMICS, COHEN] if analysed else [])]
+    software += [
+        *([RANK_STABILITY] if len(source.comparison()) else []),
+        *([PYRADIOMICS, COHEN, ORACLE_REPAIR] if analysed else []),
+    ]
     software += [*([FALSE_DISCOVERY] if tested else []), SNAKEMAKE]
     # The phantoms are this workflow's own.
     used = {spec["dataset"] for spec in source.study["cohorts"].values()} - {"phantom"}

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import write_report
+from classify_failures import confusion_table
 from compare_conventions import compare_ranks, rank_table
 from compare_covariates import compare_covariates
 from compare_extremes import effect_table
@@ -25,9 +26,11 @@ from glioflow.console import Console, UserError
 from glioflow.evaluation.comparison_groups import comparison_groups
 from glioflow.evaluation.conventions import conventions
 from glioflow.evaluation.lesions import lesion_columns
-from glioflow.evaluation.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, metric_columns
+from glioflow.evaluation.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, PENALTY, metric_columns
 from glioflow.evaluation.score_tables import read_scores
 from glioflow.evaluation.scoring import Plan
+from glioflow.failure.failure_types import COLUMNS as FAILURE_COLUMNS
+from glioflow.failure.failure_types import KINDS
 from glioflow.files import read_json, read_table, write_json, write_table
 from glioflow.formatting import number, significant
 from glioflow.models.nnunet.keys import training_code
@@ -236,12 +239,34 @@ class Workspace:
         effects = effect_table(extremes[["group", "case_id"]].join(features))
         write_table(folder / "extremes.csv", extremes)
         write_table(folder / "effects.csv", effects)
+        self.write_failure_types(folder, read_table(source), extremes)
         self.write_covariates(pair)
         save_figure(draw_effects(effects, "features"), folder / "effects.png", dpi=40)
         names = [f"overlays/{case}.png" for case in extremes["case_id"]]
         for name in names:
             save_figure(new_figure(0.2, 0.2), folder / name)
         write_table(folder / "overlays.csv", extremes.assign(picture=names, slice=40))
+
+    def write_failure_types(self, folder: Path, scores: pd.DataFrame, extremes: pd.DataFrame) -> None:
+        """Write kinds of errors, of which a false island is the farthest in every case and sets the worst cases' distance."""
+        types = scores[["patient_id", "case_id", "label", "dice"]].reindex(columns=list(FAILURE_COLUMNS))
+        types["note"] = scores["note"].str.removeprefix(f"{PENALTY}: ")
+        both = types["note"].notna() & (types["note"] == NOTE_BOTH_EMPTY)
+        for kind in KINDS:
+            types[[f"n_{kind}", f"ml_{kind}", f"gain_{kind}", f"share_{kind}"]] = 0
+        types = types.assign(n_over=40, ml_over=0.04, gain_over=1 - types["dice"], share_over=1 - types["dice"])
+        types = types.assign(
+            dominant="over", farthest_kind="false_lesion", farthest_ml=0.008, false_lesions=3, missed_lesions=0
+        )
+        values = extremes.set_index(["case_id", "label"])["value"]
+        keys = zip(types["case_id"], types["label"], strict=True)
+        types["farthest_mm"] = [values.get(key, 12.0) for key in keys]
+        found = ["n_over", "ml_over", "gain_over", "share_over", "dominant", "farthest_kind", "farthest_ml", "farthest_mm"]
+        types.loc[both, found] = [0, 0.0, 0.0, 0.0, None, None, np.nan, np.nan]
+        write_table(folder / "failure_types.csv", types)
+        ml = np.diag([900.0, 20, 30, 10, 0])
+        ml[3, 2], ml[0, 1] = 2.5, 1.25
+        write_table(folder / "confusion.csv", confusion_table(ml))
 
     def write_conventions(self, pair: Mapping[str, Any]) -> None:
         """Write the set's scores as they are under the default convention, and others for another: the order is turned."""
