@@ -108,20 +108,14 @@ def compare_shapes(shapes: pd.DataFrame, covariates: pd.DataFrame) -> pd.DataFra
         for name in map(str, covariates.columns):
             own = covariates[name].reindex(by_case.index)
             reason = why_not(name, own)
-            categories, left_out = (
-                (pd.Series(dtype=object), 0) if reason else by_patient(as_category(own), by_case["patient_id"])
-            )
+            of_patients = (own, 0) if reason else by_patient(as_category(own), by_case["patient_id"])
             for feature in FEATURES:
                 values = by_case[feature].groupby(by_case["patient_id"].to_numpy(object)).mean().dropna()
                 row = {"mask": mask, "region": by_case["region"].iloc[0], "covariate": name, "feature": feature}
                 if reason:
                     rows.append({**row, "n": 0, "note": reason})
                     continue
-                both = categories.index.intersection(values.index)
-                found = (
-                    associate(values[both], categories[both]) if len(both) else {"n": 0, "note": no_values(by_case, feature)}
-                )
-                rows.append({**row, "patients_left_out": left_out, **found})
+                rows.append({**row, "patients_left_out": of_patients[1], **relate(values, of_patients[0], by_case["note"])})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for test in TESTS:
         table[f"{test}_q"] = table[f"{test}_q"].astype(float)
@@ -130,11 +124,13 @@ def compare_shapes(shapes: pd.DataFrame, covariates: pd.DataFrame) -> pd.DataFra
     return table.astype({"groups": "Int64", "patients_left_out": "Int64", "n": "Int64"})
 
 
-def no_values(by_case: pd.DataFrame, feature: str) -> str:
-    """Return why no patient has a feature and a category."""
-    if by_case[feature].notna().any():
-        return "no patient has both a value and a shape"
-    return "; ".join(dict.fromkeys(by_case["note"].dropna().astype(str))) or "no case has a shape"
+def relate(values: pd.Series, categories: pd.Series, notes: pd.Series) -> dict[str, Any]:
+    """Return both tests of a feature, by column; by patient. ``notes``: why cases of the mask have no shape."""
+    both = categories.index.intersection(values.index)
+    if len(both):
+        return associate(values[both], categories[both])
+    reasons = "; ".join(dict.fromkeys(notes.dropna().astype(str)))
+    return {"n": 0, "note": "no patient has both a value and a shape" if len(values) else reasons or "no case has a shape"}
 
 
 def main(snakemake: Any, console: Console) -> str:

@@ -1,4 +1,4 @@
-"""Compare predicted with true volumes and proportions: correlation, concordance and limits of agreement over the cases of a set.
+"""Compare predicted with true volumes and proportions of a set: correlation, concordance and limits of agreement.
 
 Inputs:  ``volumes`` (volumes.csv).
 Outputs: ``agreement`` (agreement.csv, ``COLUMNS``): a row a measure.

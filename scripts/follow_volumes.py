@@ -1,4 +1,4 @@
-"""Follow the volumes of patients with several sessions, and count how often the prediction would have changed a response category.
+"""Follow the volumes of patients with several sessions, and count how often the prediction changes a response category.
 
 Inputs:  ``volumes`` (volumes.csv).
 Outputs: ``sessions`` (sessions.csv, ``SESSION_COLUMNS``): a row a case of those patients and followed region, sessions in

@@ -54,7 +54,7 @@ def case_key(case: Case) -> str:
     return key_of({"code": module_fingerprint("measure_volumes"), **parts})
 
 
-def measure_rows(volumes: Volumes, missing: bool, unseen: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
+def measure_rows(volumes: Volumes, missing: bool, unseen: Mapping[str, tuple[str, ...]]) -> list[dict[str, Any]]:
     """Return a case's row of every measure; ``unseen``: why truth and prediction cannot have it (``unseen_notes``)."""
     rows = []
     for measure in MEASURES:
@@ -71,7 +71,7 @@ def measure_rows(volumes: Volumes, missing: bool, unseen: Mapping[str, tuple[str
 
 
 def volume_table(
-    cases: Sequence[Case], volumes: Mapping[str, Volumes], sessions: pd.DataFrame, unseen: Mapping[str, tuple[str, str]]
+    cases: Sequence[Case], volumes: Mapping[str, Volumes], sessions: pd.DataFrame, unseen: Mapping[str, tuple[str, ...]]
 ) -> pd.DataFrame:
     """Return volumes.csv. ``volumes``: by the case's item; ``sessions``: of ``order_sessions``, by case_id."""
     rows = [

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson's r with its interval and two-sided p, and Lin's concordance with its interval; NaN, with a note, if undefined."""
+    """Pearson's r with its interval and two-sided p, Lin's concordance with its interval; NaN, with a note, if undefined."""
 
     pearson_r: float = nan
     r_ci_low: float = nan

@@ -43,7 +43,7 @@ def log_ways(size: int) -> Floats:
 
 
 def table_logs(sizes: NDArray[np.integer], first: int) -> Floats:
-    """Return the logarithm of the ways to every table whose rows have ``sizes`` and whose first column has the sum ``first``."""
+    """Return the logarithm of the ways to each table whose rows have ``sizes`` and whose first column sums to ``first``."""
     sums, logs = np.zeros(1, int), np.zeros(1)
     left = int(sizes.sum())
     for size in sizes:

@@ -68,16 +68,15 @@ def vasari_class(share: float) -> str:
     return next(name for name, end in CLASSES if share < end)
 
 
-def unseen_notes(truth_regions: Sequence[str] | None, trained_regions: Sequence[str] | None) -> dict[str, tuple[str, str]]:
+def unseen_notes(truth_regions: Sequence[str] | None, trained_regions: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
     """Return for every measure why the truth, and why the prediction, cannot have it; empty texts where they can.
 
     ``truth_regions``: what the cohort's labels show; ``trained_regions``: what the model predicts; None where nobody knows.
     """
     shown = {"truth": truth_regions, "model": None if trained_regions is None else visible_regions(trained_regions, REGIONS)}
     told = {"truth": ("the truth shows", truth_regions), "model": ("the model predicts", trained_regions)}
-    return {
-        measure.name: (_unseen(measure, shown, told, "truth"), _unseen(measure, shown, told, "model")) for measure in MEASURES
-    }
+    both = ("truth", "model")
+    return {measure.name: tuple(_unseen(measure, shown, told, who) for who in both) for measure in MEASURES}
 
 
 def _unseen(

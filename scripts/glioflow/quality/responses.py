@@ -26,7 +26,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Response:
-    """A session's change from baseline and from the nadir before it (fractions, NaN if undefined), and its category, or none."""
+    """A session's changes from baseline and from the nadir (fractions, NaN if undefined), and its category, or none."""
 
     from_baseline: float = nan
     from_nadir: float = nan

@@ -55,7 +55,7 @@ def order_sessions(patients: Mapping[str, str], times: Mapping[str, Any] | None 
         found = [time for time in known.values() if time is not None]
         timed = len(set(found)) == len(own) and len({kind for kind, _ in found}) == 1
         values = {case: time[1] for case, time in known.items() if time is not None} if timed else {}
-        ordered = sorted(own, key=(lambda case: (values[case], [])) if timed else (lambda case: (0.0, natural_key(case))))
+        ordered = sorted(values, key=values.__getitem__) if timed else sorted(own, key=natural_key)
         for place, case in enumerate(ordered, start=1):
             since = values[case] - values[ordered[0]] if timed else float("nan")
             rows[case] = dict(zip(COLUMNS, (place, len(own), name if timed else BY_ID, since), strict=True))

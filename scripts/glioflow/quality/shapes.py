@@ -35,12 +35,12 @@ Mask = NDArray[np.bool_]
 def largest_component(mask: Mask) -> Mask:
     """Return the largest component of a bool mask (x, y, z) that is not empty, cut to its box."""
     numbers = connected_components(mask)
-    largest = numbers == np.bincount(numbers[mask]).argmax()
+    largest: Mask = numbers == np.bincount(numbers[mask]).argmax()
     return largest[bounding_box(largest)]
 
 
 def voxel_corners(mask: Mask) -> NDArray[np.float64]:
-    """Return the corners of a mask's voxels, in voxels: of each column along the last axis those of its ends, which decide the hull."""
+    """Return corners of a mask's voxels, in voxels: those at both ends of each column along z, enough for the hull."""
     x, y = np.nonzero(mask.any(axis=2))
     columns = mask[x, y]
     ends = np.stack([columns.argmax(axis=1), mask.shape[2] - 1 - columns[:, ::-1].argmax(axis=1)])

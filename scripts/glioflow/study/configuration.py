@@ -414,13 +414,13 @@ class Quality(Block):
         0.65,
         gt=0,
         lt=1,
-        description="Decrease of volume from the first session, as a fraction, that is called partial response (modified RANO).",
+        description="Decrease of volume from the first session, as a fraction, that is called partial response (same).",
     )
     measurable_ml: float = Field(
         1.0,
         ge=0,
-        description="A smaller volume is not measurable: as a baseline it allows no partial response, later it is no progression; "
-        "ml. Default: a cube of 10 mm, RANO's smallest diameter.",
+        description="Volumes below this are not measurable: such a baseline allows no partial response, such a session is no "
+        "progression; ml. Default: a cube of 10 mm, RANO's smallest diameter.",
     )
     shape: Region | None = Field("WT", description="Region whose shape is measured; `null` for none.")
 
