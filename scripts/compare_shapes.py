@@ -5,9 +5,9 @@ Outputs: ``associations`` (shape_covariates.csv, ``COLUMNS``): a row a mask, cov
 
 A patient counts once, by the mean of a feature over its cases; one whose cases differ in the covariate is left out. Two tests:
 
-- of the feature cut at its median over the tested patients (above it, or not), the Fisher–Freeman–Halton test
-  (``glioflow.quality.contingency``), ``fisher_p``, as in Mazurowski et al. 2017 (doi:10.1007/s11060-017-2420-1);
-- of the feature itself, the Kruskal–Wallis test (scipy.stats.kruskal, p by chi-squared), ``kruskal_h``, ``kruskal_p``.
+- of the feature cut at its median over the tested patients (above it, or not), the Fisher–Freeman–Halton test, ``fisher_p``, as
+  in Mazurowski et al. 2017 (doi:10.1007/s11060-017-2420-1);
+- of the feature itself, the Kruskal–Wallis test, ``kruskal_h`` and ``kruskal_p`` (both: ``glioflow.quality.group_tests``).
 
 ``fisher_q`` and ``kruskal_q`` are corrected for all tests of their kind in one mask (Benjamini & Hochberg 1995, J R Stat Soc B
 57:289-300). Covariates are tested by their values: whole numbers from 0 to ``LARGEST_CODE`` are taken for codes, as those of
@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, kruskal
+from scipy.stats import false_discovery_control
 
 from glioflow.cohorts.covariate_values import all_different, are_dates, is_identifier, read_covariates, typed_covariate
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_table, write_table
 from glioflow.formatting import exact
-from glioflow.quality.contingency import fisher_freeman_halton
+from glioflow.quality.group_tests import fisher_freeman_halton, kruskal_wallis
 from glioflow.quality.shapes import FEATURES
 
 COLUMNS = (
@@ -96,7 +96,7 @@ def associate(values: pd.Series, categories: pd.Series) -> dict[str, Any]:
     row["fisher_p"], is_exact = fisher_freeman_halton(np.column_stack([counts["above"], counts["all"] - counts["above"]]))
     if not is_exact:
         notes.append("Fisher–Freeman–Halton p from tables drawn at random")
-    row["kruskal_h"], row["kruskal_p"] = map(float, kruskal(*(group for _, group in values.groupby(kept))))
+    row["kruskal_h"], row["kruskal_p"] = kruskal_wallis(values, kept)
     return {**row, "note": "; ".join(notes) or None}
 
 

@@ -2,8 +2,8 @@
 
 Both measures are of the distances from the centroid to the points of the outline, divided by their mean, so that size does not
 count. Definitions: Mazurowski et al. 2017 (doi:10.1007/s11060-017-2420-1) and Buda et al. 2019
-(doi:10.1016/j.compbiomed.2019.05.002), after Georgiou et al. 2007 (doi:10.1016/j.ejrad.2006.10.003) for the first and Giger et
-al. 1994 (doi:10.1118/1.597290) for the second.
+(doi:10.1016/j.compbiomed.2019.05.002); the angular standard deviation after Georgiou et al. 2007 (Artif Intell Med 41:39-55),
+margin fluctuation after Giger et al. 1994 (Cancer Lett 77:201-211).
 """
 
 from collections.abc import Sequence
