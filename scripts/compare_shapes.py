@@ -12,7 +12,8 @@ A patient counts once, by the mean of a feature over its cases; one whose cases 
 ``fisher_q`` and ``kruskal_q`` are corrected for all tests of their kind in one mask (Benjamini & Hochberg 1995, J R Stat Soc B
 57:289-300). Covariates are tested by their values: whole numbers from 0 to ``LARGEST_CODE`` are taken for codes, as those of
 clusters and grades; other numbers are cut at their median. A value of fewer than ``FEWEST_PATIENTS`` patients is left out of
-the tests and named in the note. ``levels`` has each value with the patients above the median and all its patients, ``R1 5/12``.
+the tests and named in the note. ``levels`` has each value with the patients above the median and all its patients, ``R1:
+5/12``.
 """
 
 from typing import Any
@@ -79,17 +80,17 @@ def associate(values: pd.Series, categories: pd.Series) -> dict[str, Any]:
     small = sizes[sizes < FEWEST_PATIENTS]
     kept = categories[~categories.isin(list(small.index))]
     values = values[kept.index]
-    notes = [f"fewer than {FEWEST_PATIENTS} patients, left out: {', '.join(map(str, small.index))}"] if len(small) else []
+    notes = [f"left out, fewer than {FEWEST_PATIENTS} patients: {', '.join(map(str, small.index))}"] if len(small) else []
     row: dict[str, Any] = {"n": len(kept), "groups": kept.nunique()}
     if row["groups"] < 2:
-        what = f"one value only: {kept.iloc[0]}" if row["groups"] else "no value has enough patients"
+        what = f"one value to test: {kept.iloc[0]}" if row["groups"] else "no value to test"
         return {**row, "note": "; ".join([*notes, what])}
     middle = float(values.median())
     above = values > middle
     counts = pd.DataFrame({"above": above.groupby(kept).sum(), "all": kept.value_counts()})
     row |= {
         "median": middle,
-        "levels": "; ".join(f"{level} {int(line['above'])}/{int(line['all'])}" for level, line in counts.iterrows()),
+        "levels": "; ".join(f"{level}: {int(line['above'])}/{int(line['all'])}" for level, line in counts.iterrows()),
     }
     if values.nunique() == 1:
         return {**row, "note": "; ".join([*notes, "the feature has one value in every patient"])}

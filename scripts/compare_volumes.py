@@ -25,7 +25,7 @@ COLUMNS = (
     *("measure", "unit", "n", "patients", "undefined", "predicted_zero", "mean_truth", "mean_prediction"),
     *(*CORRELATION, *LIMITS, "same_class", "same_class_ci_low", "same_class_ci_high", "note"),
 )
-TEXT = ("measure", "unit", "class_truth", "class_prediction", "session_by")
+TEXT = ("measure", "unit", "class_truth", "class_prediction", "session_by", "session_unit")
 
 
 def compare_measure(rows: pd.DataFrame) -> dict[str, Any]:

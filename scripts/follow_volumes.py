@@ -27,7 +27,7 @@ from glioflow.quality.shares import share_interval
 WHO = ("truth", "prediction")
 VALUES = ("volume_{}_ml", "from_baseline_{}", "from_nadir_{}", "response_{}")
 SESSION_COLUMNS = (
-    *("region", "patient_id", "case_id", "session", "sessions", "session_by", "session_time"),
+    *("region", "patient_id", "case_id", "session", "sessions", "session_by", "session_time", "session_unit"),
     *(name.format(who) for who in WHO for name in VALUES),
     *("flipped", "note"),
 )
@@ -36,7 +36,7 @@ RESPONSE_COLUMNS = (
     *("region", "patients", "sessions", "follow_ups", "flipped", "flip_share", "flip_ci_low", "flip_ci_high"),
     *("progressions", "missed", "false", *(f"n_{truth}_{prediction}" for truth, prediction in PAIRS), "note"),
 )
-TEXT = ("measure", "unit", "session_by", "region", "class_truth", "class_prediction")
+TEXT = ("measure", "unit", "session_by", "session_unit", "region", "class_truth", "class_prediction")
 ONE_SESSION = "every patient has one session"
 
 

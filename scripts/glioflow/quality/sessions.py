@@ -16,7 +16,8 @@ from glioflow.cohorts.covariates import is_number
 
 DATE = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})([ T].*)?")
 BY_ID = "case_id"
-COLUMNS = ("session", "sessions", "session_by", "session_time")
+DAYS = "days"
+COLUMNS = ("session", "sessions", "session_by", "session_time", "session_unit")
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -43,8 +44,9 @@ def order_sessions(patients: Mapping[str, str], times: Mapping[str, Any] | None 
     """Return the order of every case among its patient's, by case_id (``COLUMNS``).
 
     ``patients``: case id to patient id; ``times``: case id to the text of the covariate ``name``. ``session`` counts from 1 to
-    ``sessions``, ``session_by`` is the covariate or ``case_id``, ``session_time`` what has passed since the first (days between
-    dates, else in the covariate's own unit), empty where the ids give the order.
+    ``sessions``, ``session_by`` is the covariate or ``case_id``. ``session_time`` is what has passed since the first in
+    ``session_unit``: days between dates, else the covariate's own unit, told by its name. Both are empty where ids give the
+    order.
     """
     cases: dict[str, list[str]] = {}
     for case in patients:
@@ -54,9 +56,10 @@ def order_sessions(patients: Mapping[str, str], times: Mapping[str, Any] | None 
         known = {case: session_time((times or {}).get(case)) for case in own}
         found = [time for time in known.values() if time is not None]
         timed = len(set(found)) == len(own) and len({kind for kind, _ in found}) == 1
+        unit = None if not timed else DAYS if found[0][0] == "date" else name
         values = {case: time[1] for case, time in known.items() if time is not None} if timed else {}
         ordered = sorted(values, key=values.__getitem__) if timed else sorted(own, key=natural_key)
         for place, case in enumerate(ordered, start=1):
             since = values[case] - values[ordered[0]] if timed else float("nan")
-            rows[case] = dict(zip(COLUMNS, (place, len(own), name if timed else BY_ID, since), strict=True))
+            rows[case] = dict(zip(COLUMNS, (place, len(own), name if timed else BY_ID, since, unit), strict=True))
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(COLUMNS))

@@ -45,7 +45,8 @@ def quality_section(source: Source, pair: Pair) -> dict[str, Any]:
     return {
         "name": pair.name,
         "anchor": slug("quality", pair.model, pair.set),
-        "sentence": agreement_sentence(agreement),
+        "sentence": " ".join(filter(None, [agreement_sentence(agreement), unit_words(source, pair)])),
+        "undefined": undefined_words(agreement),
         "figure": embed_figure(draw_agreement(volumes, drawn), alt) if drawn else None,
         "table": agreement_table(pair, agreement),
         "cases": case_table(pair, volumes),
@@ -60,7 +61,7 @@ def quality_sentence(source: Source, pair: Pair) -> dict[str, str]:
     """Return what a set's volumes and shapes come to, in words for the summary, and the anchor of its section."""
     parts = [agreement_sentence(source.quality(pair, "agreement"), short=True)]
     if source.study["quality"]["follow"]:
-        parts += flip_sentences(source.quality(pair, "responses"))
+        parts.append(short_flips(source.quality(pair, "responses")))
     if source.study["quality"]["shape"]:
         parts += association_findings(source.quality(pair, "shape_covariates"))
     return {"name": pair.name, "anchor": slug("quality", pair.model, pair.set), "text": together(" ".join(filter(None, parts)))}
@@ -99,6 +100,20 @@ def agreement_sentence(agreement: pd.DataFrame, short: bool = False) -> str:
     return together(" ".join(said) or "Volumes cannot be compared.")
 
 
+def undefined_words(agreement: pd.DataFrame) -> str:
+    """Return which measures no case has in both masks, those of one reason together; nothing where all are compared."""
+    rest = agreement[agreement["n"] == 0]
+    reasons = [f"{join_words(own['measure'])} ({note})" for note, own in rest.groupby("note", sort=False)]
+    return f"Not compared: {'; '.join(reasons)}." if reasons else ""
+
+
+def unit_words(source: Source, pair: Pair) -> str:
+    """Return a warning where the cohort's files do not tell the size of a voxel, on which every volume depends."""
+    if not (source.cohort_table(pair.cohort, "verification")["problem"] == "spacing_unknown").any():
+        return ""
+    return "The files do not tell the size of a voxel: a ml stands for a thousand voxels of an assumed size; only shares hold."
+
+
 def cases_words(row: Mapping[str, Any]) -> str:
     """Return ``n = 72 patients``, with the number of cases where some have several."""
     patients = f"n = {count(int(row['patients']), 'patient')}"
@@ -116,7 +131,7 @@ def interval_words(row: Mapping[str, Any], name: str, ends: str, decimals: int) 
 def agreement_table(pair: Pair, agreement: pd.DataFrame) -> Table:
     """Return the agreement of every measure; differences are prediction minus truth."""
     rows = []
-    for row in records(agreement):
+    for row in records(agreement[agreement["n"] > 0]):
         digits = 2 if row["unit"] == "ml" else 3
         shares = {name: 100 * value for name, value in row.items() if name.startswith("same_class")}
         same = interval_words(shares, "same_class", "same_class_ci", 0)
@@ -210,17 +225,28 @@ def flip_sentences(responses: pd.DataFrame) -> list[str]:
             if row["sessions"]:
                 said.append(f"By {row['region']} no category can be compared: {row['note']}.")
             continue
-        share = {name: 100 * row[f"flip_{name}"] for name in ("share", "ci_low", "ci_high")}
-        ends = [number(share[name], 0) for name in ("ci_low", "ci_high")]
-        between = "" if pd.isna(share["ci_low"]) else f", 95 % CI {ends[0]} to {ends[1]} %"
-        of_patients = count(int(row["patients"]), "patient")
+        sessions, of_patients = count(row["follow_ups"], "follow-up session"), count(int(row["patients"]), "patient")
         said.append(
-            f"By the volume of {row['region']} the prediction puts {row['flipped']} of "
-            f"{count(row['follow_ups'], 'follow-up session')} of {of_patients} into another response category than the truth "
-            f"({number(share['share'], 0)} %{between}): of {count(row['progressions'], 'progression')} {row['missed']} missed, "
-            f"{row['false']} false."
+            f"By the volume of {row['region']} the prediction puts {row['flipped']} of {sessions} of {of_patients} into "
+            f"another response category than the truth{between_words(row)}: of {count(row['progressions'], 'progression')} "
+            f"{row['missed']} missed, {row['false']} false."
         )
     return said
+
+
+def short_flips(responses: pd.DataFrame) -> str:
+    """Return how often the prediction gives another response category, in one sentence; nothing where no session can tell."""
+    judged = [row for row in records(responses) if row["follow_ups"]]
+    parts = [f"{row['flipped']} of {row['follow_ups']} by {row['region']}{between_words(row)}" for row in judged]
+    patients = max((int(row["patients"]) for row in judged), default=0)
+    what = f"follow-up sessions of {count(patients, 'patient')} whose response category is another one in the prediction"
+    return f"{what[0].upper()}{what[1:]}: {join_words(parts)}." if parts else ""
+
+
+def between_words(row: Mapping[str, Any]) -> str:
+    """Return a share of flips in per cent with its interval: `` (17 %, 95 % CI 0 to 50 %)``."""
+    share, low, high = (number(100 * row[f"flip_{name}"], 0) for name in ("share", "ci_low", "ci_high"))
+    return f" ({share} %)" if pd.isna(row["flip_ci_low"]) else f" ({share} %, 95 % CI {low} to {high} %)"
 
 
 def flip_table(pair: Pair, row: Mapping[str, Any]) -> Table:

@@ -107,7 +107,9 @@ def draw_sessions(sessions: pd.DataFrame) -> Figure:
     ``sessions``: sessions.csv. Sessions whose category differs between the two have a cross in both.
     """
     regions = list(dict.fromkeys(sessions["region"]))
-    timed = bool(sessions["session_time"].notna().all())
+    # One axis needs one unit: where a patient's sessions are not dated, or otherwise, all are counted.
+    units = list(sessions["session_unit"].unique())
+    timed = bool(sessions["session_time"].notna().all()) and len(units) == 1
     figure = new_figure(WIDTH_IN, 3.0 * len(regions))
     grid = figure.subplots(len(regions), 2, sharex=True, sharey="row", squeeze=False)
     strength = 0.9 if sessions["patient_id"].nunique() <= CROWDED_LINES else 0.4
@@ -125,7 +127,7 @@ def draw_sessions(sessions: pd.DataFrame) -> Figure:
             panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes[0].set_ylabel("volume in ml (logarithmic above 1)")
     for panel in grid[-1]:
-        panel.set_xlabel(f"since the first session, by {sessions['session_by'].iloc[0]}" if timed else "session")
+        panel.set_xlabel(f"{units[0]} since the first session" if timed else "session")
         if not timed:
             panel.set_xticks(range(1, int(sessions["session"].max()) + 1))
     handles = [Line2D([], [], label="other response category than in the other mask", **CROSS)]

@@ -19,7 +19,8 @@ def categories(*volumes: float) -> list[str]:
     ("volumes", "found"),
     [
         ((10, 13.9), "SD"), ((10, 14), "PD"), ((10, 3.6), "SD"), ((10, 3.5), "PR"), ((10, 0), "CR"), ((10, 10), "SD"),
-        ((0, 0), "SD"), ((0, 0.9), "SD"), ((0, 1), "PD"), ((0.5, 0.9), "SD"), ((0.5, 2), "PD"), ((0.5, 0.1), "SD"), ((0.5, 0), "CR"),
+        ((0, 0), "SD"), ((0, 0.9), "SD"), ((0, 1), "PD"), ((0.5, 0.9), "SD"), ((0.5, 2), "PD"),
+        ((0.5, 0.1), "SD"), ((0.5, 0), "CR"),
     ],
 )  # fmt: skip
 def test_the_second_session_is_held_against_the_first(volumes, found):
