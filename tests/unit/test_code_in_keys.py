@@ -22,6 +22,8 @@ KEPT = {
     "checked cases": ("glioflow.cohorts.case_checks", "glioflow/imaging/volumes.py"),
     "converted cases": ("glioflow.cohorts.conversion", "glioflow/cohorts/grids.py"),
     "phantoms": ("make_phantom", "glioflow/cohorts/phantom/anatomy.py"),
+    "volumes": ("measure_volumes", "glioflow/quality/measures.py"),
+    "shapes": ("measure_shapes", "glioflow/quality/outlines.py"),
     "features": ("extract_radiomics", "glioflow/failure/fast_shape.py"),
 }
 
