@@ -49,6 +49,9 @@ def compare_measure(rows: pd.DataFrame) -> dict[str, Any]:
     notes = [correlation.note, limits.note]
     if row["predicted_zero"] and not both["prediction"].any():
         notes.insert(0, "never predicted")
+    if row["undefined"]:
+        reasons = "; ".join(dict.fromkeys(rows["note"].drop(both.index).dropna().astype(str)))
+        notes.append(f"{count(row['undefined'], 'case')} left out: {reasons}")
     if (both["unit"] == SHARE).all():
         same = both["class_truth"] == both["class_prediction"]
         names = ("same_class", "same_class_ci_low", "same_class_ci_high")

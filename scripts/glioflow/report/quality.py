@@ -76,11 +76,12 @@ def agreement_sentence(agreement: pd.DataFrame, short: bool = False) -> str:
     ratio, whole = rows[RATIO], rows[WHOLE]
     said = []
     if not pd.isna(ratio["pearson_r"]):
-        r = interval_words(ratio, "pearson_r", "r_ci", 2)
-        ccc = interval_words(ratio, "ccc", "ccc_ci", 2)
+        r, ccc = (
+            f"{number(ratio[name], 2)}{ci_words(ratio, ends)}" for name, ends in (("pearson_r", "r_ci"), ("ccc", "ccc_ci"))
+        )
         said.append(
-            f"The enhancing share of the tumour ({RATIO}), predicted against true, has r² = {number(ratio['r2'], 2)} "
-            f"(r = {r}), Lin's concordance {ccc}, {cases_words(ratio)}."
+            f"The enhancing share of the tumour ({RATIO}), predicted against true: r² = {number(ratio['r2'], 2)}, r = {r}, "
+            f"Lin's concordance {ccc}, {cases_words(ratio)}."
         )
     elif not short:
         said.append(f"The enhancing share of the tumour ({RATIO}) cannot be compared: {ratio['note']}.")
@@ -89,8 +90,8 @@ def agreement_sentence(agreement: pd.DataFrame, short: bool = False) -> str:
         low, high = (significant(whole[name], 3) for name in ("limit_low", "limit_high"))
         size = f"{significant(abs(whole['bias']), 3)} ml {direction} than" if whole["bias"] else "as large as"
         said.append(
-            f"Predicted WT is on average {size} the true one; of a single case the difference is expected between "
-            f"{low} and {high} ml (95 % limits of agreement, {cases_words(whole)})."
+            f"Predicted WT is on average {size} the true one{ci_words(whole, 'bias_ci', 3)}; of a single case the difference is "
+            f"expected between {low} and {high} ml (95 % limits of agreement, {cases_words(whole)})."
         )
     elif not short:
         said.append(f"Volumes of WT cannot be compared: {whole['note']}.")
@@ -111,13 +112,22 @@ def unit_words(source: Source, pair: Pair) -> str:
     """Return a warning where the cohort's files do not tell the size of a voxel, on which every volume depends."""
     if not (source.cohort_table(pair.cohort, "verification")["problem"] == "spacing_unknown").any():
         return ""
-    return "The files do not tell the size of a voxel: a ml stands for a thousand voxels of an assumed size; only shares hold."
+    return "The files tell no size of a voxel: one ml stands for a thousand voxels of an assumed size, and only shares hold."
 
 
 def cases_words(row: Mapping[str, Any]) -> str:
     """Return ``n = 72 patients``, with the number of cases where some have several."""
     patients = f"n = {count(int(row['patients']), 'patient')}"
     return patients if row["patients"] == row["n"] else f"{patients} with {int(row['n'])} cases"
+
+
+def ci_words(row: Mapping[str, Any], ends: str, digits: int | None = None) -> str:
+    """Return an interval for a sentence, with two decimals or so many significant digits; nothing where there is none."""
+    low, high = row[f"{ends}_low"], row[f"{ends}_high"]
+    if pd.isna(low):
+        return ""
+    first, last = (number(value, 2) if digits is None else significant(value, digits) for value in (low, high))
+    return f" (95 % CI {first} to {last})"
 
 
 def interval_words(row: Mapping[str, Any], name: str, ends: str, decimals: int) -> str:

@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import blended_transform_factory
 
 from glioflow.formatting import MINUS, number, significant
 from glioflow.report.figures import MEAN_COLOUR, MEAN_DASHES, MOST_VECTOR_POINTS, WIDTH_IN
@@ -52,11 +53,10 @@ def draw_agreement(volumes: pd.DataFrame, agreement: Sequence[Mapping[str, Any]]
     handles = [
         Line2D([], [], color="#8a9099", linewidth=1, label="prediction equals truth"),
         Line2D([], [], color=MEAN_COLOUR, linewidth=1.4, label="mean difference"),
-        Line2D(
-            [], [], color=MEAN_COLOUR, linewidth=1.2, linestyle=MEAN_DASHES, label="95 % limits of agreement (bands: 95 % CI)"
-        ),
+        Line2D([], [], color=MEAN_COLOUR, linewidth=2, marker="o", markersize=4, label="95 % CI, beside the panel"),
+        Line2D([], [], color=MEAN_COLOUR, linewidth=1.2, linestyle=MEAN_DASHES, label="limits of agreement"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -93,12 +93,23 @@ def _draw_differences(axes: Axes, means: Any, differences: Any, row: Mapping[str
     if pd.isna(row["bias"]):
         axes.axhline(0, color="#8a9099", linewidth=1)
         return
+    edge, shown = blended_transform_factory(axes.transAxes, axes.transData), list(differences)
     for name in ("bias", "limit_low", "limit_high"):
         dashes = "-" if name == "bias" else MEAN_DASHES
+        ends = (row[f"{name}_ci_low"], row[f"{name}_ci_high"])
+        shown += ends
         axes.axhline(row[name], color=MEAN_COLOUR, linewidth=1.3, linestyle=dashes, zorder=2)
-        axes.axhspan(row[f"{name}_ci_low"], row[f"{name}_ci_high"], color=MEAN_COLOUR, alpha=0.07, linewidth=0, zorder=0)
-        words = significant(row[name], 3)
-        axes.annotate(words, (1, row[name]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+        # Intervals stand beside the panel, the mean's in a column of its own: with few patients they overlap.
+        place = 1.06 if name == "bias" else 1.02
+        axes.plot((place, place), ends, color=MEAN_COLOUR, linewidth=2, transform=edge, clip_on=False, solid_capstyle="butt")
+        axes.plot(place, row[name], color=MEAN_COLOUR, marker="o", markersize=4, transform=edge, clip_on=False)
+        axes.annotate(significant(row[name], 3), (1.09, row[name]), xycoords=edge, va="center", fontsize=8)
+    shown = [
+        *differences,
+        *(row[f"{name}_ci_{end}"] for name in ("bias", "limit_low", "limit_high") for end in ("low", "high")),
+    ]
+    room = 0.05 * (max(shown) - min(shown)) or 1.0
+    axes.set_ylim(min(shown) - room, max(shown) + room)
 
 
 def draw_sessions(sessions: pd.DataFrame) -> Figure:

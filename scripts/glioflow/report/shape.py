@@ -32,6 +32,12 @@ def shape_part(source: Source, pair: Pair) -> dict[str, Any]:
     }
 
 
+def in_sentence(feature: str) -> str:
+    """Return a feature's name as it stands within a sentence."""
+    words = FEATURE_WORDS[feature]
+    return words[0].lower() + words[1:]
+
+
 def shape_words(source: Source, shapes: pd.DataFrame) -> str:
     """Return the features' medians in the truth, and why masks have none."""
     region, said = source.study["quality"]["shape"], []
@@ -41,7 +47,7 @@ def shape_words(source: Source, shapes: pd.DataFrame) -> str:
         if defined.empty:
             said.append(f"No {mask} mask has a shape of {region}: {'; '.join(dict.fromkeys(own['note'].dropna()))}.")
             continue
-        medians = join_words(f"{FEATURE_WORDS[name].lower()} {number(defined[name].median(), 3)}" for name in FEATURE_WORDS)
+        medians = join_words(f"{in_sentence(name)} {number(defined[name].median(), 3)}" for name in FEATURE_WORDS)
         said.append(f"{region} of {count(len(defined), f'{mask} mask')}, medians: {medians}.")
     return " ".join(said)
 
@@ -75,7 +81,7 @@ def association_findings(associations: pd.DataFrame) -> list[str]:
         if not best:
             continue
         named = join_words(
-            f"{row['covariate']} × {FEATURE_WORDS[row['feature']].lower()} ({TEST_NAMES[row['test']]} "
+            f"{row['covariate']} × {in_sentence(row['feature'])} ({TEST_NAMES[row['test']]} "
             f"p {probability(row['p'], '= ')}, q {probability(row['q'], '= ')}, n = {int(row['n'])} patients)"
             for row in list(best.values())[:NAMED]
         )

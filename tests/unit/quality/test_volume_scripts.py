@@ -166,6 +166,14 @@ def test_a_region_that_is_never_predicted_has_differences_and_no_correlation():
     assert row["note"] == "never predicted; the prediction has one value in every patient"
 
 
+def test_cases_without_a_value_are_left_out_counted_and_explained():
+    table = table_of([("a", 1, 1), ("b", 2, 3), ("c", 3, 3), ("d", 4, 4), ("e", 5, np.nan)])
+    table.loc[4, "note"] = "prediction missing"
+    row = agreement(table)
+    assert (row["n"], row["undefined"], row["note"]) == (4, 1, "1 case left out: prediction missing")
+    assert row["mean_truth"] == 2.5
+
+
 def test_a_measure_that_no_case_has_keeps_its_reason():
     row = agreement(table_of([("a", np.nan, 1)] * 3).assign(note="not applicable: the truth shows WT only"))
     assert (row["n"], row["undefined"], row["note"]) == (0, 3, "not applicable: the truth shows WT only")

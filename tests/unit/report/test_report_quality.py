@@ -19,6 +19,7 @@ from glioflow.quality.sessions import order_sessions
 from glioflow.quality.shapes import FEATURES
 from glioflow.report.quality import quality_sentence
 
+NAMES = (("pearson_r", "r"), ("ccc", "ccc"))
 UNSEEN = "not applicable: the truth shows WT only"
 
 
@@ -96,9 +97,9 @@ def words(page: Page) -> str:
 
 def test_the_summary_and_the_section_tell_how_far_volumes_agree_and_of_how_many(measured: Measured, page: Page):
     ratio, whole = measured.agreement("ET/WT"), measured.agreement("WT")
-    said = f"has r² = {ratio['r2']:.2f} (r = {ratio['pearson_r']:.2f} [{ratio['r_ci_low']:.2f}, {ratio['r_ci_high']:.2f}])"
+    r, ccc = (f"{ratio[name]:.2f} (95 % CI {ratio[f'{e}_ci_low']:.2f} to {ratio[f'{e}_ci_high']:.2f})" for name, e in NAMES)
+    said = f"r² = {ratio['r2']:.2f}, r = {r}, Lin's concordance {ccc}, n = 12 patients."
     assert words(page).count(said) == 2
-    assert f"Lin's concordance {ratio['ccc']:.2f}" in words(page) and "n = 12 patients" in words(page)
     direction = "larger" if whole["bias"] > 0 else "smaller"
     assert f"Predicted WT is on average {abs(whole['bias']):.3g} ml {direction} than the true one" in words(page)
 
@@ -172,7 +173,7 @@ def test_an_unknown_size_of_voxels_is_said_where_ml_stand(tmp_path: Path):
     workspace = Measured(tmp_path)
     problem = {"case_id": None, "file": "c", "severity": "warning", "problem": "spacing_unknown", "found": "x", "expected": "y"}
     workspace.edit(lambda t: pd.DataFrame([problem], columns=t.columns), "cohorts", "demo", "verification.csv")
-    assert "The files do not tell the size of a voxel: a ml stands for a thousand voxels" in words(workspace.page())
+    assert "The files tell no size of a voxel: one ml stands for a thousand voxels" in words(workspace.page())
 
 
 def test_what_the_study_does_not_ask_for_is_not_there(tmp_path: Path):
