@@ -90,8 +90,8 @@ def agreement_sentence(agreement: pd.DataFrame, short: bool = False) -> str:
         low, high = (significant(whole[name], 3) for name in ("limit_low", "limit_high"))
         size = f"{significant(abs(whole['bias']), 3)} ml {direction} than" if whole["bias"] else "as large as"
         said.append(
-            f"Predicted WT is on average {size} the true one{ci_words(whole, 'bias_ci', 3)}; of a single case the difference is "
-            f"expected between {low} and {high} ml (95 % limits of agreement, {cases_words(whole)})."
+            f"Predicted WT is on average {size} the true one{ci_words(whole, 'bias_ci', 3)}; of a single case the difference "
+            f"is expected between {low} and {high} ml (95 % limits of agreement, {cases_words(whole)})."
         )
     elif not short:
         said.append(f"Volumes of WT cannot be compared: {whole['note']}.")

@@ -94,20 +94,15 @@ def _draw_differences(axes: Axes, means: Any, differences: Any, row: Mapping[str
         axes.axhline(0, color="#8a9099", linewidth=1)
         return
     edge, shown = blended_transform_factory(axes.transAxes, axes.transData), list(differences)
-    for name in ("bias", "limit_low", "limit_high"):
+    for place, name in zip((1.05, 1.08, 1.02), ("bias", "limit_low", "limit_high"), strict=True):
         dashes = "-" if name == "bias" else MEAN_DASHES
         ends = (row[f"{name}_ci_low"], row[f"{name}_ci_high"])
         shown += ends
         axes.axhline(row[name], color=MEAN_COLOUR, linewidth=1.3, linestyle=dashes, zorder=2)
-        # Intervals stand beside the panel, the mean's in a column of its own: with few patients they overlap.
-        place = 1.06 if name == "bias" else 1.02
+        # Intervals stand beside the panel, side by side: with few patients they overlap.
         axes.plot((place, place), ends, color=MEAN_COLOUR, linewidth=2, transform=edge, clip_on=False, solid_capstyle="butt")
         axes.plot(place, row[name], color=MEAN_COLOUR, marker="o", markersize=4, transform=edge, clip_on=False)
-        axes.annotate(significant(row[name], 3), (1.09, row[name]), xycoords=edge, va="center", fontsize=8)
-    shown = [
-        *differences,
-        *(row[f"{name}_ci_{end}"] for name in ("bias", "limit_low", "limit_high") for end in ("low", "high")),
-    ]
+        axes.annotate(significant(row[name], 3), (1.11, row[name]), xycoords=edge, va="center", fontsize=8)
     room = 0.05 * (max(shown) - min(shown)) or 1.0
     axes.set_ylim(min(shown) - room, max(shown) + room)
 
