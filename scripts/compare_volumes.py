@@ -17,7 +17,7 @@ import pandas as pd
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_table, write_table
 from glioflow.quality.agreement import Correlation, Limits, correlate, limits_of_agreement
-from glioflow.quality.measures import SHARE
+from glioflow.quality.measures import MEASURES, SHARE
 from glioflow.quality.shares import share_interval
 
 CORRELATION, LIMITS = ([name for name in asdict(empty) if name != "note"] for empty in (Correlation(), Limits()))
@@ -61,10 +61,10 @@ def compare_measure(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def compare_volumes(volumes: pd.DataFrame) -> pd.DataFrame:
-    """Return agreement.csv, measures in the order of volumes.csv."""
+    """Return agreement.csv, a row for each of ``MEASURES``."""
     rows = [
-        {"measure": measure, "unit": of_measure["unit"].iloc[0], **compare_measure(of_measure)}
-        for measure, of_measure in volumes.groupby("measure", sort=False)
+        {"measure": measure.name, "unit": measure.unit, **compare_measure(volumes[volumes["measure"] == measure.name])}
+        for measure in MEASURES
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -12,6 +12,7 @@ from glioflow.report.source import Pair, Source, embed_figure, records
 from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, text_cell, together, without_empty
 
 SHOWN_ASSOCIATIONS = 12
+MOST_DRAWN = 40  # covariates of the heat map
 NAMED = 3
 TEST_NAMES = {"fisher": "Fisher–Freeman–Halton", "kruskal": "Kruskal–Wallis"}
 
@@ -22,9 +23,10 @@ def shape_part(source: Source, pair: Pair) -> dict[str, Any]:
     tested = associations[associations["fisher_p"].notna() | associations["kruskal_p"].notna()]
     alt = f"Heat map of p by covariate and shape feature, {pair.name}; the table that follows has the numbers."
     ordered = tested.sort_values(["fisher_q", "fisher_p"], kind="stable")
+    drawn = tested[tested["covariate"].isin(list(dict.fromkeys(ordered["covariate"]))[:MOST_DRAWN])]
     return {
         "sentence": together(" ".join([shape_words(source, shapes), *(association_sentences(tested, associations))])),
-        "figure": embed_figure(draw_shape_associations(tested, FALSE_DISCOVERIES), alt) if len(tested) else None,
+        "figure": embed_figure(draw_shape_associations(drawn, FALSE_DISCOVERIES), alt) if len(tested) else None,
         "table": association_table(pair, ordered) if len(tested) else None,
         "shown": min(len(tested), SHOWN_ASSOCIATIONS),
         "rows": len(tested),

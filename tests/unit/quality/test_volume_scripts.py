@@ -15,6 +15,7 @@ import follow_volumes
 import measure_volumes
 from glioflow.console import Console, UserError
 from glioflow.files import read_table, sha256_file, write_table
+from glioflow.quality.measures import MEASURES
 from glioflow.quality.responses import Thresholds
 
 RANO = Thresholds(0.4, 0.65, 0.0)
@@ -148,8 +149,15 @@ def table_of(
 
 
 def agreement(table: pd.DataFrame) -> dict[str, Any]:
-    (row,) = compare_volumes.compare_volumes(table).to_dict("records")
+    found = compare_volumes.compare_volumes(table)
+    (row,) = found[found["measure"] == table["measure"].iloc[0]].to_dict("records")
     return row
+
+
+def test_a_set_without_cases_has_its_rows_and_no_number():
+    found = compare_volumes.compare_volumes(table_of([]))
+    assert found["n"].eq(0).all() and found["note"].eq("no case has both values").all()
+    assert found["measure"].tolist() == [measure.name for measure in MEASURES]
 
 
 def test_a_patient_with_several_cases_counts_once_in_the_correlation():
