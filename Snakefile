@@ -33,6 +33,7 @@ include: "rules/cohorts.smk"
 include: "rules/models.smk"
 include: "rules/evaluation.smk"
 include: "rules/failure.smk"
+include: "rules/quality.smk"
 include: "rules/report.smk"
 
 
@@ -87,6 +88,11 @@ rule failure:
         expand("<results>/failure/{pair}/covariates.csv", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/failure_types.csv", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets(STUDY)),
+
+
+rule quality:
+    input:
+        quality_tables(),
 
 
 rule report:

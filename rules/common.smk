@@ -16,6 +16,7 @@ from glioflow.workflow.sets import (
     failure_sets,
     model_sets,
     published_sets,
+    quality_sets,
     radiomics_shards,
     report_pairs,
     score_shards,

@@ -82,6 +82,14 @@ def kept_postprocessing(wildcards):
     return {"postprocessing": file} if told(MODELS.is_postprocessed, wildcards.model) else {}
 
 
+def quality_tables():
+    """Return the tables of volumes, of volumes over time and of shape, as far as the study asks for them."""
+    tables = ["volumes", "agreement"]
+    tables += ["sessions", "responses"] if STUDY.quality.follow else []
+    tables += ["shapes", "shape_covariates"] if STUDY.quality.shape else []
+    return expand("<results>/quality/{pair}/{table}.csv", pair=quality_sets(STUDY), table=tables)
+
+
 def score_tables(wildcards):
     """Return the scores of every shard of a set."""
     pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"

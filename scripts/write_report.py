@@ -30,6 +30,7 @@ from glioflow.report.failure import failure_section
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
 from glioflow.report.published import published_table
+from glioflow.report.quality import measured_pairs, quality_section
 from glioflow.report.scores import comparison_table, score_section
 from glioflow.report.source import Source
 from glioflow.report.summary import summary_section
@@ -61,6 +62,8 @@ def report_context(source: Source) -> dict[str, Any]:
         "folds_by": join_words(sorted({by for name in source.trained if (by := study["models"][name]["folds_by"])})),
         "lesionwise": study["evaluation"].get("lesionwise"),
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
+        "quality": [quality_section(source, pair) for pair in measured_pairs(source)],
+        "study_quality": study["quality"],
         "conventions": [convention_section(source, pair) for pair in source.pairs],
         "failure": {**study["failure"], "rank_name": find_metric(study["failure"]["rank_by"]).name},
         "channel_names": CHANNEL_NAMES,

@@ -18,6 +18,8 @@ CHAIN = {
     "write_report": 1, "all": 1,
 }  # fmt: skip
 
+QUALITY = ("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes")
+
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
@@ -49,7 +51,7 @@ def test_the_demo_plans_every_stage(checkout):
     jobs = planned_jobs(snakemake(checkout, "-n"))
     assert jobs == {
         **CHAIN, "make_phantom": 1, "train_fold": 2, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
-        "compare_conventions": 2,
+        "compare_conventions": 2, **dict.fromkeys(QUALITY, 2),
     }  # fmt: skip
 
 
@@ -57,6 +59,7 @@ def test_the_brats_study_plans_from_its_configuration_alone(checkout, look_alike
     run = snakemake(checkout, "-n", "--configfile", "config/studies/brats21_cpu.yaml", GLIOFLOW_REAL_DATA=str(look_alike))
     assert planned_jobs(run) == {
         **CHAIN, "train_fold": 2, "score_cases": 1, "summarise_scores": 1, "compare_conventions": 1,
+        **dict.fromkeys(QUALITY, 1),
     }  # fmt: skip
     assert "phantom" not in run.stdout, "the demo was merged into the study"
 
@@ -85,17 +88,30 @@ def test_every_study_file_is_planned_by_a_test():
         ("predictions", "predict_cases"),
         ("scores", "summarise_scores"),
         ("failure", "draw_effects"),
+        ("quality", "compare_shapes"),
         ("report", "write_report"),
     ],
 )
 def test_each_stage_is_a_target(checkout, target, last):
     order = [
-        "split_cohort", "train_fold", "export_model", "predict_cases", "summarise_scores", "draw_effects", "write_report",
+        "split_cohort", "train_fold", "export_model", "predict_cases", "summarise_scores", "draw_effects", "compare_shapes",
+        "write_report",
     ]  # fmt: skip
     jobs = planned_jobs(snakemake(checkout, "-n", target))
     assert jobs[last] >= 1
     assert not set(order[order.index(last) + 1 :]) & set(jobs)
     assert ("classify_failures" in jobs) == (target in ("failure", "report"))
+
+
+def test_volumes_and_shapes_are_measured_where_the_study_asks_for_it(checkout, tmp_path):
+    study = {
+        "cohorts": {"c": {"dataset": "phantom", "test_fraction": 0.25}},
+        "models": {"a": {"cohort": "c"}},
+        "quality": {"sets": ["test"], "follow": [], "shape": None},
+    }
+    jobs = planned_jobs(plan(checkout, study, tmp_path))
+    assert {name: jobs[name] for name in QUALITY if name in jobs} == {"measure_volumes": 1, "compare_volumes": 1}
+    assert not set(QUALITY) & set(planned_jobs(plan(checkout, {**study, "quality": {"sets": []}}, tmp_path)))
 
 
 def test_a_model_of_a_custom_trainer_is_not_exported(checkout, tmp_path):

@@ -74,6 +74,12 @@ CHANGES = {
     "bin_width": ({"failure": {"bin_width": 10}}, "extract_radiomics"),
     "normalise": ({"failure": {"normalise": False}}, "extract_radiomics"),
     "image": ({"failure": {"image": "t1"}}, "verify_cohort"),
+    "session_by": ({"quality": {"session_by": "grade"}}, "measure_volumes"),
+    "follow": ({"quality": {"follow": ["WT"]}}, "follow_volumes"),
+    "response_increase": ({"quality": {"response_increase": 0.25}}, "follow_volumes"),
+    "response_decrease": ({"quality": {"response_decrease": 0.5}}, "follow_volumes"),
+    "measurable_ml": ({"quality": {"measurable_ml": 2}}, "follow_volumes"),
+    "shape": ({"quality": {"shape": "TC"}}, "measure_shapes"),
     "title": ({"report": {"title": "Other"}}, "write_report"),
 }
 

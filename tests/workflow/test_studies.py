@@ -18,7 +18,8 @@ UPENN = {"t1": "T1", "t1ce": "T1GD", "t2": "T2", "flair": "FLAIR"}
 COHORT = ("convert_cohort", "verify_cohort", "compare_cohorts", "split_cohort")
 MODEL = ("write_dataset_json", "plan_model", "preprocess_model", "collect_cv")
 ANALYSIS = ("select_extremes", "compare_extremes", "compare_covariates", "classify_failures", "draw_effects", "draw_extremes")
-SET = ("compare_conventions",)
+QUALITY = ("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes")
+SET = ("compare_conventions", *QUALITY)
 
 
 def jobs(cohorts: int, models: int, analyses: int, **others: int) -> dict[str, int]:

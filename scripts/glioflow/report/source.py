@@ -182,6 +182,12 @@ class Source:
         text = ("covariate", "kind", "level", "effect_name", "note")
         return read_table(path, text)
 
+    def quality(self, pair: Pair, name: str) -> pd.DataFrame:
+        """Return a table of a set's volumes and shapes: ``volumes``, ``agreement``, ``sessions``, ``responses`` and others."""
+        text = ("measure", "unit", "class_truth", "class_prediction", "region", "mask", "covariate", "feature")
+        others = ("session_by", "session_unit", "levels", "response_truth", "response_prediction")
+        return read_table(self.existing(self.root / "quality" / pair.model / pair.set / f"{name}.csv"), (*text, *others))
+
     def comparison(self) -> pd.DataFrame:
         """Return the differences between models that were scored on the same cases; names are text, as 01 is."""
         return self._table_of_models("comparison.csv", "model_a", "model_b", "favours")

@@ -6,6 +6,7 @@ from typing import Any
 from glioflow.console import count
 from glioflow.formatting import UNDEFINED, number
 from glioflow.report.failure import failure_sentence
+from glioflow.report.quality import measured_pairs, quality_sentence
 from glioflow.report.source import Source
 from glioflow.report.tables import TTA_WORDS, Cell, Table, count_cell, join_words, unseen_cell
 from glioflow.study.metric_registry import find_metric
@@ -19,6 +20,7 @@ def summary_section(source: Source) -> dict[str, Any]:
         "table": headline_table(source),
         "unseen": unseen_words(source),
         "failures": [failure_sentence(source, pair) for pair in source.pairs if pair.failure],
+        "quality": [quality_sentence(source, pair) for pair in measured_pairs(source)],
     }
 
 

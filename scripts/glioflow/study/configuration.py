@@ -391,6 +391,40 @@ class Failure(Block):
     normalise: bool = Field(True, description="z-score each image (mean 0, standard deviation 100) before the features.")
 
 
+class Quality(Block):
+    """Volumes, volumes over time, and shape."""
+
+    sets: list[str] | None = Field(
+        None, description="Sets whose masks are measured, such as `[cv, test]`; `[]` for none. Default: all."
+    )
+    session_by: str | None = Field(
+        None,
+        description="Covariate that orders a patient's sessions: a number (days, weeks) or a date (`2021-03-05`). Default, and "
+        "where it is missing: the order of the case ids.",
+    )
+    follow: list[Region] = Field(
+        ["ET", "WT"], description="Regions whose volume is followed over a patient's sessions; `[]` for none."
+    )
+    response_increase: float = Field(
+        0.40,
+        gt=0,
+        description="Increase of volume over the smallest so far, as a fraction, that is called progression (modified RANO).",
+    )
+    response_decrease: float = Field(
+        0.65,
+        gt=0,
+        lt=1,
+        description="Decrease of volume from the first session, as a fraction, that is called partial response (same).",
+    )
+    measurable_ml: float = Field(
+        1.0,
+        ge=0,
+        description="Volumes below this are not measurable: such a baseline allows no partial response, such a session is no "
+        "progression; ml. Default: a cube of 10 mm, RANO's smallest diameter.",
+    )
+    shape: Region | None = Field("WT", description="Region whose shape is measured; `null` for none.")
+
+
 class Report(Block):
     """The HTML page."""
 
@@ -437,6 +471,7 @@ class Study(Block):
     ensembles: dict[Name, Ensemble] = Field({}, description="Ensembles by name; they are scored like models.")
     evaluation: Evaluation = Field(default_factory=lambda: Evaluation(), description="What is scored.")
     failure: Failure = Field(default_factory=lambda: Failure(), description="Failure analysis.")
+    quality: Quality = Field(default_factory=lambda: Quality(), description="Volumes, volumes over time, and shape.")
     report: Report = Field(default_factory=lambda: Report(), description="The report.")
     published: list[Published] = Field([], description="Published values to show beside the study's own.")
 
@@ -473,6 +508,11 @@ class Study(Block):
         own = [spec.cohort] if isinstance(spec, ImportedModel) else []
         wanted = ["cv", "given", *own] if self.failure.sets is None else self.failure.sets
         return [name for name in sets if name in wanted]
+
+    def quality_sets_of(self, model: str) -> list[str]:
+        """Return the sets of a model whose volumes and shapes are measured."""
+        wanted = self.quality.sets
+        return [name for name in self.sets_of(model) if wanted is None or name in wanted]
 
     def cohort_of_set(self, model: str, set_name: str) -> str:
         """Return the cohort that the cases of a model's set belong to."""

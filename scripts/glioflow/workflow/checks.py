@@ -35,6 +35,7 @@ from glioflow.study.configuration import (
     Plans,
     Postprocessing,
     Published,
+    Quality,
     Report,
     Study,
     Swa,
@@ -107,6 +108,7 @@ _BLOCKS: dict[str, type[Block]] = {
     "ensembles": Ensemble,
     "evaluation": Evaluation,
     "failure": Failure,
+    "quality": Quality,
     "report": Report,
     "published": Published,
 }
@@ -151,6 +153,9 @@ def _cross_check(study: Study) -> Iterator[str]:
     for set_name in study.failure.sets or []:
         if set_name not in known_sets:
             yield f"failure.sets: no set is called {set_name!r}; {suggestion(set_name, sorted(known_sets))}"
+    for set_name in study.quality.sets or []:
+        if set_name not in known_sets:
+            yield f"quality.sets: no set is called {set_name!r}; {suggestion(set_name, sorted(known_sets))}"
     yield from _check_failure_image(study)
     yield from _check_failure_region(study)
     yield from _check_conventions(study)

@@ -21,6 +21,11 @@ def failure_sets(study: Study) -> list[str]:
     return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.failure_sets_of(model)]
 
 
+def quality_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every set whose volumes and shapes are measured."""
+    return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.quality_sets_of(model)]
+
+
 def compared_sets(study: Study) -> list[str]:
     """Return ``model/set`` for every set that is compared with another model's."""
     groups = comparison_groups(study)

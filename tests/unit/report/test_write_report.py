@@ -60,6 +60,7 @@ CONFIG: dict[str, Any] = {
     "cohorts": {"demo": {"dataset": "phantom", "cases": 12, "test_fraction": 0.25, "planted": {"low_contrast": 2}}},
     "models": {"net": {"cohort": "demo", "folds": 2, "epochs": 3, "plans": {"patch_size": [48, 48, 48]}, "tta": False}},
     "failure": {"extremes": 3},
+    "quality": {"sets": []},
 }
 EXTERNAL: dict[str, Any] = {
     **CONFIG,
