@@ -59,8 +59,8 @@ KINDS_OF = {
 KINDS = tuple(kind for pair in zip(KINDS_OF[TRUTH], KINDS_OF[PREDICTION], strict=True) for kind in pair)
 LESION, SWAP, BOUNDARY, REST = range(4)
 
-COVERED = 0.1  # of a component, by the other map's tumour: no more is no overlap to speak of
-BOUNDARY_MM = 2.0  # two voxels of BraTS, about what two readers' outlines differ by (docs/metrics.md has it as NSD's tolerance)
+COVERED = 0.1  # of a component, by the other map's tumour; TIDE takes an overlap of as much for none (its t_b)
+BOUNDARY_MM = 2.0  # a choice of this workflow: two voxels of BraTS's images
 CONNECTIVITY: Neighbours = 26  # as in the BraTS challenges' lesion-wise scores (glioflow.imaging.components)
 
 NOTHING_FOUND, NOTHING_THERE = "nothing_found", "nothing_there"

@@ -24,7 +24,7 @@ COHEN = ("Cohen's d", "Cohen 1988, Statistical Power Analysis for the Behavioral
 ORACLE_REPAIR = (
     "Kinds of errors and their shares",
     "Bolya et al. 2020, ECCV (TIDE), after Hoiem et al. 2012, ECCV",
-    "https://arxiv.org/abs/2008.08115",
+    "https://doi.org/10.48550/arXiv.2008.08115",
 )
 FALSE_DISCOVERY = ("False discovery rate (q)", "Benjamini & Hochberg 1995, J R Stat Soc B 57:289–300", "")
 BOOTSTRAP = (
