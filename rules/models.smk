@@ -199,6 +199,7 @@ rule convert_predictions:
         split=cohort_file("split.csv"),
     output:
         "<results>/predictions/{model}/given/predictions.csv",
+        warnings="<results>/predictions/{model}/given/warnings.csv",
     log:
         "<logs>/convert_predictions/{model}.log",
     benchmark:

@@ -266,7 +266,7 @@ def convention_name(row: Mapping[str, Any]) -> str:
 def mean_text(row: Mapping[str, Any]) -> str:
     """Return a mean with its unit, infinite where a value is."""
     value = float(row["mean"])
-    text = INFINITE if isinf(value) else number(value, find_metric(row["metric"]).decimals)
+    text = INFINITE if isinf(value) else number(value, find_metric(row["metric"]).statistic_decimals)
     unit = "" if pd.isna(row["unit"]) or text == UNDEFINED else f" {row['unit']}"
     return text + unit
 

@@ -72,5 +72,5 @@ def _headline_cell(line: Mapping[str, Any] | None, metric: str, statistic: str, 
     """Return one number, with the number of its cases where that is not all of them."""
     if line is None:
         return Cell(UNDEFINED)
-    text = number(line[statistic], find_metric(metric).decimals)
+    text = number(line[statistic], find_metric(metric).statistic_decimals)
     return Cell(text if line["n"] == cases or text == UNDEFINED else f"{text} (n = {int(line['n'])})")
