@@ -493,7 +493,8 @@ class Study(Block):
 
     def scored_sets_of(self, model: str) -> list[str]:
         """Return the sets of a model whose cases have a truth."""
-        return [name for name in self.sets_of(model) if is_labelled(self.cohorts[self.cohort_of_set(model, name)])]
+        unlabelled = {name for name, cohort in self.cohorts.items() if not is_labelled(cohort)}
+        return [name for name in self.sets_of(model) if self.cohort_of_set(model, name) not in unlabelled]
 
     def failure_sets_of(self, model: str) -> list[str]:
         """Return the sets of a model whose failures are analysed."""
