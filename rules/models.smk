@@ -198,7 +198,7 @@ rule convert_predictions:
         manifest=cohort_file("manifest.csv"),
         split=cohort_file("split.csv"),
     output:
-        "<results>/predictions/{model}/given/predictions.csv",
+        predictions="<results>/predictions/{model}/given/predictions.csv",
         warnings="<results>/predictions/{model}/given/warnings.csv",
     log:
         "<logs>/convert_predictions/{model}.log",

@@ -125,7 +125,7 @@ def is_converted(case: pd.Series, folder: str) -> bool:
 def main(snakemake: Any, console: Console) -> str:
     """Convert the masks that are new or changed, and list them all."""
     params, model = snakemake.params, snakemake.wildcards.model
-    folder = Path(snakemake.output[0]).parent
+    folder = Path(snakemake.output.predictions).parent
     split = read_table(snakemake.input.split)
     manifest = read_manifest(snakemake.input.manifest).set_index("case_id")
     rules = {"scheme": params.scheme, "scheme_name": params.scheme_name, "on_geometry_mismatch": params.on_geometry_mismatch}
@@ -169,7 +169,7 @@ def main(snakemake: Any, console: Console) -> str:
     write_table(snakemake.output.warnings, pd.DataFrame(warnings, columns=PROBLEM_COLUMNS))
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     table = prediction_table({None: folder}, patients)
-    write_predictions(snakemake.output[0], table.assign(missing=table["case_id"].isin(missing)))
+    write_predictions(snakemake.output.predictions, table.assign(missing=table["case_id"].isin(missing)))
     counted_empty = f", {len(missing)} missing and counted as empty" if missing else ""
     return f"{count(len(patients), 'mask')}, {converted} converted{counted_empty}"
 

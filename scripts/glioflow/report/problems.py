@@ -109,7 +109,7 @@ def study_warnings(source: Source) -> list[dict[str, str]]:
             warnings.append({**about, "text": " ".join(said)})
     for pair in source.pairs:
         about = {"name": pair.name, "anchor": slug("scores", pair.model, pair.set)}
-        warnings += [{**about, "text": f"{text}."} for text in source.warnings(pair)]
+        warnings += [{**about, "text": text} for text in source.warnings(pair)]
     return warnings
 
 
@@ -122,7 +122,7 @@ def problem_section(
     """
     found = pd.concat([verification, comparison], ignore_index=True).astype("string").fillna("")
     if verification.empty:
-        sentences = ["Every file was read and checked; no problem was found."]
+        sentences = ["Every file was read and checked; no problem was found in the files."]
     else:
         sentences = [f"Every file was read and checked: {problem_counts(verification)}."]
     if trained_on:

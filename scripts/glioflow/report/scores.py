@@ -122,6 +122,7 @@ def score_section(source: Source, pair: Pair) -> dict[str, Any]:
         "name": pair.name,
         "anchor": slug("scores", pair.model, pair.set),
         "words": f"{words} {UNSEEN}: {reasons}." if reasons else words,
+        "warnings": source.warnings(pair),
         "summary": summary_table(pair, summaries, regions, unseen),
         "groups": group_tables(source, pair, regions),
         "ungrouped": ungrouped_words(source, pair),

@@ -158,10 +158,11 @@ class Source:
         return read_table(path, text)
 
     def warnings(self, pair: Pair) -> list[str]:
-        """Return what is to be feared of a set's masks and scores, each without a full stop."""
+        """Return what may be wrong with a set's masks and scores, a sentence each."""
         tables = [self.table("predictions", pair.model, "given", "warnings.csv")] if pair.set == "given" else []
         tables.append(self.table("scores", pair.model, f"{pair.set}_warnings.csv"))
-        return [str(text) for table in tables for text in table["found"]]
+        texts = [str(text) for table in tables for text in table["found"]]
+        return [f"{text[0].upper()}{text[1:]}{'' if text.endswith('?') else '.'}" for text in texts]
 
     def unseen(self, pair: Pair) -> dict[str, str]:
         """Return the regions that a set's model cannot show, each with the reason."""
