@@ -106,7 +106,9 @@ def mask_warnings(extra: Sequence[str], schemes: Sequence[str]) -> list[Problem]
     """Return a warning of masks of no case (``extra``: their ids), and one of each sentence about the label scheme."""
     names = ", ".join(extra[:NAMED_CASES]) + (" …" if len(extra) > NAMED_CASES else "")
     found = f"{count(len(extra), 'mask')} of no case of the cohort, not scored: {names}"
-    unexpected = [problem_row("", "", "mask_of_no_case", found, "masks of the cohort's cases alone", "warning")] if extra else []
+    unexpected = (
+        [problem_row("", "", "mask_of_no_case", found, "masks of the cohort's cases alone", "warning")] if extra else []
+    )
     expected = "the label scheme that the masks were written in"
     return [*unexpected, *(problem_row("", "", "label_scheme", scheme, expected, "warning") for scheme in schemes)]
 

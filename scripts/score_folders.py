@@ -160,7 +160,6 @@ def readable_table(table: pd.DataFrame, metrics: Sequence[str], names: Mapping[s
 
     ``names``: what columns are called, where that is not their name.
     """
-
     decimals = {name: find_metric(name).decimals for name in metrics}
     statistic_decimals = {name: find_metric(name).statistic_decimals for name in metrics}
 

@@ -110,7 +110,9 @@ def _decode(path: Path) -> tuple[str, list[str]]:
                 f"{path}: line {line} is neither in UTF-8 nor in Windows-1252 (byte {content[error.start]:#x}); save it as CSV in "
                 "UTF-8"
             ) from None
-        return text, [f"the encoding Windows-1252 (line {line}: {around.decode('cp1252')!r}; if that is wrong, save it in UTF-8)"]
+        return text, [
+            f"the encoding Windows-1252 (line {line}: {around.decode('cp1252')!r}; if that is wrong, save it in UTF-8)"
+        ]
 
 
 def separator_of(text: str) -> str:

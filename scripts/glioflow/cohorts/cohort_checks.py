@@ -18,7 +18,6 @@ from glioflow.console import count
 from glioflow.study.registry import CHANNELS
 from glioflow.user_tables import alike
 
-
 # What names a visit at the end of an id: a word; or, behind a number, a letter with a number or a number.
 VISIT_WORDS = (
     "visit|session|ses|scan|timepoint|time|tp|follow[-_ ]?up|fu|baseline|bl|day|week|month|year|"
@@ -121,7 +120,9 @@ def check_visits(manifest: pd.DataFrame) -> list[Problem]:
         f"{count(len(named), 'case')} under ids of patients that differ only in a visit, {', '.join(named[:NAMED_CASES])}{more}: "
         "they count as different patients, and may be divided between sets and folds"
     )
-    expected = "one patient_id for a patient (the cohort's key or column patient_id); if they are different people, nothing is wrong"
+    expected = (
+        "one patient_id for a patient (the cohort's key or column patient_id); if they are different people, nothing is wrong"
+    )
     return [problem_row("", "", "visit_ids", found, expected, "warning")]
 
 

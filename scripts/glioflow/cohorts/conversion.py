@@ -80,7 +80,11 @@ def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
     """Return the key under which a converted case stays converted: its files and what is done to them."""
     grid, dataset = grid_of(cohort), cohort_dataset(cohort)
     rules = {"layout": dataset.layout, "options": dataset.options, "grid": grid and grid.model_dump(mode="json")}
-    limits = {"labelled": is_labelled(cohort), "mismatch": getattr(cohort, "on_geometry_mismatch", "error"), "largest": largest_image_bytes()}
+    limits = {
+        "labelled": is_labelled(cohort),
+        "mismatch": getattr(cohort, "on_geometry_mismatch", "error"),
+        "largest": largest_image_bytes(),
+    }
     return key_of({"files": case_stamp(case), "rules": rules, **limits, "code": module_fingerprint(__name__)})
 
 

@@ -90,7 +90,9 @@ class Pair:
         """Return how many 26-connected components a region has in the prediction."""
         if region not in self._components:
             mask = self.mask(region, PREDICTION)
-            self._components[region] = int(cc3d.connected_components(mask, connectivity=26, return_N=True)[1]) if mask.size else 0
+            self._components[region] = (
+                int(cc3d.connected_components(mask, connectivity=26, return_N=True)[1]) if mask.size else 0
+            )
         return self._components[region]
 
     def surface(self, region: str, kind: str, spacing: Spacing, side: int) -> Surface:

@@ -169,7 +169,7 @@ class TableCohort(RealCohort):
         description="CSV with columns case_id, patient_id, one per channel (t1, t1ce, t2, flair), label; further columns are "
         "covariates. Paths are relative to the table's folder."
     )
-    label_scheme: str = Field(description="A key of `config/label_schemes.yaml`.")
+    label_scheme: str | None = Field(None, description="A key of `config/label_schemes.yaml`; needed unless `labelled: false`.")
 
 
 class BidsCohort(RealCohort):
@@ -177,7 +177,7 @@ class BidsCohort(RealCohort):
 
     dataset: Literal["bids"] = Field(description="`bids`.")
     path: str = Field(description="Folder with the tree's `dataset_description.json`.")
-    label_scheme: str = Field(description="A key of `config/label_schemes.yaml`.")
+    label_scheme: str | None = Field(None, description="A key of `config/label_schemes.yaml`; needed unless `labelled: false`.")
     filters: dict[Role, dict[str, str]] | None = Field(
         None,
         description="What a file's entities must be for each role, as `{t1ce: {suffix: T1w, ce: gadolinium}}`; an "

@@ -189,6 +189,8 @@ def _check_cohort(key: str, name: str, cohort: AnyCohort, data: str | None) -> I
     if isinstance(cohort, FolderCohort):
         yield from _check_folders(key, cohort, data)
     yield from _check_scheme(f"{key}.label_scheme", cohort.label_scheme)
+    if isinstance(cohort, TableCohort | BidsCohort) and cohort.labelled and cohort.label_scheme is None:
+        yield f"{key}.label_scheme: missing; expected: {type(cohort).model_fields['label_scheme'].description}"
     if not cohort.labelled and not cohort.external:
         yield f"{key}.labelled: false; only a cohort with external: true can be without truth masks: nothing is trained on it"
 

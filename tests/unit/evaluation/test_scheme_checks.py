@@ -50,7 +50,9 @@ def test_what_cases_may_well_be_like_is_not_warned_of(truths: list[float], predi
     assert found(scores(truths, predictions)) == []
 
 
-@pytest.mark.parametrize("note", [f"{NOT_APPLICABLE}: the model predicts WT only", f"{PREDICTION_MISSING}; penalty: absent in truth"])
+@pytest.mark.parametrize(
+    "note", [f"{NOT_APPLICABLE}: the model predicts WT only", f"{PREDICTION_MISSING}; penalty: absent in truth"]
+)
 def test_what_says_nothing_of_the_masks_does_not_count(note: str) -> None:
     assert found(scores([0, 0, 0], [1, 1, 1], note=note)) == []
 

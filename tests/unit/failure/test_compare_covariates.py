@@ -229,7 +229,9 @@ def test_the_table_is_written_with_codes_as_they_are(tmp_path: Path) -> None:
     lines = (tmp_path / "covariates.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert lines[1].startswith("age,number,,6,6,,2,2,0.5,4.5,")
-    assert [line.split(",")[:6] for line in lines[2:4]] == [["centre", "category", code, "6", "6", "3"] for code in ("01", "02")]
+    assert [line.split(",")[:6] for line in lines[2:4]] == [
+        ["centre", "category", code, "6", "6", "3"] for code in ("01", "02")
+    ]
 
 
 def test_a_cohort_without_covariates_has_the_standard_ones(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def select(folder: Path, table: pd.DataFrame | Path, **params: Any) -> tuple[str
         input=SimpleNamespace(scores=str(table)),
         output=SimpleNamespace(extremes=str(folder / "extremes.csv"), apart=str(folder / "apart.csv")),
         params=SimpleNamespace(
-            **{"rank_by": "hausdorff", "region": "WT", "extremes": 2, "penalised": "apart", "model": "mine", "set": "cv"} | params
+            **{"rank_by": "hausdorff", "region": "WT", "extremes": 2, "penalised": "apart", "model": "mine", "set": "cv"}
+            | params
         ),
     )
     return select_extremes.main(job, Console()), read_table(folder / "extremes.csv")
@@ -110,7 +111,10 @@ def test_they_are_ranked_with_the_others_where_the_study_asks_for_it(tmp_path: P
 def test_a_rules_value_of_two_empty_masks_is_no_score_to_rank(tmp_path: Path) -> None:
     # A Dice of 1 where both masks are empty, as some challenges have it.
     _, chosen = select(
-        tmp_path, scores([1.0, 0.9, 0.2], "dice", note=["absent in truth and prediction", None, None]), rank_by="dice", extremes=1
+        tmp_path,
+        scores([1.0, 0.9, 0.2], "dice", note=["absent in truth and prediction", None, None]),
+        rank_by="dice",
+        extremes=1,
     )
     assert list(chosen["case_id"]) == ["case_c", "case_b"]
 

@@ -35,7 +35,10 @@ def test_the_label_schemes_in_use_are_named_in_the_summary(tmp_path: Path) -> No
 
 def test_warnings_of_masks_and_of_scores_are_in_the_summary_and_beside_the_scores(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, given_study(tmp_path))
-    said = {name: problem_row("", "", "label_scheme", f"the {name} may be wrong", "right ones", "warning") for name in ("masks", "truth")}
+    said = {
+        name: problem_row("", "", "label_scheme", f"the {name} may be wrong", "right ones", "warning")
+        for name in ("masks", "truth")
+    }
     put(workspace, "predictions/theirs/given/warnings.csv", said["masks"])
     put(workspace, "scores/theirs/given_warnings.csv", said["truth"])
     page = workspace.page()
