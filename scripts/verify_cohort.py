@@ -1,7 +1,8 @@
 """Read every file of a cohort once: check it, hash it, and bring its labels to canonical values.
 
 Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: the problems met while finding and converting the cases). Params:
-``scheme`` (raw value to canonical), ``scheme_name``, ``labelled`` (whether the cases have a truth), ``channels`` (those that the study needs), ``missing`` (what is done
+``scheme`` (raw value to canonical), ``scheme_name``, ``labelled`` (whether the cases have a truth),
+``channels`` (those that the study needs), ``missing`` (what is done
 where a case lacks one: ``on_missing_channel``, ``substitute``), ``on_geometry_mismatch``, ``skull_stripped``, ``made_in``
 (folder for canonical label maps and images of zeros), ``cache``, ``reread`` (whether files in the cache are read again too),
 ``requirements`` (of the study to the cohort: split, folds). Outputs: ``manifest.csv`` (one row a readable

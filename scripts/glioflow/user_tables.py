@@ -3,8 +3,8 @@
 Such a table comes from a spreadsheet, a statistics program or an editor. What has one meaning is read: commas, semicolons or
 tabs between the cells, UTF-8 or UTF-16, a byte order mark, Windows line ends, quotes, separators after the last cell, empty
 rows and columns. A text that is not in UTF-8 is read as Windows-1252, which spreadsheets write in Western Europe, and a note
-shows the first word of it. What could shift or change a value without anyone seeing it is refused, with file, line and remedy: a
-row with more or fewer fields than the header, a text in no known encoding, two columns of one name.
+shows the first word of it. What could shift or change a value without anyone seeing it is refused, with file, line and remedy:
+a row with more or fewer fields than the header, a text in no known encoding, two columns of one name.
 """
 
 import codecs
@@ -107,8 +107,8 @@ def _decode(path: Path) -> tuple[str, list[str]]:
             text = "\0"
         if CONTROL.search(text):
             raise UserError(
-                f"{path}: line {line} is neither in UTF-8 nor in Windows-1252 (byte {content[error.start]:#x}); save it as CSV in "
-                "UTF-8"
+                f"{path}: line {line} is neither in UTF-8 nor in Windows-1252 (byte {content[error.start]:#x}); "
+                "save it as CSV in UTF-8"
             ) from None
         return text, [
             f"the encoding Windows-1252 (line {line}: {around.decode('cp1252')!r}; if that is wrong, save it in UTF-8)"

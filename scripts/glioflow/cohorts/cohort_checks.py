@@ -117,8 +117,8 @@ def check_visits(manifest: pd.DataFrame) -> list[Problem]:
     named = [case for ids in together for patient_id in ids for case in cases[patient_id]]
     more = f" and {len(named) - NAMED_CASES} more" if len(named) > NAMED_CASES else ""
     found = (
-        f"{count(len(named), 'case')} under ids of patients that differ only in a visit, {', '.join(named[:NAMED_CASES])}{more}: "
-        "they count as different patients, and may be divided between sets and folds"
+        f"{count(len(named), 'case')} under ids of patients that differ only in a visit, "
+        f"{', '.join(named[:NAMED_CASES])}{more}: they count as different patients, and may be divided between sets and folds"
     )
     expected = (
         "one patient_id for a patient (the cohort's key or column patient_id); if they are different people, nothing is wrong"

@@ -94,7 +94,8 @@ def embed_figure(figure: Figure, alt: str) -> Picture | None:
 class Source:
     """A study and its results.
 
-    ``pairs``: one mapping a set that is scored; ``trained``: model to number of folds; ``unscored``: ``model/set`` without truth.
+    ``pairs``: one mapping a set that is scored; ``trained``: model to number of folds; ``unscored``: ``model/set`` of each
+    set without truth.
     """
 
     def __init__(

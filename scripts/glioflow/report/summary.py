@@ -47,8 +47,8 @@ def unscored_sentence(source: Source, model: str, set_name: str) -> str:
     folder = f"{'postprocessed' if source.is_postprocessed(model) else 'predictions'}/{model}/{set_name}"
     cases = source.table(*folder.split("/"), "predictions.csv")["case_id"].nunique()
     return (
-        f"The cohort {set_name} has no truth: {model} predicted its {count(cases, 'case')}, and nothing of it was scored; the masks "
-        f"are in {folder}/."
+        f"The cohort {set_name} has no truth: {model} predicted its {count(cases, 'case')}, and nothing of it was scored; "
+        f"the masks are in {folder}/."
     )
 
 

@@ -41,7 +41,7 @@ def test_ids_that_differ_in_a_visit_are_warned_of_with_their_cases(ids: tuple[st
         ("phantom_000", "phantom_001"),
         ("site_s1", "site_s2"),
         ("UPENN-GBM-00001", "UPENN-GBM-00002"),
-        tuple(f"A21_{number}" for number in range(40)) + ("B22_1",),  # no patient comes so often
+        ("B22_1", *(f"A21_{number}" for number in range(40))),  # no patient comes so often
     ],
 )
 def test_ids_that_number_patients_are_not(ids: tuple[str, ...]) -> None:
