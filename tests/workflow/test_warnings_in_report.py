@@ -56,7 +56,7 @@ def test_wrong_label_schemes_of_real_masks_and_of_their_truth_are_in_the_report(
     assert "other · given : ET is in none of 2 truths and in 2 of their predictions" in warnings
     assert "right · given" not in warnings
     schemes = text.split("Label schemes: ")[1].split(" Warnings ")[0]
-    assert "masks wrong nnunet 1 = ED, 2 = NCR, 3 = ET" in schemes
+    assert "wrong nnunet 1 = ED, 2 = NCR, 3 = ET" in schemes
     assert "misread brats2024 1 = NCR, 2 = ED, 3 = ET, 4 = RC" in schemes
     assert "The failure analysis is turned off" in text
 

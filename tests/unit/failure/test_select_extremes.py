@@ -35,7 +35,6 @@ def select(folder: Path, table: pd.DataFrame | Path, **params: Any) -> tuple[str
     if isinstance(table, pd.DataFrame):
         write_table(folder / "scores.csv", table)
         table = folder / "scores.csv"
-    defaults = {"rank_by": "hausdorff", "region": "WT", "extremes": 2, "penalised": "apart", "model": "mine", "set": "cv"}
     job = SimpleNamespace(
         input=SimpleNamespace(scores=str(table)),
         output=SimpleNamespace(extremes=str(folder / "extremes.csv"), apart=str(folder / "apart.csv")),
