@@ -71,9 +71,14 @@ def convert_cases(
         if case.case_id in done
         else case
         for case in cases
-        if case.case_id not in done or set(done[case.case_id].files) & set(CHANNELS)
+        if case.case_id not in done or is_usable(done[case.case_id])
     ]
     return changed, [problem for case in convertible for problem in done[case.case_id].problems], written
+
+
+def is_usable(converted: Converted) -> bool:
+    """Tell whether something of a case is left to be checked: an image, or a label that comes without any and is sound."""
+    return bool(set(converted.files) & set(CHANNELS)) or bool(converted.files and not converted.problems)
 
 
 def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
