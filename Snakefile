@@ -70,6 +70,7 @@ rule exports:
 rule predictions:
     input:
         expand("<results>/predictions/{pair}/predictions.csv", pair=model_sets(STUDY)),
+        unscored_predictions(),
 
 
 rule scores:
