@@ -71,13 +71,14 @@ rule exports:
 rule predictions:
     input:
         expand("<results>/predictions/{pair}/predictions.csv", pair=model_sets(STUDY)),
+        unscored_predictions(),
 
 
 rule scores:
     input:
-        expand("<results>/scores/{pair}_summary.csv", pair=model_sets(STUDY)),
-        expand("<results>/scores/{pair}_export/summary.json", pair=model_sets(STUDY)),
-        expand("<results>/scores/{pair}_convention_ranks.csv", pair=model_sets(STUDY)),
+        expand("<results>/scores/{pair}_summary.csv", pair=scored_sets(STUDY)),
+        expand("<results>/scores/{pair}_export/summary.json", pair=scored_sets(STUDY)),
+        expand("<results>/scores/{pair}_convention_ranks.csv", pair=scored_sets(STUDY)),
         "<results>/scores/comparison.csv",
         published_table(),
 

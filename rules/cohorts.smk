@@ -100,6 +100,7 @@ rule verify_cohort:
     params:
         scheme_name=by_cohort(COHORTS.scheme_name),
         scheme=by_cohort(COHORTS.scheme),
+        labelled=by_cohort(COHORTS.is_labelled),
         channels=by_cohort(COHORTS.needed_channels),
         missing=by_cohort(COHORTS.missing_channels),
         on_geometry_mismatch=by_cohort(COHORTS.on_geometry_mismatch),

@@ -20,6 +20,8 @@ from glioflow.workflow.sets import (
     radiomics_shards,
     report_pairs,
     score_shards,
+    scored_sets,
+    unscored_sets,
 )
 
 COHORTS = CohortLookups(STUDY)
@@ -120,6 +122,13 @@ def final_predictions(wildcards):
     """Return the masks of a set that count: post-processed where the study asks for it."""
     folder = "postprocessed" if told(MODELS.is_postprocessed, wildcards.model) else "predictions"
     return f"<results>/{folder}/{wildcards.model}/{wildcards.set}/predictions.csv"
+
+
+def unscored_predictions():
+    """Return the masks of the sets that have no truth: those that count, for the report to count."""
+    pairs = (pair.split("/") for pair in unscored_sets(STUDY))
+    folder = {True: "postprocessed", False: "predictions"}
+    return [f"<results>/{folder[told(MODELS.is_postprocessed, model)]}/{model}/{name}/predictions.csv" for model, name in pairs]
 
 
 def set_score_shards(wildcards):

@@ -6,6 +6,7 @@ rule select_extremes:
         scores="<results>/scores/{model}/{set}.csv",
     output:
         extremes="<results>/failure/{model}/{set}/extremes.csv",
+        apart="<results>/failure/{model}/{set}/apart.csv",
     log:
         "<logs>/select_extremes/{model}/{set}.log",
     localrule: True
@@ -18,6 +19,7 @@ rule select_extremes:
         rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
         extremes=STUDY.failure.extremes,
+        penalised=STUDY.failure.penalised,
         model=lambda w: w.model,
         set=lambda w: w.set,
         code=code_fingerprint("select_extremes"),
@@ -94,6 +96,7 @@ rule compare_covariates:
     params:
         rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
+        penalised=STUDY.failure.penalised,
         code=code_fingerprint("compare_covariates"),
     script:
         "../scripts/compare_covariates.py"

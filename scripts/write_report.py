@@ -3,7 +3,8 @@
 Inputs:  the tables and figures of every stage, listed for their order only; they are found below ``results``.
 Outputs: ``index.html``.
 Params:  ``study`` (the validated configuration), ``config_file`` (its path), ``results`` (folder), ``pairs`` (one dict a
-         prediction set: model, set, cohort, failure), ``trained`` (model to number of folds).
+         set that is scored: model, set, cohort, failure), ``trained`` (model to number of folds), ``unscored`` (``model/set``
+         of each set that has no truth).
 
 The sections are made by ``glioflow.report``, the page's words and layout are in ``glioflow/report/templates/``. Scores and
 effect sizes are shown as their tables have them, rounded. The same tables give the same bytes.
@@ -90,7 +91,7 @@ def render_page(context: Mapping[str, Any]) -> str:
 def main(snakemake: Any, console: Console) -> str:
     """Write the page."""
     params = snakemake.params
-    source = Source(params.study, params.config_file, params.results, params.pairs, params.trained)
+    source = Source(params.study, params.config_file, params.results, params.pairs, params.trained, params.unscored)
     page = render_page(report_context(source))
     write_text(snakemake.output[0], page)
     sets, pictures = count(len(source.pairs), "prediction set"), count(page.count("<img "), "picture")

@@ -242,6 +242,18 @@ def test_a_figure_setting_plans_only_what_it_affects(scored):
     assert jobs == {"extract_radiomics", "compare_extremes", "draw_effects", "write_report", "all"}
 
 
+def test_a_changed_number_of_extremes_reads_no_cohort_again_and_so_trains_nothing(scored):
+    jobs = jobs_after(scored[0], "--config", "failure={extremes: 1}")
+    assert {"select_extremes", "write_report"} <= jobs
+    assert not {"convert_cohort", "verify_cohort", "split_cohort", "convert_predictions", "score_cases"} & jobs
+
+
+def test_without_failure_analysis_no_failure_job_is_planned(scored):
+    jobs = jobs_after(scored[0], "--config", "failure=off")
+    assert not {"select_extremes", "extract_radiomics", "compare_extremes", "compare_covariates", "draw_extremes"} & jobs
+    assert "write_report" in jobs
+
+
 def test_a_changed_mask_is_seen_and_only_its_case_is_done_again(scored):
     checkout, _, masks, _ = scored
     save(masks / "case1.nii.gz", np.zeros((10, 12, 8), np.uint8))

@@ -70,6 +70,7 @@ CHANGES = {
     "rank_by": ({"failure": {"rank_by": "dice"}}, "select_extremes"),
     "region": ({"failure": {"region": "TC"}}, "select_extremes"),
     "extremes": ({"failure": {"extremes": 1}}, "select_extremes"),
+    "penalised": ({"failure": {"penalised": "include"}}, "select_extremes"),
     "mask": ({"failure": {"mask": "prediction"}}, "extract_radiomics"),
     "bin_width": ({"failure": {"bin_width": 10}}, "extract_radiomics"),
     "normalise": ({"failure": {"normalise": False}}, "extract_radiomics"),

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from glioflow.cohorts.manifests import read_substituted
+from glioflow.console import count
+from glioflow.evaluation.score_tables import lacks_a_mask
 from glioflow.formatting import number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cohorts import planted_words
@@ -31,6 +33,7 @@ from glioflow.study.metric_registry import find_metric
 
 SHOWN_EFFECTS = 20
 NAMED_EFFECTS = 3
+NAMED_CASES = 5
 GROUPS = ("worst", "best")
 
 
@@ -55,6 +58,7 @@ def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
         "chart": embed(chart, f"Bar chart of the largest effect sizes of {pair.name}; the table that follows has the numbers."),
         "effects": effects_table(pair, effects) if defined else None,
         "left_out": left_out if defined < len(effects) else "",
+        "apart": apart_table(source, pair),
         "without_image": without_image(source, pair, extremes),
         "features": len(effects),
         "covariates": covariate_effects(source, pair),
@@ -78,6 +82,7 @@ def failure_sentence(source: Source, pair: Pair) -> dict[str, str]:
         text += f" {wanted} were asked for; no more can be compared without a case being both."
     for worst in records(extremes.head(1)):
         text += f" The very worst is {worst['case_id']} ({worst['label']} {metric_text(worst['metric'], worst['value'])})."
+    text += apart_words(source, pair)
     further = [
         worst_words(source, pair),
         finding_sentence(source, pair),
@@ -85,6 +90,32 @@ def failure_sentence(source: Source, pair: Pair) -> dict[str, str]:
     ]
     words = " ".join([text, *filter(None, further)])
     return {"name": pair.name, "anchor": slug("failure", pair.model, pair.set), "text": together(words)}
+
+
+def apart_words(source: Source, pair: Pair) -> str:
+    """Return, after a space, how many cases of a set are not ranked, why and which; nothing where all are."""
+    apart, spec = source.failure(pair, "apart"), source.study["failure"]
+    lacking = lacks_a_mask(apart) & (spec["penalised"] == "apart")
+    groups = (
+        (apart[lacking], f"set apart, since truth or prediction have no {spec['region']}"),
+        (apart[~lacking], f"not ranked, since the {find_metric(spec['rank_by']).name} is undefined"),
+    )
+    text = ""
+    for cases, words in groups:
+        more = [f"{len(cases) - NAMED_CASES} more"] if len(cases) > NAMED_CASES else []
+        which = join_words([*cases["case_id"][:NAMED_CASES], *more])
+        text += f" {count(len(cases), 'case')} {'is' if len(cases) == 1 else 'are'} {words}: {which}." if len(cases) else ""
+    return text
+
+
+def apart_table(source: Source, pair: Pair) -> Table | None:
+    """Return the cases of a set that are not ranked, the worst first; None where all are."""
+    apart, metric = source.failure(pair, "apart"), find_metric(source.study["failure"]["rank_by"])
+    rows = [
+        [Cell(row["case_id"]), number_cell(row["value"], metric.decimals), text_cell(row["note"])] for row in records(apart)
+    ]
+    caption = f"Cases of {pair.name} that are not ranked, values of {source.study['failure']['region']}."
+    return Table(caption, ["Case", metric.heading, "Note"], rows, frozenset({1})) if rows else None
 
 
 def effect_words(effect: Mapping[str, Any]) -> str:

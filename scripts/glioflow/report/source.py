@@ -92,7 +92,11 @@ def embed_figure(figure: Figure, alt: str) -> Picture | None:
 
 
 class Source:
-    """A study and its results. ``pairs``: one mapping a prediction set; ``trained``: model to number of folds."""
+    """A study and its results.
+
+    ``pairs``: one mapping a set that is scored; ``trained``: model to number of folds; ``unscored``: ``model/set`` of each
+    set without truth.
+    """
 
     def __init__(
         self,
@@ -101,12 +105,14 @@ class Source:
         results: str | Path,
         pairs: Iterable[Mapping[str, Any]],
         trained: Mapping[str, int],
+        unscored: Iterable[str] = (),
     ) -> None:
         self.study = study
         self.config_file = config_file
         self.root = Path(results)
         self.pairs = [Pair(pair["model"], pair["set"], pair["cohort"], bool(pair["failure"])) for pair in pairs]
         self.trained = trained
+        self.unscored = list(unscored)
         self.regions: list[str] = list(study["evaluation"]["regions"])
         self._tables: dict[Path, pd.DataFrame] = {}
 
@@ -151,6 +157,13 @@ class Source:
         path = self.existing(self.root / "scores" / pair.model / f"{pair.set}_groups.csv")
         text = ("covariate", "value", "label", "metric")
         return read_table(path, text)
+
+    def warnings(self, pair: Pair) -> list[str]:
+        """Return what may be wrong with a set's masks and scores, a sentence each."""
+        tables = [self.table("predictions", pair.model, "given", "warnings.csv")] if pair.set == "given" else []
+        tables.append(self.table("scores", pair.model, f"{pair.set}_warnings.csv"))
+        texts = [str(text) for table in tables for text in table["found"]]
+        return [f"{text[0].upper()}{text[1:]}{'' if text.endswith('?') else '.'}" for text in texts]
 
     def unseen(self, pair: Pair) -> dict[str, str]:
         """Return the regions that a set's model cannot show, each with the reason."""

@@ -16,6 +16,17 @@ def model_sets(study: Study) -> list[str]:
     return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.sets_of(model)]
 
 
+def scored_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every prediction set whose cases have a truth."""
+    return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.scored_sets_of(model)]
+
+
+def unscored_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every prediction set whose cases have no truth."""
+    scored = scored_sets(study)
+    return [pair for pair in model_sets(study) if pair not in scored]
+
+
 def failure_sets(study: Study) -> list[str]:
     """Return ``model/set`` for every set whose failures are analysed."""
     return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.failure_sets_of(model)]
@@ -38,9 +49,9 @@ def published_sets(study: Study) -> list[str]:
 
 
 def report_pairs(study: Study) -> list[dict[str, Any]]:
-    """Return what the report shows: every prediction set, its cohort, and whether its failures are analysed."""
+    """Return what the report shows: every set that is scored, its cohort, and whether its failures are analysed."""
     analysed = failure_sets(study)
-    pairs = [pair.split("/") for pair in model_sets(study)]
+    pairs = [pair.split("/") for pair in scored_sets(study)]
     return [
         {"model": model, "set": name, "cohort": study.cohort_of_set(model, name), "failure": f"{model}/{name}" in analysed}
         for model, name in pairs

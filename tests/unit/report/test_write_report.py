@@ -27,7 +27,7 @@ from glioflow.evaluation.comparison_groups import comparison_groups
 from glioflow.evaluation.conventions import conventions
 from glioflow.evaluation.lesions import lesion_columns
 from glioflow.evaluation.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, PENALTY, metric_columns
-from glioflow.evaluation.score_tables import read_scores
+from glioflow.evaluation.score_tables import ranked_apart, read_scores
 from glioflow.evaluation.scoring import Plan
 from glioflow.failure.failure_types import COLUMNS as FAILURE_COLUMNS
 from glioflow.failure.failure_types import KINDS
@@ -48,7 +48,8 @@ from glioflow.report.tables import Cell, Table, join_words, row_groups, without_
 from glioflow.report.training import model_facts
 from glioflow.study.registry import datasets
 from glioflow.workflow.checks import load_study
-from select_extremes import rank_cases, select_extremes
+from glioflow.workflow.sets import unscored_sets
+from select_extremes import apart_table, rank_cases, select_extremes
 from summarise_scores import summarise, summarise_groups
 
 CONVENTION = conventions()["glioflow"]
@@ -137,7 +138,7 @@ class Workspace:
                 "failure": name in self.study.failure_sets_of(model),
             }
             for model in models
-            for name in self.study.sets_of(model)
+            for name in self.study.scored_sets_of(model)
         ]
         for name in self.study.cohorts:
             self.write_cohort(name)
@@ -198,6 +199,7 @@ class Workspace:
                 row = {"case_id": case, "patient_id": case, "label": region, "tta": False, **dict.fromkeys(METRICS, np.nan)}
                 if (index, region) == (0, "ET"):
                     row |= {"spec": 1.0, "volume_truth_ml": 0.0, "volume_prediction_ml": 0.0, "note": NOTE_BOTH_EMPTY}
+                    row |= {"components_prediction": 0}
                 elif (index, region) == (1, "ET"):
                     row |= {"dice": 0.0, "iou": 0.0, "sens": 0.0, "spec": 1.0, "hausdorff": 300.0, "hd95_mm": 300.0}
                     row |= {
@@ -221,6 +223,10 @@ class Workspace:
         write_table(folder / f"{pair['set']}_summary.csv", summarise(table))
         covariates = read_covariates(self.root / "cohorts" / pair["cohort"] / "manifest.csv")
         write_table(folder / f"{pair['set']}_groups.csv", summarise_groups(table, covariates, group_by))
+        write_table(folder / f"{pair['set']}_warnings.csv", pd.DataFrame(columns=PROBLEM_COLUMNS))
+        if pair["set"] == "given":
+            given = self.root / "predictions" / pair["model"] / "given"
+            write_table(given / "warnings.csv", pd.DataFrame(columns=PROBLEM_COLUMNS))
 
     def change_scores(self, name: str, change: Callable[[pd.DataFrame], pd.DataFrame], group_by: Sequence[str] = ()) -> None:
         """Change the score table of a set of the model ``net``."""
@@ -231,8 +237,10 @@ class Workspace:
         spec = self.study.failure
         folder = self.root / "failure" / pair["model"] / pair["set"]
         source = self.root / "scores" / pair["model"] / f"{pair['set']}.csv"
-        ranked = rank_cases(read_scores(source, spec.region, (spec.rank_by, "dice")), spec.rank_by)
+        scores = read_scores(source, spec.region, (spec.rank_by, "dice"))
+        ranked = rank_cases(ranked_apart(scores, spec.penalised)[0], spec.rank_by)
         extremes = select_extremes(ranked, spec.rank_by, spec.region, spec.extremes)
+        write_table(folder / "apart.csv", apart_table(scores, ranked, spec.rank_by, spec.region))
         values = np.random.default_rng(3).normal(size=(len(extremes), 25))
         values[extremes["group"] == "worst", 4] += 9
         features = pd.DataFrame(values, columns=[f"original_firstorder_Feature{number:02d}" for number in range(25)])
@@ -334,6 +342,7 @@ class Workspace:
             "results": str(self.root),
             "pairs": self.pairs,
             "trained": {name: model.folds for name, model in self.study.trained().items()},
+            "unscored": unscored_sets(self.study),
         }
 
     def source(self) -> Source:
@@ -506,7 +515,7 @@ def test_a_region_that_a_model_cannot_show_is_not_applicable_with_the_reason(wor
     assert f"n/a: TC and ET {reason}." in page.text
     assert f"n/a is net: {reason}." in page.text
     cases = [row for row in page.table("Every case of net · cv") if row[1] == "ET"]
-    assert all(row.count("n/a") == 9 and row[-1] == reason for row in cases)
+    assert all(row.count("n/a") == 10 and row[-1] == reason for row in cases)
     (alt,) = [alt for alt in page.attributes("alt") if alt.startswith("Dice and Hausdorff distance of net · cv")]
     dice, distance = (workspace.summary("cv")["WT", metric] for metric in ("dice", "hausdorff"))
     words = [f"WT {dice[name]:.3f} and {distance[name]:.1f} mm" for name in ("median", "mean")]
@@ -1074,8 +1083,8 @@ def test_an_imported_model_is_neither_trained_nor_given(tmp_path: Path) -> None:
 
 
 def test_without_failure_sets_the_page_says_so(tmp_path: Path) -> None:
-    page = Workspace(tmp_path, given_study(tmp_path, sets=[])).page()
-    assert "No prediction set of this study is analysed for failures" in page.text
+    page = Workspace(tmp_path, given_study(tmp_path, sets=["cv"])).page()
+    assert "No prediction set of this study is analysed for failures" in " ".join(page.text.split())
     assert "pyradiomics" not in page.text.split("Please cite")[1].split("Provenance")[0]
 
 
