@@ -45,8 +45,7 @@ def trace_outline(mask: Mask) -> NDArray[np.intp]:
             break
         first = first or move
         point = following
-        # Go on from the neighbour before it, which is outside, seen from the new pixel.
-        side = (place + (5 if place % 2 else 6)) % 8
+        side = (place + 5) % 8  # in the turn, the first neighbour after the pixel that it came from
         outline.append(point)
     return np.array(outline, np.intp) - 1
 

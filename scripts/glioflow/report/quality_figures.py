@@ -129,8 +129,9 @@ def draw_sessions(sessions: pd.DataFrame) -> Figure:
                 panel.plot(x[flips], y[flips], **CROSS)
             panel.set_title(f"{region}, {who}")
             panel.set_yscale("symlog", linthresh=1)
-            panel.set_ylim(bottom=0)
             panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        smallest = float(rows[["volume_truth_ml", "volume_prediction_ml"]].min().min())
+        axes[0].set_ylim(bottom=smallest / 2 if smallest >= 1 else 0)
         axes[0].set_ylabel("volume in ml (logarithmic above 1)")
     for panel in grid[-1]:
         panel.set_xlabel(f"{units[0]} since the first session" if timed else "session")

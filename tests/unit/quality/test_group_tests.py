@@ -1,6 +1,6 @@
 """Fisher–Freeman–Halton and Kruskal–Wallis: against scipy and against every arrangement of the patients."""
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
@@ -71,6 +71,18 @@ def test_of_many_patients_kruskal_wallis_is_scipys():
     values, groups = pd.Series(rng.normal(size=60)), pd.Series(rng.choice(list("abc"), 60))
     expected = kruskal(*(values[groups == name] for name in "abc"))
     assert kruskal_wallis(values, groups) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+
+
+def test_of_few_patients_it_is_the_share_of_all_orders_that_are_as_far_apart():
+    values, groups = pd.Series([2.0, 3, 1, 6, 4, 5]), pd.Series(list("abbccc"))
+
+    def h_of(order) -> float:
+        ranks = np.array(order)
+        return kruskal(ranks[:1], ranks[1:3], ranks[3:]).statistic
+
+    h, p = kruskal_wallis(values, groups)
+    assert h == pytest.approx(h_of(values))
+    assert p == pytest.approx(np.mean([h_of(order) >= h - 1e-9 for order in permutations(range(1, 7))]))
 
 
 def test_of_few_patients_in_two_groups_it_is_the_exact_rank_sum_test():

@@ -229,6 +229,12 @@ def test_flips_are_counted_over_the_sessions_after_the_first():
     assert row["flip_ci_low"] <= 2 / 3 <= row["flip_ci_high"]
 
 
+def test_sessions_are_followed_in_their_order_whatever_their_ids():
+    table = table_of([("a", 20, 20), ("a", 10, 10)]).assign(session=[2, 1])
+    sessions, _ = follow(table)
+    assert sessions["case_id"].tolist() == ["a_2", "a_1"] and sessions["response_truth"].tolist()[1] == "PD"
+
+
 def test_the_thresholds_decide():
     _, row = follow(table_of(FOLLOWED), Thresholds(2.0, 0.65, 0.0))
     assert row["progressions"] == 0 and row["flipped"] == 0
