@@ -124,3 +124,8 @@ def final_predictions(wildcards):
 def set_score_shards(wildcards):
     """Return how many jobs score a set."""
     return score_shards(told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
+
+
+def set_radiomics_shards(wildcards):
+    """Return how many jobs extract the features of a set."""
+    return radiomics_shards(STUDY, told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))

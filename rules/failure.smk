@@ -27,7 +27,8 @@ rule select_extremes:
 
 rule extract_radiomics:
     input:
-        extremes="<results>/failure/{model}/{set}/extremes.csv",
+        unpack(extreme_cases),
+        scores="<results>/scores/{model}/{set}.csv",
         manifest=set_file("manifest.csv"),
         predictions=final_predictions,
     output:
@@ -48,7 +49,7 @@ rule extract_radiomics:
         region=STUDY.failure.region,
         settings={"bin_width": STUDY.failure.bin_width, "normalise": STUDY.failure.normalise},
         shard=lambda w: int(w.shard),
-        shards=radiomics_shards(STUDY),
+        shards=set_radiomics_shards,
         cache=lambda w: case_cache("extract_radiomics", w.model, w.set, w.shard),
         code=code_fingerprint("extract_radiomics"),
     script:
@@ -57,6 +58,7 @@ rule extract_radiomics:
 
 rule compare_extremes:
     input:
+        scores="<results>/scores/{model}/{set}.csv",
         extremes="<results>/failure/{model}/{set}/extremes.csv",
         shards=radiomics_tables,
     output:
@@ -71,6 +73,7 @@ rule compare_extremes:
         mem_mb=2000,
         runtime=10,
     params:
+        region=STUDY.failure.region,
         code=code_fingerprint("compare_extremes"),
     script:
         "../scripts/compare_extremes.py"

@@ -88,7 +88,13 @@ def score_tables(wildcards):
     return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_score_shards(wildcards)))
 
 
+def extreme_cases(wildcards):
+    """Return the table of the extremes, as a named input, where features are computed of them alone; nothing for all cases."""
+    table = f"<results>/failure/{wildcards.model}/{wildcards.set}/extremes.csv"
+    return {"extremes": table} if STUDY.failure.cases == "extremes" else {}
+
+
 def radiomics_tables(wildcards):
     """Return the features of every shard of a set."""
     pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
-    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(radiomics_shards(STUDY)))
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_radiomics_shards(wildcards)))

@@ -2,10 +2,10 @@
 
 Positive: the feature is larger where the model fails.
 
-Inputs:  ``extremes`` (extremes.csv), ``shards`` (the tables of extract_radiomics).
-Outputs: ``radiomics`` (all cases, in the order of extremes.csv) and ``effects``: feature, feature_group, cohens_d, mean_worst,
+Inputs:  ``scores`` (the set's score table), ``extremes`` (extremes.csv), ``shards`` (the tables of extract_radiomics).
+Outputs: ``radiomics`` (all cases, in the order of ``scores``) and ``effects``: feature, feature_group, cohens_d, mean_worst,
          mean_best, sd_pooled, n_worst, n_best, note; the largest effect first, undefined ones last.
-Params:  none.
+Params:  ``region``.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import Console, UserError, count, run_script
+from glioflow.evaluation.score_tables import read_scores
 from glioflow.failure.effects import cohens_d
 from glioflow.failure.radiomics import feature_group
 from glioflow.files import read_table, write_table
@@ -22,9 +23,10 @@ from glioflow.files import read_table, write_table
 FEATURE_PREFIX = "original_"
 
 
-def effect_table(radiomics: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of ``effects.csv`` from the rows of ``radiomics.csv``."""
-    worst, best = (radiomics[radiomics["group"] == group] for group in ("worst", "best"))
+def effect_table(radiomics: pd.DataFrame, extremes: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of ``effects.csv`` from the rows of ``radiomics.csv`` and of ``extremes.csv``."""
+    cases = {group: extremes.loc[extremes["group"] == group, "case_id"] for group in ("worst", "best")}
+    worst, best = (radiomics[radiomics["case_id"].isin(cases[group])] for group in ("worst", "best"))
     features = [column for column in radiomics.columns if column.startswith(FEATURE_PREFIX)]
     rows = [
         {"feature": feature, "feature_group": feature_group(feature), **asdict(cohens_d(worst[feature], best[feature]))}
@@ -35,21 +37,27 @@ def effect_table(radiomics: pd.DataFrame) -> pd.DataFrame:
     return table.loc[order].reset_index(drop=True)
 
 
-def gather(extremes: pd.DataFrame, shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the shards' rows in the order of ``extremes``. Raises ``UserError`` where a case is missing or is there twice."""
+def gather(case_ids: Sequence[str], extremes: Sequence[str], shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the shards' rows in the order of ``case_ids``, the set's.
+
+    Raises ``UserError`` where one of the ``extremes`` is missing, or a case is there twice or is not the set's.
+    """
     table = pd.concat([shard for shard in shards if len(shard)] or shards, ignore_index=True)
-    if sorted(table["case_id"]) != sorted(extremes["case_id"]):
-        missing = sorted(set(extremes["case_id"]) ^ set(table["case_id"])) or sorted(
-            table["case_id"][table.duplicated("case_id")]
-        )
-        raise UserError(f"the radiomics shards do not fit extremes.csv in {', '.join(missing)}; run extract_radiomics again")
-    return table.set_index("case_id", drop=False).loc[list(extremes["case_id"])].reset_index(drop=True)
+    found = list(table["case_id"])
+    wrong = {*(set(extremes) - set(found)), *(set(found) - set(case_ids)), *table["case_id"][table.duplicated("case_id")]}
+    if wrong:
+        raise UserError(f"the radiomics shards do not fit the set in {', '.join(sorted(wrong))}; run extract_radiomics again")
+    places = {case_id: place for place, case_id in enumerate(case_ids)}
+    return table.sort_values("case_id", key=lambda column: column.map(places)).reset_index(drop=True)
 
 
 def main(snakemake: Any, console: Console) -> str:
     """Write ``radiomics.csv`` and ``effects.csv``."""
-    radiomics = gather(read_table(snakemake.input.extremes), [read_table(path) for path in snakemake.input.shards])
-    effects = effect_table(radiomics)
+    scores = read_scores(snakemake.input.scores, snakemake.params.region, ())
+    extremes = read_table(snakemake.input.extremes)
+    shards = [read_table(path) for path in snakemake.input.shards]
+    radiomics = gather(list(scores["case_id"]), list(extremes["case_id"]), shards)
+    effects = effect_table(radiomics, extremes)
     write_table(snakemake.output.radiomics, radiomics)
     write_table(snakemake.output.effects, effects)
     undefined = int(effects["cohens_d"].isna().sum())

@@ -1,7 +1,8 @@
-"""Extract radiomic features of one shard of the selected cases.
+"""Extract radiomic features of one shard of a set's cases: of all that were scored, or of the extremes.
 
-Inputs:  ``extremes`` (extremes.csv), ``manifest``, ``predictions``.
-Outputs: ``radiomics``, the shard's table: group, rank, case_id, patient_id, image, mask, region, one column a feature, note.
+Inputs:  ``scores`` (the set's score table), ``manifest``, ``predictions``; ``extremes`` where only they are read.
+Outputs: ``radiomics``, the shard's table: case_id, patient_id, image, mask, region, one column a feature, note; in the order of
+         ``scores``.
          A case whose mask is too small for features keeps its row, with the features empty and a note; so does one that
          lacks the channel: what takes its place shows something else, and its features would not be the channel's.
 Params:  ``image`` (channel), ``mask`` (truth or prediction), ``region``, ``shard`` (from 0) of ``shards``, ``settings``
@@ -21,6 +22,7 @@ from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
+from glioflow.evaluation.score_tables import read_scores
 from glioflow.failure.case_files import CaseFiles, find_case_files
 from glioflow.failure.radiomics import complete_settings, extract_features, extraction_key, feature_names
 from glioflow.files import key_of, read_table, write_table
@@ -31,9 +33,9 @@ from glioflow.models.predictions import read_predictions
 MASKS = ("truth", "prediction")
 
 
-def shard_of(extremes: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
-    """Return every ``shards``-th row of ``extremes``, from row ``shard`` on."""
-    return extremes.iloc[shard::shards]
+def shard_of(cases: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
+    """Return every ``shards``-th row of ``cases``, from row ``shard`` on."""
+    return cases.iloc[shard::shards]
 
 
 def case_key(files: CaseFiles, mask: str, region: str, settings: Mapping[str, Any]) -> str:
@@ -72,7 +74,10 @@ def main(snakemake: Any, console: Console) -> str:
     if params.mask not in MASKS:
         raise UserError(f"mask: {params.mask} is not one of {', '.join(MASKS)}")
     settings = complete_settings(params.settings)
-    rows = shard_of(read_table(snakemake.input.extremes), params.shard, params.shards)
+    chosen = read_scores(snakemake.input.scores, params.region, ())
+    if extremes := getattr(snakemake.input, "extremes", ""):
+        chosen = chosen[chosen["case_id"].isin(read_table(extremes)["case_id"])]
+    rows = shard_of(chosen, params.shard, params.shards)
     cases = find_case_files(
         rows["case_id"], read_manifest(snakemake.input.manifest), read_predictions(snakemake.input.predictions), params.image
     )
@@ -96,7 +101,7 @@ def main(snakemake: Any, console: Console) -> str:
     for message, cases_warned in warned.items():
         console.note(f"pyradiomics, {count(cases_warned, 'case')}: {message}")
 
-    table = rows[["group", "rank", "case_id", "patient_id"]].reset_index(drop=True)
+    table = rows[["case_id", "patient_id"]].reset_index(drop=True)
     table = table.assign(image=params.image, mask=params.mask, region=params.region)
     features = pd.DataFrame([results[c]["features"] for c in rows["case_id"]], columns=names, dtype=float)
     notes = pd.Series([results[c]["note"] or pd.NA for c in rows["case_id"]], name="note", dtype="string")

@@ -380,6 +380,11 @@ class Failure(Block):
     rank_by: RankingMetric = Field("hausdorff", description="Column of the score table that ranks the cases.")
     region: Region = Field("WT", description="Region whose score ranks the cases and whose mask the features come from.")
     extremes: int = Field(20, ge=1, description="How many worst and how many best cases to compare.")
+    cases: Literal["all", "extremes"] = Field(
+        "all",
+        description="Cases to compute features of: `all` of the set, which associations are found in, or the `extremes` alone, "
+        "which allow a description and no finding.",
+    )
     image: Channel = Field("flair", description="Channel that the features and the pictures show.")
     mask: Literal["truth", "prediction"] = Field("truth", description="Whose mask the features are computed in.")
     sets: list[str] | None = Field(

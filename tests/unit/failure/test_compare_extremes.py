@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 import compare_extremes
-from compare_extremes import effect_table, gather
+from compare_extremes import gather
 from glioflow.console import Console, UserError
 from glioflow.failure.effects import cohens_d
 from glioflow.files import read_table, write_table
@@ -98,6 +98,7 @@ def radiomics() -> pd.DataFrame:
             "group": ["worst", "worst", "best", "best"],
             "rank": [1, 2, 2, 1],
             "case_id": ["d", "b", "c", "a"],
+            "patient_id": ["d", "b", "c", "a"],
             "original_shape_Small": [1.0, 2.0, 1.1, 2.1],
             "original_glcm_Large": [9.0, 10.0, 1.0, 2.0],
             "original_ngtdm_Negative": [1.0, 2.0, 4.0, 5.0],
@@ -109,7 +110,7 @@ def radiomics() -> pd.DataFrame:
 
 
 def test_the_largest_effect_of_either_sign_comes_first_and_undefined_ones_last() -> None:
-    table = effect_table(radiomics())
+    table = compare_extremes.effect_table(radiomics(), radiomics())
     assert list(table["feature"].str.rpartition("_")[2]) == ["Large", "Negative", "Small", "Constant", "Empty"]
     assert list(table["feature_group"]) == ["glcm", "ngtdm", "shape", "gldm", "glszm"]
     assert list(table.columns) == [
@@ -119,25 +120,33 @@ def test_the_largest_effect_of_either_sign_comes_first_and_undefined_ones_last()
     assert table["cohens_d"][1] == pytest.approx(-3 / math.sqrt(0.5))
 
 
-def test_shards_are_put_in_the_order_of_the_extremes() -> None:
+def test_shards_are_put_in_the_order_of_the_set() -> None:
     whole = radiomics()
-    assert list(gather(whole, [whole.iloc[2:], whole.iloc[:0], whole.iloc[:2]])["case_id"]) == ["d", "b", "c", "a"]
+    shards = [whole.iloc[2:], whole.iloc[:0], whole.iloc[:2]]
+    assert list(gather(["c", "b", "d", "a"], ["a"], shards)["case_id"]) == ["c", "b", "d", "a"]
 
 
-@pytest.mark.parametrize("rows", [[0, 1, 2], [0, 1, 2, 3, 3], []])
-def test_a_missing_or_a_double_case_is_refused_by_name(rows: list[int]) -> None:
+@pytest.mark.parametrize(("rows", "named"), [([0, 1, 2], "a"), ([0, 1, 2, 3, 3], "a"), ([], "a, b"), ([0, 1, 2, 3], "c")])
+def test_a_missing_a_double_and_a_strange_case_are_refused_by_name(rows: list[int], named: str) -> None:
     whole = radiomics()
-    with pytest.raises(UserError, match=r"do not fit extremes.csv in (a|a, b, c, d); run extract_radiomics again"):
-        gather(whole, [whole.iloc[rows]])
+    set_cases = ["d", "b", "a"] if named == "c" else ["d", "b", "c", "a"]
+    with pytest.raises(UserError, match=f"do not fit the set in {named}; run extract_radiomics again"):
+        gather(set_cases, ["a", "b"], [whole.iloc[rows]])
 
 
 def test_both_tables_are_written(tmp_path: Path) -> None:
     whole = radiomics()
     write_table(tmp_path / "extremes.csv", whole[["group", "rank", "case_id"]])
+    write_table(tmp_path / "scores.csv", whole[["patient_id", "case_id"]].assign(label="WT"))
     for shard in (0, 1):
         write_table(tmp_path / f"{shard}.csv", whole.iloc[shard::2])
     job = SimpleNamespace(
-        input=SimpleNamespace(extremes=str(tmp_path / "extremes.csv"), shards=[str(tmp_path / f"{i}.csv") for i in (0, 1)]),
+        input=SimpleNamespace(
+            scores=str(tmp_path / "scores.csv"),
+            extremes=str(tmp_path / "extremes.csv"),
+            shards=[str(tmp_path / f"{i}.csv") for i in (0, 1)],
+        ),
+        params=SimpleNamespace(region="WT"),
         output=SimpleNamespace(radiomics=str(tmp_path / "radiomics.csv"), effects=str(tmp_path / "effects.csv")),
     )
     said = compare_extremes.main(job, Console())

@@ -208,22 +208,21 @@ class Study:
                 }
             )
             predictions.append({**case, "prediction": paths["prediction"], "sha256": hashes["prediction"]})
-        extremes = pd.DataFrame(
-            {
-                "group": ["worst", "worst", "best", "best"],
-                "rank": [1, 2, 2, 1],
-                "case_id": ["case_3", "case_2", "case_0", "case_1"],
-                "patient_id": ["patient_3", "patient_2", "patient_0", "patient_1"],
-            }
-        )
+        order = [3, 2, 0, 1]
+        cases = {"patient_id": [f"patient_{n}" for n in order], "case_id": [f"case_{n}" for n in order]}
+        scores = pd.concat([pd.DataFrame(cases).assign(label=region) for region in ("WT", "ED", "ET")])
+        extremes = pd.DataFrame({"group": ["worst", "best"], "rank": 1, "case_id": ["case_1", "case_3"]})
         for name, table in (
+            ("scores", scores),
             ("extremes", extremes),
             ("manifest", pd.DataFrame(manifest)),
             ("predictions", pd.DataFrame(predictions)),
         ):
             write_table(folder / f"{name}.csv", table)
 
-    def run(self, threads: int = 1, output: str = "radiomics.csv", **params: Any) -> tuple[str, pd.DataFrame]:
+    def run(
+        self, threads: int = 1, output: str = "radiomics.csv", extremes: bool = False, **params: Any
+    ) -> tuple[str, pd.DataFrame]:
         defaults: Mapping[str, Any] = {
             "image": "flair",
             "mask": "truth",
@@ -233,10 +232,9 @@ class Study:
             "settings": {},
             "cache": str(self.folder / "cache.jsonl"),
         }
+        names = ["scores", "manifest", "predictions", *(["extremes"] if extremes else [])]
         job = SimpleNamespace(
-            input=SimpleNamespace(
-                **{name: str(self.folder / f"{name}.csv") for name in ("extremes", "manifest", "predictions")}
-            ),
+            input=SimpleNamespace(**{name: str(self.folder / f"{name}.csv") for name in names}),
             output=SimpleNamespace(radiomics=str(self.folder / output)),
             params=SimpleNamespace(**{**defaults, **params}),
             threads=threads,
@@ -250,15 +248,23 @@ def study(tmp_path: Path) -> Study:
     return Study(tmp_path)
 
 
-def test_every_case_has_its_row_in_the_order_of_the_extremes(study: Study) -> None:
+def test_every_case_has_its_row_in_the_order_of_the_scores(study: Study) -> None:
     said, table = study.run()
     assert said == "4 cases, 107 features"
-    head, tail = ["group", "rank", "case_id", "patient_id", "image", "mask", "region"], ["note"]
+    head, tail = ["case_id", "patient_id", "image", "mask", "region"], ["note"]
     assert list(table.columns) == [*head, *feature_names(), *tail]
     assert list(table["case_id"]) == ["case_3", "case_2", "case_0", "case_1"]
     image, mask = brain_like(3)
     expected = extract_features(volume(image), mask, {}).features
     assert table[list(feature_names())].iloc[0].to_dict() == expected
+
+
+def test_the_extremes_alone_have_the_values_that_they_have_among_all_cases(study: Study) -> None:
+    _, every = study.run()
+    said, table = study.run(extremes=True, output="extremes_only.csv")
+    assert said == "2 cases, 107 features, 2 kept from before"
+    assert list(table["case_id"]) == ["case_3", "case_1"]
+    pd.testing.assert_frame_equal(table, every[every["case_id"].isin(table["case_id"])].reset_index(drop=True))
 
 
 def test_an_empty_mask_keeps_its_row_with_features_empty_and_a_note(study: Study) -> None:

@@ -233,7 +233,7 @@ class Workspace:
         values[extremes["group"] == "worst", 4] += 9
         features = pd.DataFrame(values, columns=[f"original_firstorder_Feature{number:02d}" for number in range(25)])
         features["original_shape_Constant"] = 1.0
-        effects = effect_table(extremes[["group", "case_id"]].join(features))
+        effects = effect_table(extremes[["case_id"]].join(features), extremes)
         write_table(folder / "extremes.csv", extremes)
         write_table(folder / "effects.csv", effects)
         self.write_covariates(pair)
