@@ -11,6 +11,7 @@ from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
 from glioflow.workflow.model_lookups import ModelLookups
+from glioflow.workflow.radiomics_settings import radiomics_parameters
 from glioflow.workflow.sets import (
     compared_sets,
     failure_sets,
@@ -23,6 +24,7 @@ from glioflow.workflow.sets import (
 
 COHORTS = CohortLookups(STUDY)
 MODELS = ModelLookups(STUDY, COHORTS)
+RADIOMICS = told(radiomics_parameters, STUDY.failure)
 
 
 def one_of(names):

@@ -44,10 +44,11 @@ rule extract_radiomics:
         mem_mb=8000,
         runtime=120,
     params:
-        image=STUDY.failure.image,
+        images=STUDY.failure.images,
         mask=STUDY.failure.mask,
-        region=STUDY.failure.region,
-        settings={"bin_width": STUDY.failure.bin_width, "normalise": STUDY.failure.normalise},
+        regions=STUDY.failure.featured_regions,
+        ranked=STUDY.failure.region,
+        parameters=RADIOMICS,
         shard=lambda w: int(w.shard),
         shards=set_radiomics_shards,
         cache=lambda w: case_cache("extract_radiomics", w.model, w.set, w.shard),
@@ -118,7 +119,7 @@ rule draw_effects:
     params:
         rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
-        image=STUDY.failure.image,
+        image=STUDY.failure.images[0],
         mask=STUDY.failure.mask,
         code=code_fingerprint("draw_effects"),
     script:
@@ -144,7 +145,7 @@ rule draw_extremes:
         mem_mb=4000,
         runtime=60,
     params:
-        image=STUDY.failure.image,
+        image=STUDY.failure.images[0],
         region=STUDY.failure.region,
         rank_by=STUDY.failure.rank_by,
         code=code_fingerprint("draw_extremes"),

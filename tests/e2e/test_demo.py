@@ -13,7 +13,8 @@ from workflows import copy_checkout, planned_jobs, snakemake
 
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.failure.effects import cohens_d
-from glioflow.failure.radiomics import DEFAULT_SETTINGS, extract_features
+from glioflow.failure.radiomics import extract_features
+from glioflow.failure.radiomics_parameters import default_parameters
 from glioflow.imaging.volumes import read_labels, read_volume
 from glioflow.models.fold_state import read_fold
 
@@ -84,7 +85,7 @@ def planted_effects(checkout: Path, cause: str) -> pd.Series:
     features = {}
     for case in read_manifest(folder / "manifest.csv").itertuples():
         image, labels = read_volume(str(case.flair)), read_labels(str(case.label))
-        features[case.case_id] = extract_features(image, labels.data > 0, DEFAULT_SETTINGS).features
+        features[case.case_id] = extract_features(image, labels.data > 0, default_parameters()).features
     table = pd.DataFrame(features).T.astype(float)
     groups = table[planted[table.index] == cause], table[planted[table.index].isna()]
     return pd.Series({name: cohens_d(*(group[name].to_numpy() for group in groups)).cohens_d for name in table})

@@ -84,7 +84,7 @@ def count_bins(least: float, largest: float, settings: dict[str, Any]) -> float:
 @contextmanager
 def discretised_once() -> Iterator[dict[str, Any]]:
     """Let pyradiomics' classes share the grey levels of one image and one mask within the block; they are in what it yields."""
-    discretise = RadiomicsFeaturesBase._applyBinning  # noqa: SLF001
+    discretise = RadiomicsFeaturesBase._applyBinning
     kept: dict[str, Any] = {}
     matrices: list[Any] = []
 
@@ -96,9 +96,9 @@ def discretised_once() -> Iterator[dict[str, Any]]:
         return matrices[0].copy()
 
     imageoperations.min, imageoperations.max = np.min, np.max  # before Python's own, which go through an array item by item
-    RadiomicsFeaturesBase._applyBinning = once  # noqa: SLF001
+    RadiomicsFeaturesBase._applyBinning = once
     try:
         yield kept
     finally:
-        RadiomicsFeaturesBase._applyBinning = discretise  # noqa: SLF001
+        RadiomicsFeaturesBase._applyBinning = discretise
         del imageoperations.min, imageoperations.max

@@ -60,7 +60,7 @@ def parameter_problems(parameters: Parameters) -> list[str]:
         return [f"{block}: unknown key; known: {', '.join(BLOCKS)}" for block in unknown]
     if wrong := [block for block in BLOCKS if not isinstance(parameters.get(block) or {}, Mapping)]:
         return [f"{block}: found {parameters[block]!r}; expected a mapping" for block in wrong]
-    if problems := _schema_problems(_written(parameters)):
+    if problems := [problem for block, fields in _written(parameters).items() for problem in _schema_problems(block, fields)]:
         return problems
     filled = _filled(parameters)
     problems = [
@@ -86,7 +86,7 @@ def _written(parameters: Parameters) -> dict[str, Any]:
     return said
 
 
-def _schema_problems(parameters: dict[str, Any]) -> list[str]:
+def _schema_problems(block: str, fields: Mapping[str, Any]) -> list[str]:
     import pykwalify.core
     from pykwalify.errors import PyKwalifyException
     from radiomics import getParameterValidationFiles
@@ -94,20 +94,19 @@ def _schema_problems(parameters: dict[str, Any]) -> list[str]:
     logging.getLogger("pykwalify").setLevel(logging.CRITICAL + 10)
     schema, functions = getParameterValidationFiles()
     try:
-        core = pykwalify.core.Core(source_data=parameters or {"setting": {}}, schema_files=[schema], extensions=[functions])
+        core = pykwalify.core.Core(source_data={block: fields}, schema_files=[schema], extensions=[functions])
         core.validate(raise_exception=False)
-        return [_told(str(error)) for error in core.validation_errors or []]
+        return [_told(block, str(error)) for error in core.validation_errors or []]
     except (PyKwalifyException, TypeError, ValueError) as error:  # pyradiomics' own checks of names raise
-        return [_told(str(error.args[0] if error.args else error))]
+        return [_told(block, str(error.args[0] if error.args else error))]
 
 
-def _told(message: str) -> str:
-    """Return a message of the schema with its key first: ``setting.binWidth: Value 'x' is not of type 'float'.``."""
+def _told(block: str, message: str) -> str:
+    """Return a message of the schema with its key first: ``setting.binWidth: Value 'x' is not of type 'float'``."""
     found = re.search(r"\s*Path: '/?([^']*)'", message)
     if not found:
-        return message
-    text = message[: found.start()].strip().rstrip(".")
-    return f"{found[1].replace('/', '.') or 'parameters'}: {text}"
+        return f"{block}: {message}"
+    return f"{found[1].replace('/', '.')}: {message[: found.start()].strip().rstrip('.')}"
 
 
 def whole_image_needed(parameters: Parameters) -> bool:
@@ -138,7 +137,10 @@ def _feature_names(parameters: str) -> tuple[str, ...]:
     level = max([1, *(fields.get("level", 1) + fields.get("start_level", 0) for fields in (known["setting"], *custom))])
     side = max(16, 4 << level)
     mask = np.zeros((side, side, side), np.uint8)
-    mask[4:12, 4:12, 4:12] = known["setting"].get("label", 1)
+    sides = [slice(4, 12)] * 3
+    if known["setting"].get("force2D") and "shape2D" in known.get("featureClass", {"shape2D": []}):
+        sides[known["setting"].get("force2Ddimension", 0)] = slice(4, 5)  # the shape of a plane is all that there is
+    mask[tuple(sides)] = known["setting"].get("label", 1)
     images = [sitk.GetImageFromArray(array) for array in (np.random.default_rng(0).normal(100, 20, mask.shape), mask)]
     for image in images:
         image.SetSpacing((widest,) * 3)
@@ -148,4 +150,3 @@ def _feature_names(parameters: str) -> tuple[str, ...]:
     groups = [*FEATURE_GROUPS, "shape2D"]
     names = sorted(found, key=lambda name: (order[feature_image(name)], groups.index(feature_group(name)), name))
     return (*MASK_COUNTS, *names)
-

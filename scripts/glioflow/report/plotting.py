@@ -23,6 +23,7 @@ from PIL import Image
 from glioflow.files import PathLike, replacing
 from glioflow.formatting import number
 from glioflow.imaging.volumes import Volume
+from glioflow.study.feature_names import feature_group, feature_image
 from glioflow.study.metric_registry import find_metric
 
 matplotlib.style.use(
@@ -59,7 +60,9 @@ REGION_COLOURS = {
 }
 # Paul Tol's "bright" scheme (SRON/EPS/TN/09-002, 2021), for the seven feature classes of pyradiomics.
 FEATURE_GROUP_COLOURS = {
+    "mask": "#222255",
     "shape": "#4477AA",
+    "shape2D": "#4477AA",
     "firstorder": "#EE6677",
     "glcm": "#228833",
     "glrlm": "#CCBB44",
@@ -68,7 +71,9 @@ FEATURE_GROUP_COLOURS = {
     "ngtdm": "#9A9A9A",
 }
 FEATURE_GROUP_NAMES = {
+    "mask": "Mask",
     "shape": "Shape",
+    "shape2D": "Shape in 2D",
     "firstorder": "First order",
     "glcm": "GLCM",
     "glrlm": "GLRLM",
@@ -78,6 +83,8 @@ FEATURE_GROUP_NAMES = {
 }
 # Abbreviations among pyradiomics' names, from its documentation.
 SPELT_OUT = {
+    "VoxelNum": "Number of voxels",
+    "VolumeNum": "Number of components",
     "Id": "Inverse difference",
     "Idn": "Inverse difference, normalised",
     "Idm": "Inverse difference moment",
@@ -139,11 +146,23 @@ def _with_palette(pixels: NDArray[np.uint8], accents: Sequence[str]) -> Image.Im
 
 
 def feature_title(feature: str) -> str:
-    """Return a feature's name for people: ``GLCM · Joint energy`` of ``original_glcm_JointEnergy``."""
-    _, group, name = feature.split("_", 2)
+    """Return a feature's name for people: ``GLCM · Joint energy`` of ``original_glcm_JointEnergy``.
+
+    The image is named behind it where it is a filtered one: ``GLCM · Joint energy (wavelet LLH)``.
+    """
+    group, name = feature_group(feature), feature.split("_", 2)[2]
     text = SPELT_OUT.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9]D)(?=[A-Z])", " ", name).capitalize()
     text = text.replace("non uniformity", "non-uniformity").replace("2d", "2D").replace("3d", "3D")
-    return f"{FEATURE_GROUP_NAMES.get(group, group)} · {text}"
+    return f"{FEATURE_GROUP_NAMES.get(group, group)} · {text}{filter_words(feature_image(feature))}"
+
+
+def filter_words(image: str) -> str:
+    """Return the filter of a feature's image in brackets: `` (LoG 2.5 mm)`` of ``log-sigma-2-5-mm-3D``; empty without one."""
+    if image in ("original", "diagnostics"):
+        return ""
+    if sigma := re.fullmatch(r"log-sigma-([\d-]+)-mm-3D", image):
+        return f" (LoG {float(sigma[1].replace('-', '.')):g} mm)"
+    return f" ({image.replace('-', ' ').replace('lbp', 'LBP')})"
 
 
 def metric_text(metric: str, value: float) -> str:

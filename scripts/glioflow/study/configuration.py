@@ -385,8 +385,25 @@ class Failure(Block):
         description="Cases to compute features of: `all` of the set, which associations are found in, or the `extremes` alone, "
         "which allow a description and no finding.",
     )
-    image: Channel = Field("flair", description="Channel that the features and the pictures show.")
+    image: Annotated[
+        Annotated[Channel, Tag("one")] | Annotated[list[Channel], Field(min_length=1), Tag("several")],
+        Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+    ] = Field(
+        "flair",
+        description="Channel that the features are of and the pictures show, or a list of channels: features are then computed "
+        "of each, and effects, charts and pictures are of the first.",
+    )
     mask: Literal["truth", "prediction"] = Field("truth", description="Whose mask the features are computed in.")
+    feature_regions: list[Region] | None = Field(
+        None,
+        min_length=1,
+        description="Regions whose features are computed; effects and charts are of the first. Default: `region`.",
+    )
+    radiomics: str | None = Field(
+        None,
+        description="Instead of `bin_width` and `normalise`: a parameter file of pyradiomics (imageType, featureClass, "
+        "setting). Default: the original image, all classes.",
+    )
     sets: list[str] | None = Field(
         None,
         description="Sets to analyse. Default: `cv` of trained models and ensembles, `given` of precomputed predictions, the "
@@ -394,6 +411,26 @@ class Failure(Block):
     )
     bin_width: float = Field(25.0, gt=0, description="Grey-level bin width of the texture features, after normalisation.")
     normalise: bool = Field(True, description="z-score each image (mean 0, standard deviation 100) before the features.")
+    stability: bool = Field(
+        False,
+        description="Also compute the features in the mask eroded and dilated by a voxel and with noise added, and say of each "
+        "whether it is stable (`stability.csv`). Takes four times as long as the features.",
+    )
+    binning: bool = Field(
+        False,
+        description="Also compute the features with half and twice the bin width and with the other normalisation, and say how "
+        "far the cases keep their order (`binning.csv`). Takes six times as long as the features.",
+    )
+
+    @property
+    def images(self) -> list[Channel]:
+        """The channels that features are computed of; the first is shown."""
+        return self.image if isinstance(self.image, list) else [self.image]
+
+    @property
+    def featured_regions(self) -> list[Region]:
+        """The regions whose features are computed; the first is shown."""
+        return self.feature_regions or [self.region]
 
 
 class Report(Block):

@@ -1,7 +1,8 @@
 """The names of radiomic features: which columns of a table are features, and what a name says.
 
 A name is pyradiomics': the image that the feature is of (``original``, ``log-sigma-2-0-mm-3D``, ``wavelet-LLH``), its class
-and its own name, joined by ``_``. Two counts of the mask go with them, which pyradiomics and SlicerRadiomics give as diagnostics.
+and its own name, joined by ``_``. Two counts of the mask go with them, which pyradiomics and SlicerRadiomics give among their
+diagnostics.
 """
 
 import re

@@ -15,6 +15,7 @@ import compare_extremes
 from compare_extremes import gather
 from glioflow.console import Console, UserError
 from glioflow.failure.effects import cohens_d
+from glioflow.failure.radiomics_table import primary_rows
 from glioflow.files import read_table, write_table
 
 VALUES = st.lists(st.integers(-1000, 1000).map(lambda n: n / 8), min_size=2, max_size=12)
@@ -91,6 +92,9 @@ def test_swapping_the_groups_turns_the_sign(worst: list[float], best: list[float
     assert cohens_d(worst, best).cohens_d == pytest.approx(-cohens_d(best, worst).cohens_d)
 
 
+FURTHER = [("flair", "ET"), ("t1ce", "WT"), ("t1ce", "ET")]
+
+
 def radiomics() -> pd.DataFrame:
     """Return two worst and two best cases with a large, a small, a negative, a constant and an empty feature."""
     return pd.DataFrame(
@@ -99,6 +103,8 @@ def radiomics() -> pd.DataFrame:
             "rank": [1, 2, 2, 1],
             "case_id": ["d", "b", "c", "a"],
             "patient_id": ["d", "b", "c", "a"],
+            "image": ["flair"] * 4,
+            "region": ["WT"] * 4,
             "original_shape_Small": [1.0, 2.0, 1.1, 2.1],
             "original_glcm_Large": [9.0, 10.0, 1.0, 2.0],
             "original_ngtdm_Negative": [1.0, 2.0, 4.0, 5.0],
@@ -132,6 +138,23 @@ def test_a_missing_a_double_and_a_strange_case_are_refused_by_name(rows: list[in
     set_cases = ["d", "b", "a"] if named == "c" else ["d", "b", "c", "a"]
     with pytest.raises(UserError, match=f"do not fit the set in {named}; run extract_radiomics again"):
         gather(set_cases, ["a", "b"], [whole.iloc[rows]])
+
+
+def test_every_image_and_region_is_gathered_and_effects_are_of_the_first() -> None:
+    first = radiomics()
+    further = [first.assign(image=image, region=region, original_glcm_Large=0.0) for image, region in FURTHER]
+    rows = pd.concat([first, *further]).sort_values("case_id", kind="stable")
+    table = gather(["d", "b", "c", "a"], ["a"], [rows.iloc[:8], rows.iloc[8:]])
+    kinds = [("flair", "WT"), *FURTHER]
+    assert list(zip(table["case_id"], table["image"], table["region"], strict=True)) == [
+        (case, *kind) for case in ("d", "b", "c", "a") for kind in kinds
+    ]
+    pd.testing.assert_frame_equal(primary_rows(table), first)
+    assert effect_sizes(primary_rows(table))["original_glcm_Large"] == pytest.approx(8 / math.sqrt(0.5))
+
+
+def effect_sizes(table: pd.DataFrame) -> pd.Series:
+    return compare_extremes.effect_table(table, radiomics()).set_index("feature")["cohens_d"]
 
 
 def test_both_tables_are_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,17 @@ from PIL import Image
 
 import draw_effects
 from glioflow.console import Console
-from glioflow.failure.radiomics import FEATURE_GROUPS, feature_names
+from glioflow.failure.radiomics_parameters import default_parameters, feature_names
 from glioflow.files import write_table
 from glioflow.report.plotting import FEATURE_GROUP_COLOURS, FEATURE_GROUP_NAMES, feature_title
+from glioflow.study.feature_names import FEATURE_GROUPS, MASK_GROUP
+
+GROUPS = (MASK_GROUP, *FEATURE_GROUPS)
 
 
 def effects(values: list[float]) -> pd.DataFrame:
     """Return an effect table with a feature of each class in turn."""
-    groups = [FEATURE_GROUPS[i % len(FEATURE_GROUPS)] for i in range(len(values))]
+    groups = [GROUPS[i % len(GROUPS)] for i in range(len(values))]
     return pd.DataFrame(
         {
             "feature": [f"original_{group}_Feature{chr(65 + i)}" for i, group in enumerate(groups)],
@@ -46,13 +50,13 @@ def test_bars_are_the_effects_in_order_from_the_top_in_the_colour_of_their_class
     axes = figure.axes[0]
     assert [bar.get_width() for bar in bars(figure)] == [2.5, -1.5, 0.5]
     assert [to_hex(bar.get_facecolor()) for bar in bars(figure)] == [
-        FEATURE_GROUP_COLOURS[group].lower() for group in ("shape", "firstorder", "glcm")
+        FEATURE_GROUP_COLOURS[group].lower() for group in GROUPS[:3]
     ]
     assert axes.yaxis_inverted()
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "Shape · Feature a",
-        "First order · Feature b",
-        "GLCM · Feature c",
+        "Mask · Feature a",
+        "Shape · Feature b",
+        "First order · Feature c",
     ]
     assert [text.get_text() for text in axes.texts] == ["+2.50", "−1.50", "+0.50"]
 
@@ -64,7 +68,7 @@ def test_only_the_twenty_largest_are_drawn() -> None:
 
 def test_the_legend_names_each_class_that_is_drawn_once() -> None:
     figure = draw_effects.draw_effects(effects([3 - i / 10 for i in range(20)]), "subtitle")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(FEATURE_GROUP_NAMES.values())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [FEATURE_GROUP_NAMES[group] for group in GROUPS]
     assert len(draw_effects.draw_effects(effects([1.0]), "").legends[0].get_texts()) == 1
 
 
@@ -98,6 +102,9 @@ def test_with_no_effect_defined_the_figure_says_so_in_words() -> None:
         ("original_firstorder_10Percentile", "First order · 10th percentile"),
         ("original_shape_Maximum3DDiameter", "Shape · Maximum 3D diameter"),
         ("original_shape_Maximum2DDiameterSlice", "Shape · Maximum 2D diameter slice"),
+        ("log-sigma-2-5-mm-3D_glcm_Idm", "GLCM · Inverse difference moment (LoG 2.5 mm)"),
+        ("wavelet-LLH_firstorder_Mean", "First order · Mean (wavelet LLH)"),
+        ("diagnostics_Mask-original_VolumeNum", "Mask · Number of components"),
         ("original_glcm_MCC", "GLCM · Maximal correlation coefficient"),
         ("original_glcm_Imc1", "GLCM · Information measure of correlation 1"),
         ("original_glszm_SizeZoneNonUniformityNormalized", "GLSZM · Size zone non-uniformity normalized"),
@@ -107,8 +114,12 @@ def test_a_features_name_is_readable(feature: str, title: str) -> None:
     assert feature_title(feature) == title
 
 
-def test_no_two_features_share_a_name() -> None:
-    assert len({feature_title(feature) for feature in feature_names()}) == 107
+FILTERED = {"imageType": {"LoG": {"sigma": [2.0, 2.5]}, "Wavelet": {}}, "featureClass": {"glcm": []}}
+
+
+@pytest.mark.parametrize("parameters", [default_parameters(), FILTERED])
+def test_no_two_features_share_a_name(parameters: dict[str, Any]) -> None:
+    assert len({feature_title(feature) for feature in feature_names(parameters)}) == len(feature_names(parameters))
 
 
 def test_the_file_is_a_picture_and_the_same_bytes_every_time(tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""The table of features: a row for each case, image and region."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+KEYS = ("case_id", "image", "region")
+HEAD = ("case_id", "patient_id", "image", "mask", "region", "grey_levels")
+
+
+def features_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFrame:
+    """Return the table of rows that have the columns ``HEAD``, ``features`` (name to value) and ``note``."""
+    head = pd.DataFrame([{column: row[column] for column in HEAD} for row in rows], columns=list(HEAD))
+    head["grey_levels"] = head["grey_levels"].astype("Int64")
+    features = pd.DataFrame([row["features"] for row in rows], columns=list(names), dtype=float)
+    notes = pd.Series([row["note"] or pd.NA for row in rows], name="note", dtype="string")
+    return pd.concat([head, features, notes], axis=1)
+
+
+def primary_rows(radiomics: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a case: of the image and the region that come first, which the charts are of."""
+    if radiomics.empty:
+        return radiomics
+    first = radiomics.iloc[0]
+    chosen = (radiomics["image"] == first["image"]) & (radiomics["region"] == first["region"])
+    return radiomics[chosen].reset_index(drop=True)
