@@ -65,6 +65,7 @@ rule models:
 rule exports:
     input:
         expand("<results>/models/{model}/{model}.zip", model=MODELS.exportable()),
+        expand("<results>/failure/{pair}/slicer_radiomics.csv", pair=failure_sets(STUDY)),
 
 
 rule predictions:
@@ -86,6 +87,7 @@ rule failure:
         expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/covariates.csv", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets(STUDY)),
+        requested_tables(),
 
 
 rule report:

@@ -128,6 +128,12 @@ def set_score_shards(wildcards):
     return score_shards(told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
 
 
+def requested_tables():
+    """Return the tables on the features of every analysed set that the study asks for."""
+    tables = [name for name in ("stability", "binning") if getattr(STUDY.failure, name)]
+    return expand("<results>/failure/{pair}/{table}.csv", pair=failure_sets(STUDY), table=tables) if tables else []
+
+
 def set_radiomics_shards(wildcards):
     """Return how many jobs extract the features of a set."""
     return radiomics_shards(STUDY, told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))

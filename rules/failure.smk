@@ -57,6 +57,100 @@ rule extract_radiomics:
         "../scripts/extract_radiomics.py"
 
 
+rule vary_features:
+    input:
+        unpack(extreme_cases),
+        scores="<results>/scores/{model}/{set}.csv",
+        manifest=set_file("manifest.csv"),
+        predictions=final_predictions,
+    output:
+        features="<results>/failure/{model}/{set}/{kind}_shards/{shard}.csv",
+    log:
+        "<logs>/vary_features/{model}/{set}/{kind}/{shard}.log",
+    benchmark:
+        "<benchmarks>/vary_features/{model}/{set}/{kind}/{shard}.tsv"
+    wildcard_constraints:
+        kind="stability|binning",
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=360,
+    params:
+        kind=lambda w: w.kind,
+        images=STUDY.failure.images,
+        mask=STUDY.failure.mask,
+        regions=STUDY.failure.featured_regions,
+        ranked=STUDY.failure.region,
+        parameters=RADIOMICS,
+        shard=lambda w: int(w.shard),
+        shards=set_radiomics_shards,
+        cache=lambda w: case_cache("vary_features", w.model, w.set, w.kind, w.shard),
+        code=code_fingerprint("vary_features"),
+    script:
+        "../scripts/vary_features.py"
+
+
+rule measure_stability:
+    input:
+        shards=varied_tables("stability"),
+    output:
+        stability="<results>/failure/{model}/{set}/stability.csv",
+    log:
+        "<logs>/measure_stability/{model}/{set}.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_fingerprint("measure_stability"),
+    script:
+        "../scripts/measure_stability.py"
+
+
+rule measure_binning:
+    input:
+        shards=varied_tables("binning"),
+    output:
+        binning="<results>/failure/{model}/{set}/binning.csv",
+    log:
+        "<logs>/measure_binning/{model}/{set}.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        parameters=RADIOMICS,
+        code=code_fingerprint("measure_binning"),
+    script:
+        "../scripts/measure_binning.py"
+
+
+rule export_features:
+    input:
+        radiomics="<results>/failure/{model}/{set}/radiomics.csv",
+    output:
+        table="<results>/failure/{model}/{set}/slicer_radiomics.csv",
+    log:
+        "<logs>/export_features/{model}/{set}.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        made_in=lambda w: under(f"failure/{w.model}/{w.set}/slicer_radiomics"),
+        code=code_fingerprint("export_features"),
+    script:
+        "../scripts/export_features.py"
+
+
 rule compare_extremes:
     input:
         scores="<results>/scores/{model}/{set}.csv",

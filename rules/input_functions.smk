@@ -98,3 +98,14 @@ def radiomics_tables(wildcards):
     """Return the features of every shard of a set."""
     pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
     return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_radiomics_shards(wildcards)))
+
+
+def varied_tables(kind):
+    """Return an input function: the features of every shard of a set, under variants of one kind."""
+
+    def find(wildcards):
+        pattern = "<results>/failure/{model}/{set}/{kind}_shards/{shard}.csv"
+        shards = range(set_radiomics_shards(wildcards))
+        return expand(pattern, model=wildcards.model, set=wildcards.set, kind=kind, shard=shards)
+
+    return find

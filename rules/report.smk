@@ -20,6 +20,7 @@ rule write_report:
             table=["extremes", "radiomics", "effects", "covariates", "overlays"],
         ),
         expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
+        requested_tables(),
         [fold for model in STUDY.trained() for fold in fold_manifests(model)],
         expand("<results>/models/{model}/postprocessing.json", model=filter(MODELS.is_postprocessed, STUDY.trained())),
     output:

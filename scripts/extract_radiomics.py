@@ -15,24 +15,16 @@ Threads: one row each.
 from collections import Counter
 from typing import Any
 
-import pandas as pd
-
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, count, run_script
-from glioflow.evaluation.score_tables import read_scores
-from glioflow.failure.feature_cases import FeatureCase, feature_cases, feature_key, read_case
+from glioflow.failure.feature_cases import FeatureCase, feature_cases, feature_key, read_case, scored_cases
 from glioflow.failure.radiomics import extract_features
 from glioflow.failure.radiomics_parameters import Parameters, feature_names
 from glioflow.failure.radiomics_table import features_table
-from glioflow.files import read_table, write_table
+from glioflow.files import write_table
 from glioflow.models.predictions import read_predictions
-
-
-def shard_of(cases: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
-    """Return every ``shards``-th row of ``cases``, from row ``shard`` on."""
-    return cases.iloc[shard::shards]
 
 
 def extract_case(case: FeatureCase, parameters: Parameters) -> dict[str, Any]:
@@ -49,10 +41,7 @@ def extract_case(case: FeatureCase, parameters: Parameters) -> dict[str, Any]:
 def main(snakemake: Any, console: Console) -> str:
     """Write the shard's table."""
     params, tables = snakemake.params, snakemake.input
-    chosen = read_scores(tables.scores, params.ranked, ())
-    if extremes := getattr(tables, "extremes", ""):
-        chosen = chosen[chosen["case_id"].isin(read_table(extremes)["case_id"])]
-    scored = shard_of(chosen, params.shard, params.shards)
+    scored = scored_cases(tables, params)
     manifest, predictions = read_manifest(tables.manifest), read_predictions(tables.predictions)
     cases = feature_cases(list(scored["case_id"]), manifest, predictions, params.images, params.mask, params.regions)
     names = feature_names(params.parameters)  # loads pyradiomics here, once, and not in every process

@@ -9,10 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from glioflow.console import UserError
+from glioflow.evaluation.score_tables import read_scores
 from glioflow.failure.case_files import CaseFiles, find_case_files
 from glioflow.failure.radiomics import extraction_key
 from glioflow.failure.radiomics_parameters import Parameters
-from glioflow.files import key_of
+from glioflow.files import key_of, read_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import Volume, read_labels, read_volume
 
@@ -34,6 +35,11 @@ class FeatureCase:
         return f"{self.files.case_id} {self.image} {self.region}"
 
     @property
+    def head(self) -> dict[str, str]:
+        """The columns of tables that say what a row is of."""
+        return {"case_id": self.files.case_id, "image": self.image, "mask": self.mask, "region": self.region}
+
+    @property
     def mask_sha256(self) -> str:
         """Content hash of the label map."""
         return self.files.truth_sha256 if self.mask == "truth" else self.files.prediction_sha256
@@ -49,6 +55,18 @@ class FeatureCase:
     def told(self, note: str) -> str:
         """Return a note with the mask that it is about; empty where it is."""
         return f"{self.region} of the {self.mask}: {note}" if note else ""
+
+
+def scored_cases(tables: Any, params: Any) -> pd.DataFrame:
+    """Return case_id and patient_id of a shard's cases: every ``shards``-th of the score table, from number ``shard`` on.
+
+    ``tables``: a job's inputs, ``scores`` and, where only they are wanted, ``extremes``; ``params``: its params ``ranked`` (the
+    region whose scores name the cases), ``shard`` and ``shards``.
+    """
+    chosen = read_scores(tables.scores, params.ranked, ())
+    if extremes := getattr(tables, "extremes", ""):
+        chosen = chosen[chosen["case_id"].isin(read_table(extremes)["case_id"])]
+    return chosen.iloc[params.shard :: params.shards]
 
 
 def feature_cases(

@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.console import UserError
+
 KEYS = ("case_id", "image", "region")
 HEAD = ("case_id", "patient_id", "image", "mask", "region", "grey_levels")
 
@@ -16,6 +18,14 @@ def features_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> p
     features = pd.DataFrame([row["features"] for row in rows], columns=list(names), dtype=float)
     notes = pd.Series([row["note"] or pd.NA for row in rows], name="note", dtype="string")
     return pd.concat([head, features, notes], axis=1)
+
+
+def gather_variants(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of the shards of ``vary_features``. Raises ``UserError`` where a row is there twice."""
+    table = pd.concat([shard for shard in shards if len(shard)] or shards, ignore_index=True)
+    if twice := sorted(set(table["case_id"][table.duplicated([*KEYS, "variant"])])):
+        raise UserError(f"the shards of vary_features hold {', '.join(twice)} twice; run vary_features again")
+    return table
 
 
 def primary_rows(radiomics: pd.DataFrame) -> pd.DataFrame:

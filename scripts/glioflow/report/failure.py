@@ -11,6 +11,7 @@ from glioflow.formatting import number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cohorts import planted_words
 from glioflow.report.covariates import covariate_effects, finding_sentence
+from glioflow.report.feature_notes import feature_notes, shown_image
 from glioflow.report.missing_channels import channel_name
 from glioflow.report.plotting import FEATURE_GROUP_NAMES, feature_title, metric_text
 from glioflow.report.source import Pair, Source, embed, records
@@ -55,6 +56,7 @@ def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
         "left_out": left_out if defined < len(effects) else "",
         "without_image": without_image(source, pair, extremes),
         "features": len(effects),
+        "feature_notes": feature_notes(source, pair),
         "covariates": covariate_effects(source, pair),
     }
 
@@ -92,7 +94,7 @@ def effect_words(effect: Mapping[str, Any]) -> str:
 
 def without_image(source: Source, pair: Pair, extremes: pd.DataFrame) -> str:
     """Return which of the extremes lack the channel of the features and so have none; nothing where all have it."""
-    image = source.study["failure"]["image"]
+    image = shown_image(source.study["failure"])
     rows = {str(row["case_id"]): row for row in records(source.cohort_table(pair.cohort, "manifest"))}
     lacking = {case: other for case in extremes["case_id"] if (other := read_substituted(rows.get(case, {})).get(image))}
     if not lacking:

@@ -1,0 +1,102 @@
+"""What a reader of a set's features should know: their grey levels, and how firm they are where that was measured."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from glioflow.console import count
+from glioflow.failure.icc import GOOD
+from glioflow.failure.radiomics import GREY_LEVELS
+from glioflow.failure.radiomics_table import primary_rows
+from glioflow.formatting import number
+from glioflow.report.source import Pair, Source
+from glioflow.report.tables import join_words
+
+
+def shown_image(failure: Mapping[str, Any]) -> str:
+    """Return the channel that effects, charts and pictures are of: the first, where there are several."""
+    images = failure["image"]
+    return str(images if isinstance(images, str) else images[0])
+
+
+def shown_region(failure: Mapping[str, Any]) -> str:
+    """Return the region whose features effects and charts are of."""
+    return str((failure["feature_regions"] or [failure["region"]])[0])
+
+
+def features_words(failure: Mapping[str, Any]) -> str:
+    """Return what the features are of, for the definitions."""
+    if failure["radiomics"]:
+        return f"images, features and settings by the parameter file {failure['radiomics']}"
+    normalised = "normalised over the image (mean 0, standard deviation 100)" if failure["normalise"] else "not normalised"
+    return f"all classes of the original image, {normalised}, bin width {failure['bin_width']:g}"
+
+
+def feature_notes(source: Source, pair: Pair) -> list[str]:
+    """Return sentences on the features of a set."""
+    failure, radiomics = source.study["failure"], source.failure(pair, "radiomics")
+    notes = [further_sentence(radiomics), *grey_level_sentences(radiomics)]
+    if failure["stability"]:
+        notes += [stability_sentence(source.failure(pair, "stability"))]
+    if failure["binning"]:
+        notes += [binning_sentence(source.failure(pair, "binning"))]
+    return list(filter(None, notes))
+
+
+def further_sentence(radiomics: pd.DataFrame) -> str:
+    """Return which images and regions have features besides those that are shown; empty where there are none."""
+    kinds = list(dict.fromkeys(zip(radiomics["region"], radiomics["image"], strict=True)))
+    if len(kinds) < 2:
+        return ""
+    shown, *further = (f"{region} in {image}" for region, image in kinds)
+    return f"Shown are the features of {shown}; radiomics.csv has those of {join_words(further)} as well."
+
+
+def grey_level_sentences(radiomics: pd.DataFrame) -> Iterator[str]:
+    """Yield, of each image and region, how many cases have an unusual number of grey levels."""
+    fewest, most = GREY_LEVELS
+    for (region, image), rows in radiomics.groupby(["region", "image"], sort=False):
+        levels = rows["grey_levels"].dropna().astype(int)
+        unusual = levels[(levels < fewest) | (levels > most)]
+        if len(unusual):
+            span = f"{unusual.min()}" if unusual.nunique() == 1 else f"{unusual.min()} to {unusual.max()}"
+            have = f"{len(unusual)} of {count(len(levels), 'case')} {'has' if len(unusual) == 1 else 'have'}"
+            yield (
+                f"{have} {span} grey levels in {region} in {image}, where {fewest} to {most} are usual: with few, textures "
+                "differ little between cases; with many, they follow noise. The bin width decides it."
+            )
+
+
+def stability_sentence(stability: pd.DataFrame) -> str:
+    """Return how many of the features that are shown are stable, and which classes the others are of."""
+    shown = primary_rows(stability)
+    unstable = shown[shown["stable"].eq(False)]
+    groups = join_words(f"{rows} {group}" for group, rows in unstable["feature_group"].value_counts().items())
+    others = f"; the others are of the classes {groups}" if groups else ""
+    stable, cases = int(shown["stable"].eq(True).sum()), count(int(shown["n"].max()), "case")
+    return (
+        f"{stable} of {len(shown)} features are stable when the mask is eroded or dilated by a voxel or noise is added "
+        f"(ICC(2,1) of {number(GOOD, 2)} or more, over {cases}){others}. All are in stability.csv."
+    )
+
+
+def binning_sentence(binning: pd.DataFrame) -> str:
+    """Return how far other bins, or the other normalisation, change the order of the cases."""
+    shown = primary_rows(binning).dropna(subset=["rho_median"])
+    others = shown[shown["note"].isna()]
+    if others.empty:
+        return "How much the bin width matters cannot be told: no feature varies in enough cases."
+    own = bool(shown.loc[shown["note"].notna(), "normalise"].iloc[0])
+    parts = [
+        f"{number(float(rows['rho_median'].min()), 2)} with {words}"
+        for words, rows in (
+            ("half or twice the bins' width", others[others["normalise"] == own]),
+            (f"images {'as they are' if own else 'normalised'}", others[others["normalise"] != own]),
+        )
+        if len(rows)
+    ]
+    return (
+        f"Over the cases, the features' values keep their order to a rank correlation of {join_words(parts)} (the median "
+        "of the class that keeps it least; 1 is the same order). All are in binning.csv."
+    )
