@@ -22,6 +22,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
             (masks / model).mkdir(exist_ok=True)
             shutil.copyfile(folder / f"case{number}_seg.nii.gz", masks / model / f"case{number}.nii.gz")
     (data / "grades.csv").write_text("case_id,grade\n" + "".join(f"case{number},{number % 2}\n" for number in range(4)))
+    (masks / "radiomics.yaml").write_text("setting: {binWidth: 10}\n")
     given = {"cohort": "c", "label_scheme": "brats2021"}
     study = {
         "results": "results",
@@ -73,7 +74,12 @@ CHANGES = {
     "mask": ({"failure": {"mask": "prediction"}}, "extract_radiomics"),
     "bin_width": ({"failure": {"bin_width": 10}}, "extract_radiomics"),
     "normalise": ({"failure": {"normalise": False}}, "extract_radiomics"),
+    "radiomics": ({"failure": {"radiomics": "{masks}/radiomics.yaml"}}, "extract_radiomics"),
+    "feature_regions": ({"failure": {"feature_regions": ["WT", "TC"]}}, "extract_radiomics"),
+    "stability": ({"failure": {"stability": True}}, "vary_features"),
+    "binning": ({"failure": {"binning": True}}, "measure_binning"),
     "image": ({"failure": {"image": "t1"}}, "verify_cohort"),
+    "images": ({"failure": {"image": ["flair", "t1"]}}, "verify_cohort"),
     "title": ({"report": {"title": "Other"}}, "write_report"),
 }
 
@@ -108,6 +114,8 @@ def test_a_changed_setting_is_seen_with_and_without_snakemakes_notes(finished, w
     changed, rule = CHANGES[name]
     if name == "model":
         changed = {"models": {"n": {"predictions": study["models"]["m"]["predictions"]}}}
+    if name == "radiomics":
+        changed = {"failure": {"radiomics": str(Path(study["models"]["m"]["predictions"]).parents[1] / "radiomics.yaml")}}
     with_notes = planned_jobs(plan(checkout, study, **changed))
     shutil.rmtree(without_notes / ".snakemake", ignore_errors=True)
     assert planned_jobs(plan(without_notes, study, **changed)) == with_notes

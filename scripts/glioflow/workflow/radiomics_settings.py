@@ -19,7 +19,10 @@ def radiomics_parameters(failure: Failure) -> dict[str, Any]:
 
 
 def radiomics_problems(failure: Failure) -> Iterator[str]:
-    """Yield what is wrong with the parameter file, or with what stands beside it."""
+    """Yield what is wrong with images, regions and the parameter file, or with what stands beside it."""
+    asked_for: dict[str, list[str]] = {"image": [*failure.images], "feature_regions": [*failure.featured_regions]}
+    for key, asked in asked_for.items():
+        yield from (f"failure.{key}: {name} stands twice" for name in dict.fromkeys(asked) if asked.count(name) > 1)
     if failure.radiomics is None:
         return
     for key in REPLACED:
