@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench demo test test-long test-studies fuzz bench lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench demo test test-long test-studies fuzz bench bench-radiomics lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -49,6 +49,9 @@ fuzz: setup-dev  ## give damaged files to every reader (SECONDS=30 for each of t
 
 bench: setup-bench  ## time the scoring of a case beside other tools (BENCH="--slow"): docs/benchmarks.md
 	@.venv-bench/bin/python benchmarks/score_cases.py $(BENCH)
+
+bench-radiomics: setup-bench  ## time the features of a region beside other tools (BENCH="--slow"): docs/benchmarks.md
+	@.venv-bench/bin/python benchmarks/extract_radiomics.py $(BENCH)
 
 lint: setup-dev  ## check style, formatting, types and the workflow's own rules
 	$(PYTHON) -m ruff check .
