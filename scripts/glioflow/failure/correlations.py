@@ -75,6 +75,8 @@ def rank_correlations(features: Floats) -> Floats:
     A pair is compared over the patients in whom both are defined.
     """
     known = ~np.isnan(features)
+    if len(features) < 2:
+        return np.full((features.shape[1], features.shape[1]), nan)
     if known.all():
         ranks = rankdata(features, axis=0)
         return np.stack([_pearson(ranks, ranks[:, column]) for column in range(features.shape[1])])

@@ -1,7 +1,8 @@
-"""The chart shows the table's largest effects, in its order, with sign and class."""
+"""The chart shows the table's strongest features, one a cluster, with intervals, and what random rankings reach."""
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,84 +12,135 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-import draw_effects
+import draw_associations
 from glioflow.console import Console
-from glioflow.failure.radiomics import FEATURE_GROUPS, feature_names
+from glioflow.failure.associations import COLUMNS
+from glioflow.failure.radiomics import feature_names
 from glioflow.files import write_table
-from glioflow.report.plotting import FEATURE_GROUP_COLOURS, FEATURE_GROUP_NAMES, feature_title
+from glioflow.report.plotting import feature_title, meaning_colours
+
+GROUPS = ("size", "level", "homogeneity", "extent")
 
 
-def effects(values: list[float]) -> pd.DataFrame:
-    """Return an effect table with a feature of each class in turn."""
-    groups = [FEATURE_GROUPS[i % len(FEATURE_GROUPS)] for i in range(len(values))]
-    return pd.DataFrame(
-        {
-            "feature": [f"original_{group}_Feature{chr(65 + i)}" for i, group in enumerate(groups)],
-            "feature_group": groups,
-            "cohens_d": values,
-            "n_worst": 20,
-            "n_best": 19,
-            "note": [None if np.isfinite(value) else "the feature does not vary within the groups" for value in values],
-        }
+def associations(rho: list[float], **columns: Any) -> pd.DataFrame:
+    """Return a table with a feature for each rho, every one a cluster of its own, of four meaning groups in turn."""
+    n = len(rho)
+    table = {
+        "image": "flair",
+        "region": "WT",
+        "feature": [f"original_glcm_Feature{chr(65 + i)}" for i in range(n)],
+        "meaning_group": [GROUPS[i % 4] for i in range(n)],
+        "cluster": range(n),
+        "representative": True,
+        "n": 30,
+        "spearman_rho": rho,
+        "rho_ci_low": np.array(rho) - 0.2,
+        "rho_ci_high": np.array(rho) + 0.2,
+        "q": 0.5,
+        "cohens_d": 2 * np.array(rho),
+        "d_ci_low": 2 * np.array(rho) - 1,
+        "d_ci_high": 2 * np.array(rho) + 1,
+        "n_worst": 5,
+        "n_best": 4,
+        "d_null_95": 2.5,
+    }
+    return pd.DataFrame({**table, **columns}).reindex(columns=list(COLUMNS))
+
+
+def dots(figure: Figure, panel: int) -> list[tuple[float, str, bool]]:
+    """Return value, colour of the edge, and whether it is filled, of each dot of a panel, from the top."""
+    lines = [line for line in figure.axes[panel].lines if line.get_marker() == "o"]
+    return [(float(x.get_xdata()[0]), to_hex(x.get_markeredgecolor()), x.get_markerfacecolor() != "white") for x in lines]
+
+
+def intervals(figure: Figure, panel: int) -> list[tuple[float, float]]:
+    lines = [line for line in figure.axes[panel].lines if line.get_marker() == "None" and len(set(line.get_ydata())) == 1]
+    return [tuple(map(float, line.get_xdata())) for line in lines]  # type: ignore[misc]
+
+
+def bands(figure: Figure) -> list[tuple[float, float]]:
+    found = [patch for patch in figure.axes[-1].patches if isinstance(patch, Rectangle)]
+    return [(band.get_x(), band.get_x() + band.get_width()) for band in found]
+
+
+def labels(figure: Figure) -> list[str]:
+    return [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+def test_each_row_has_its_correlation_and_its_effect_with_their_intervals() -> None:
+    figure = draw_associations.draw_associations(associations([0.7, -0.5]), "")
+    assert [value for value, *_ in dots(figure, 0)] == [0.7, -0.5]
+    assert [value for value, *_ in dots(figure, 1)] == [1.4, -1.0]
+    assert intervals(figure, 0) == [pytest.approx((0.5, 0.9)), pytest.approx((-0.7, -0.3))]
+    assert intervals(figure, 1) == [pytest.approx((0.4, 2.4)), pytest.approx((-2.0, 0.0))]
+    assert figure.axes[0].yaxis_inverted()
+
+
+def test_rows_have_the_colour_of_what_they_tell_and_findings_are_filled() -> None:
+    figure = draw_associations.draw_associations(associations([0.7, -0.5, 0.4], q=[0.01, 0.05, 0.2]), "")
+    for panel in (0, 1):
+        assert [colour for _, colour, _ in dots(figure, panel)] == [meaning_colours()[name].lower() for name in GROUPS[:3]]
+        assert [filled for *_, filled in dots(figure, panel)] == [True, False, False]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["Size", "First-order level", "Texture homogeneity", "what random rankings reach"]
+
+
+def test_the_band_is_what_random_rankings_reach() -> None:
+    assert bands(draw_associations.draw_associations(associations([0.7]), "")) == [(-2.5, 2.5)]
+    assert bands(draw_associations.draw_associations(associations([0.7], d_null_95=np.nan), "")) == []
+    (band,) = bands(draw_associations.draw_associations(associations([0.7], d_null_95=np.inf), ""))
+    assert band == pytest.approx((-2.1, 2.1))  # all of the axis
+
+
+def test_one_feature_a_cluster_is_drawn_and_says_how_many_more_tell_the_same() -> None:
+    table = associations([0.7, 0.6, 0.5], cluster=[1, 1, 2], representative=[False, True, True])
+    figure = draw_associations.draw_associations(table, "")
+    assert labels(figure) == ["GLCM · Feature b (+1)", "GLCM · Feature c"]
+
+
+def test_the_strongest_twenty_are_drawn_whatever_their_sign() -> None:
+    figure = draw_associations.draw_associations(associations([(-1) ** i * (0.05 + 0.03 * i) for i in range(25)]), "")
+    sizes = [abs(value) for value, *_ in dots(figure, 0)]
+    assert len(sizes) == 20
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == pytest.approx(0.77)
+
+
+def test_several_images_are_told_apart() -> None:
+    figure = draw_associations.draw_associations(associations([0.7, 0.6], image=["flair", "t1ce"]), "")
+    assert labels(figure) == ["FLAIR WT · GLCM · Feature a", "T1ce WT · GLCM · Feature b"]
+
+
+def test_of_the_extremes_alone_only_the_effects_are_drawn() -> None:
+    nothing = {"rho_ci_low": np.nan, "rho_ci_high": np.nan, "q": np.nan, "d_null_95": np.nan, "cohens_d": [1.0, -3.0]}
+    figure = draw_associations.draw_associations(associations([np.nan, np.nan], **nothing), "")
+    assert len(figure.axes) == 1
+    assert [value for value, *_ in dots(figure, 0)] == [-3.0, 1.0]
+    assert "random" not in "".join(text.get_text() for text in figure.legends[0].get_texts())
+
+
+def test_an_infinite_effect_is_an_arrow_at_the_edge() -> None:
+    figure = draw_associations.draw_associations(associations([0.7, -0.6], cohens_d=[np.inf, -np.inf]), "")
+    arrows = {line.get_marker(): float(line.get_xdata()[0]) for line in figure.axes[1].lines if line.get_marker() in "<>"}
+    low, high = figure.axes[1].get_xlim()
+    assert low < arrows["<"] < 0.9 * low
+    assert 0.9 * high < arrows[">"] < high
+    assert dots(figure, 1) == []
+
+
+def test_the_heading_says_what_was_analysed() -> None:
+    assert draw_associations.heading(associations([0.7]), "hausdorff", "WT", "truth") == (
+        "30 patients by WT Hausdorff distance; features of WT in FLAIR (truth mask)"
     )
 
 
-def bars(figure: Figure) -> list[Rectangle]:
-    return [patch for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
-
-
-def words(figure: Figure) -> str:
-    return " | ".join(text.get_text() for text in figure.texts)
-
-
-def test_bars_are_the_effects_in_order_from_the_top_in_the_colour_of_their_class() -> None:
-    figure = draw_effects.draw_effects(effects([2.5, -1.5, 0.5]), "subtitle")
-    axes = figure.axes[0]
-    assert [bar.get_width() for bar in bars(figure)] == [2.5, -1.5, 0.5]
-    assert [to_hex(bar.get_facecolor()) for bar in bars(figure)] == [
-        FEATURE_GROUP_COLOURS[group].lower() for group in ("shape", "firstorder", "glcm")
-    ]
-    assert axes.yaxis_inverted()
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "Shape · Feature a",
-        "First order · Feature b",
-        "GLCM · Feature c",
-    ]
-    assert [text.get_text() for text in axes.texts] == ["+2.50", "−1.50", "+0.50"]
-
-
-def test_only_the_twenty_largest_are_drawn() -> None:
-    figure = draw_effects.draw_effects(effects([3 - i / 10 for i in range(25)]), "subtitle")
-    assert [bar.get_width() for bar in bars(figure)] == [3 - i / 10 for i in range(20)]
-
-
-def test_the_legend_names_each_class_that_is_drawn_once() -> None:
-    figure = draw_effects.draw_effects(effects([3 - i / 10 for i in range(20)]), "subtitle")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(FEATURE_GROUP_NAMES.values())
-    assert len(draw_effects.draw_effects(effects([1.0]), "").legends[0].get_texts()) == 1
-
-
-@pytest.mark.parametrize("values", [[1.0, 0.5], [-1.0, -0.5], [1.0, -1.0], [0.0, 0.0]])
-def test_no_bar_or_number_leaves_the_axes(values: list[float]) -> None:
-    figure = draw_effects.draw_effects(effects(values), "subtitle")
-    figure.draw_without_rendering()
-    frame = figure.axes[0].get_window_extent()
-    for text in figure.axes[0].texts:
-        box = text.get_window_extent()
-        assert frame.x0 <= box.x0 < box.x1 <= frame.x1
-
-
-def test_the_heading_says_what_was_compared() -> None:
-    assert draw_effects.heading(effects([1.0]), "hausdorff", "WT", "flair", "truth") == (
-        "20 worst and 19 best cases by WT Hausdorff distance; features of WT (truth mask) in FLAIR"
-    )
-
-
-def test_with_no_effect_defined_the_figure_says_so_in_words() -> None:
-    figure = draw_effects.draw_effects(effects([np.nan, np.nan]), "20 worst")
+def test_with_nothing_to_draw_the_figure_says_why_in_words() -> None:
+    nothing = {"cohens_d": np.nan, "note": "the feature is the same in every patient", "representative": False}
+    figure = draw_associations.draw_associations(associations([np.nan, np.nan], **nothing), "30 patients")
     assert not figure.axes
-    assert "No effect size is defined: the feature does not vary within the groups." in words(figure)
-    assert "20 worst" in words(figure)
+    words = " | ".join(text.get_text() for text in figure.texts)
+    assert "Nothing can be drawn: the feature is the same in every patient." in words
+    assert "30 patients" in words
 
 
 @pytest.mark.parametrize(
@@ -100,6 +152,7 @@ def test_with_no_effect_defined_the_figure_says_so_in_words() -> None:
         ("original_shape_Maximum2DDiameterSlice", "Shape · Maximum 2D diameter slice"),
         ("original_glcm_MCC", "GLCM · Maximal correlation coefficient"),
         ("original_glcm_Imc1", "GLCM · Information measure of correlation 1"),
+        ("wavelet-LLH_glcm_Idm", "GLCM · Inverse difference moment (wavelet-LLH)"),
         ("original_glszm_SizeZoneNonUniformityNormalized", "GLSZM · Size zone non-uniformity normalized"),
     ],
 )
@@ -112,16 +165,16 @@ def test_no_two_features_share_a_name() -> None:
 
 
 def test_the_file_is_a_picture_and_the_same_bytes_every_time(tmp_path: Path) -> None:
-    write_table(tmp_path / "effects.csv", effects([2.5, -1.5, 0.5, np.nan]))
+    write_table(tmp_path / "associations.csv", associations([0.7, -0.5, 0.3]))
     said = []
     for name in ("one.png", "two.png"):
         job = SimpleNamespace(
-            input=SimpleNamespace(effects=str(tmp_path / "effects.csv")),
+            input=SimpleNamespace(associations=str(tmp_path / "associations.csv")),
             output=SimpleNamespace(figure=str(tmp_path / name)),
-            params=SimpleNamespace(rank_by="hausdorff", region="WT", image="flair", mask="truth"),
+            params=SimpleNamespace(rank_by="hausdorff", region="WT", mask="truth"),
         )
-        said.append(draw_effects.main(job, Console()))
-    assert said == ["3 effect sizes drawn"] * 2
+        said.append(draw_associations.main(job, Console()))
+    assert said == ["3 features drawn"] * 2
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     with Image.open(tmp_path / "one.png") as picture:
         assert picture.width == 1080

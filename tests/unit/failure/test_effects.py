@@ -158,9 +158,13 @@ def naive_largest(values: np.ndarray, patients: list[str], extremes: int, permut
     largest = []
     for _ in range(permutations):
         order = [names[i] for i in rng.permutation(len(names))]
-        places = dict(zip([i for name in names for i in cases_of[name]], [i for name in order for i in cases_of[name]], strict=True))
+        places = dict(
+            zip([i for name in names for i in cases_of[name]], [i for name in order for i in cases_of[name]], strict=True)
+        )
         ranking = sorted(places, key=lambda case: places[case])
-        effects = [cohens_d(values[ranking[:extremes], f], values[ranking[-extremes:], f]).cohens_d for f in range(values.shape[1])]
+        effects = [
+            cohens_d(values[ranking[:extremes], f], values[ranking[-extremes:], f]).cohens_d for f in range(values.shape[1])
+        ]
         largest.append(max(abs(d) for d in effects if not math.isnan(d)))
     return sorted(largest)[math.ceil(0.95 * (permutations - 1))]
 
