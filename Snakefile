@@ -84,7 +84,7 @@ rule scores:
 
 rule failure:
     input:
-        expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
+        expand("<results>/failure/{pair}/associations.png", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/covariates.csv", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets(STUDY)),
         requested_tables(),

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from glioflow.code_fingerprint import code_fingerprint
 from glioflow.evaluation.comparison_groups import comparison_groups
 from glioflow.evaluation.conventions import conventions, parameters_hash
+from glioflow.failure.feature_groups import groups_hash
 from glioflow.models.nnunet.keys import prediction_code, preprocessing_code, training_code
 from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes

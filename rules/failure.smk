@@ -1,4 +1,4 @@
-# scores → the worst and the best cases → their features and covariates → what sets them apart → figures
+# scores → the worst and the best cases → features and covariates → what goes along with failing → figures
 
 
 rule select_extremes:
@@ -151,16 +151,16 @@ rule export_features:
         "../scripts/export_features.py"
 
 
-rule compare_extremes:
+rule associate_features:
     input:
         scores="<results>/scores/{model}/{set}.csv",
         extremes="<results>/failure/{model}/{set}/extremes.csv",
         shards=radiomics_tables,
     output:
         radiomics="<results>/failure/{model}/{set}/radiomics.csv",
-        effects="<results>/failure/{model}/{set}/effects.csv",
+        associations="<results>/failure/{model}/{set}/associations.csv",
     log:
-        "<logs>/compare_extremes/{model}/{set}.log",
+        "<logs>/associate_features/{model}/{set}.log",
     localrule: True
     conda:
         "../envs/glioflow.yaml"
@@ -168,10 +168,13 @@ rule compare_extremes:
         mem_mb=2000,
         runtime=10,
     params:
+        rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
-        code=code_fingerprint("compare_extremes"),
+        cases=STUDY.failure.cases,
+        groups=groups_hash(),
+        code=code_fingerprint("associate_features"),
     script:
-        "../scripts/compare_extremes.py"
+        "../scripts/associate_features.py"
 
 
 rule compare_covariates:
@@ -197,13 +200,13 @@ rule compare_covariates:
         "../scripts/compare_covariates.py"
 
 
-rule draw_effects:
+rule draw_associations:
     input:
-        effects="<results>/failure/{model}/{set}/effects.csv",
+        associations="<results>/failure/{model}/{set}/associations.csv",
     output:
-        figure="<results>/failure/{model}/{set}/effects.png",
+        figure="<results>/failure/{model}/{set}/associations.png",
     log:
-        "<logs>/draw_effects/{model}/{set}.log",
+        "<logs>/draw_associations/{model}/{set}.log",
     localrule: True
     conda:
         "../envs/glioflow.yaml"
@@ -213,11 +216,11 @@ rule draw_effects:
     params:
         rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
-        image=STUDY.failure.images[0],
         mask=STUDY.failure.mask,
-        code=code_fingerprint("draw_effects"),
+        groups=groups_hash(),
+        code=code_fingerprint("draw_associations"),
     script:
-        "../scripts/draw_effects.py"
+        "../scripts/draw_associations.py"
 
 
 rule draw_extremes:

@@ -17,9 +17,9 @@ rule write_report:
         expand(
             "<results>/failure/{pair}/{table}.csv",
             pair=failure_sets(STUDY),
-            table=["extremes", "radiomics", "effects", "covariates", "overlays"],
+            table=["extremes", "radiomics", "associations", "covariates", "overlays"],
         ),
-        expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
+        expand("<results>/failure/{pair}/associations.png", pair=failure_sets(STUDY)),
         requested_tables(),
         [fold for model in STUDY.trained() for fold in fold_manifests(model)],
         expand("<results>/models/{model}/postprocessing.json", model=filter(MODELS.is_postprocessed, STUDY.trained())),
@@ -41,6 +41,7 @@ rule write_report:
         pairs=report_pairs(STUDY),
         trained={name: model.folds for name, model in STUDY.trained().items()},
         conventions=parameters_hash(STUDY.evaluation.convention),
+        groups=groups_hash(),
         training_code=training_code() if STUDY.trained() else None,  # the report shows how the folds' differs
         code=code_fingerprint("write_report", templates="glioflow/report/templates"),
     script:

@@ -27,7 +27,7 @@ from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
 from glioflow.report.definitions import definition_words
 from glioflow.report.failure import failure_section
-from glioflow.report.feature_notes import features_words, shown_image, shown_region
+from glioflow.report.feature_notes import features_words
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
 from glioflow.report.published import published_table
@@ -65,8 +65,6 @@ def report_context(source: Source) -> dict[str, Any]:
         "conventions": [convention_section(source, pair) for pair in source.pairs],
         "failure": {
             **study["failure"],
-            "image": shown_image(study["failure"]),
-            "feature_region": shown_region(study["failure"]),
             "features": features_words(study["failure"]),
             "rank_name": find_metric(study["failure"]["rank_by"]).name,
         },

@@ -13,8 +13,8 @@ from workflows import copy_checkout, planned_jobs, snakemake
 
 CHAIN = {
     "convert_cohort": 1, "verify_cohort": 1, "compare_cohorts": 1, "split_cohort": 1, "write_dataset_json": 1, "plan_model": 1,
-    "preprocess_model": 1, "collect_cv": 1, "select_extremes": 1, "extract_radiomics": 1, "compare_extremes": 1,
-    "compare_covariates": 1, "draw_effects": 1, "draw_extremes": 1, "compare_models": 1, "write_report": 1,
+    "preprocess_model": 1, "collect_cv": 1, "select_extremes": 1, "extract_radiomics": 1, "associate_features": 1,
+    "compare_covariates": 1, "draw_associations": 1, "draw_extremes": 1, "compare_models": 1, "write_report": 1,
     "all": 1,
 }  # fmt: skip
 
@@ -84,13 +84,13 @@ def test_every_study_file_is_planned_by_a_test():
         ("exports", "export_model"),
         ("predictions", "predict_cases"),
         ("scores", "summarise_scores"),
-        ("failure", "draw_effects"),
+        ("failure", "draw_associations"),
         ("report", "write_report"),
     ],
 )
 def test_each_stage_is_a_target(checkout, target, last):
     order = [
-        "split_cohort", "train_fold", "export_model", "predict_cases", "summarise_scores", "draw_effects", "write_report",
+        "split_cohort", "train_fold", "export_model", "predict_cases", "summarise_scores", "draw_associations", "write_report",
     ]  # fmt: skip
     jobs = planned_jobs(snakemake(checkout, "-n", target))
     assert jobs[last] >= 1
@@ -211,18 +211,18 @@ def test_touching_the_code_and_the_results_plans_nothing(scored):
 
 
 def test_a_comment_in_a_script_plans_nothing_and_a_change_plans_the_rule_and_what_follows(scored):
-    script = scored[0] / "scripts/compare_extremes.py"
+    script = scored[0] / "scripts/associate_features.py"
     text = script.read_text()
     script.write_text(text + "\n# a remark\n")
     assert jobs_after(scored[0]) == set()
     script.write_text(text + "\nCHANGED = 1\n")
-    assert jobs_after(scored[0]) == {"compare_extremes", "draw_effects", "write_report", "all"}
+    assert jobs_after(scored[0]) == {"associate_features", "draw_associations", "write_report", "all"}
     script.write_text(text)
 
 
 def test_a_figure_setting_plans_only_what_it_affects(scored):
     jobs = jobs_after(scored[0], "--config", "failure={extremes: 2, bin_width: 10}")
-    assert jobs == {"extract_radiomics", "compare_extremes", "draw_effects", "write_report", "all"}
+    assert jobs == {"extract_radiomics", "associate_features", "draw_associations", "write_report", "all"}
 
 
 def test_a_changed_mask_is_seen_and_only_its_case_is_done_again(scored):

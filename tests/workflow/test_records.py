@@ -124,16 +124,21 @@ def test_a_changed_setting_is_seen_with_and_without_snakemakes_notes(finished, w
 
 
 def test_other_code_is_seen_without_snakemakes_notes(finished, without_notes: Path):
-    script = without_notes / "scripts/compare_extremes.py"
+    script = without_notes / "scripts/associate_features.py"
     text = script.read_text()
     script.write_text(text + "\nCHANGED = 1\n")
     shutil.rmtree(without_notes / ".snakemake", ignore_errors=True)
-    assert set(planned_jobs(plan(without_notes, finished[1]))) == {"compare_extremes", "draw_effects", "write_report", "all"}
+    assert set(planned_jobs(plan(without_notes, finished[1]))) == {
+        "associate_features",
+        "draw_associations",
+        "write_report",
+        "all",
+    }
     script.write_text(text)
 
 
 def test_an_output_whose_record_is_gone_is_made_again(finished, tmp_path: Path):
     checkout, study = finished
     clone = elsewhere(checkout, tmp_path / "clone")
-    (clone / "results/failure/m/given/.effects.csv.made.json").unlink()
-    assert planned_jobs(plan(clone, study))["compare_extremes"] == 1
+    (clone / "results/failure/m/given/.associations.csv.made.json").unlink()
+    assert planned_jobs(plan(clone, study))["associate_features"] == 1

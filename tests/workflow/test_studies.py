@@ -17,7 +17,7 @@ UPENN = {"t1": "T1", "t1ce": "T1GD", "t2": "T2", "flair": "FLAIR"}
 
 COHORT = ("convert_cohort", "verify_cohort", "compare_cohorts", "split_cohort")
 MODEL = ("write_dataset_json", "plan_model", "preprocess_model", "collect_cv")
-ANALYSIS = ("select_extremes", "compare_extremes", "compare_covariates", "draw_effects", "draw_extremes")
+ANALYSIS = ("select_extremes", "associate_features", "compare_covariates", "draw_associations", "draw_extremes")
 SET = ("compare_conventions",)
 
 

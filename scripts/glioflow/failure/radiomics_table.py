@@ -29,7 +29,7 @@ def gather_variants(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def primary_rows(radiomics: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a case: of the image and the region that come first, which the charts are of."""
+    """Return a row a case: of the image and the region that come first, which sentences are of."""
     if radiomics.empty:
         return radiomics
     first = radiomics.iloc[0]

@@ -10,47 +10,31 @@ from glioflow.failure.icc import GOOD
 from glioflow.failure.radiomics import GREY_LEVELS
 from glioflow.failure.radiomics_table import primary_rows
 from glioflow.formatting import number
+from glioflow.report.missing_channels import channel_name
 from glioflow.report.source import Pair, Source
 from glioflow.report.tables import join_words
 
 
-def shown_image(failure: Mapping[str, Any]) -> str:
-    """Return the channel that effects, charts and pictures are of: the first, where there are several."""
-    images = failure["image"]
-    return str(images if isinstance(images, str) else images[0])
-
-
-def shown_region(failure: Mapping[str, Any]) -> str:
-    """Return the region whose features effects and charts are of."""
-    return str((failure["feature_regions"] or [failure["region"]])[0])
-
-
 def features_words(failure: Mapping[str, Any]) -> str:
     """Return what the features are of, for the definitions."""
+    images = [failure["image"]] if isinstance(failure["image"], str) else failure["image"]
+    regions = failure["feature_regions"] or [failure["region"]]
+    place = f"in the {failure['mask']} mask of {join_words(regions)} on {join_words(map(channel_name, images))}"
     if failure["radiomics"]:
-        return f"images, features and settings by the parameter file {failure['radiomics']}"
+        return f"{place}, images, features and settings by the parameter file {failure['radiomics']}"
     normalised = "normalised over the image (mean 0, standard deviation 100)" if failure["normalise"] else "not normalised"
-    return f"all classes of the original image, {normalised}, bin width {failure['bin_width']:g}"
+    return f"{place}, all classes of the original image, {normalised}, bin width {failure['bin_width']:g}"
 
 
 def feature_notes(source: Source, pair: Pair) -> list[str]:
     """Return sentences on the features of a set."""
     failure, radiomics = source.study["failure"], source.failure(pair, "radiomics")
-    notes = [further_sentence(radiomics), *grey_level_sentences(radiomics)]
+    notes = [*grey_level_sentences(radiomics)]
     if failure["stability"]:
         notes += [stability_sentence(source.failure(pair, "stability"))]
     if failure["binning"]:
         notes += [binning_sentence(source.failure(pair, "binning"))]
-    return list(filter(None, notes))
-
-
-def further_sentence(radiomics: pd.DataFrame) -> str:
-    """Return which images and regions have features besides those that are shown; empty where there are none."""
-    kinds = list(dict.fromkeys(zip(radiomics["region"], radiomics["image"], strict=True)))
-    if len(kinds) < 2:
-        return ""
-    shown, *further = (f"{region} in {image}" for region, image in kinds)
-    return f"Shown are the features of {shown}; radiomics.csv has those of {join_words(further)} as well."
+    return notes
 
 
 def grey_level_sentences(radiomics: pd.DataFrame) -> Iterator[str]:

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from glioflow.failure.feature_groups import OTHER, feature_groups
 from glioflow.files import PathLike, replacing
 from glioflow.formatting import number
 from glioflow.imaging.volumes import Volume
@@ -58,18 +59,11 @@ REGION_COLOURS = {
     "NCR": "#CC79A7",
     "RC": "#56B4E9",
 }
-# Paul Tol's "bright" scheme (SRON/EPS/TN/09-002, 2021), for the seven feature classes of pyradiomics.
-FEATURE_GROUP_COLOURS = {
-    "mask": "#222255",
-    "shape": "#4477AA",
-    "shape2D": "#4477AA",
-    "firstorder": "#EE6677",
-    "glcm": "#228833",
-    "glrlm": "#CCBB44",
-    "glszm": "#66CCEE",
-    "gldm": "#AA3377",
-    "ngtdm": "#9A9A9A",
-}
+# Paul Tol's "muted" scheme (SRON/EPS/TN/09-002, 2021), for the meaning groups of features in their order; grey for the last.
+MEANING_COLOURS = ("#332288", "#88CCEE", "#CC6677", "#DDCC77", "#117733", "#44AA99", "#882255", "#AA4499", "#999933")
+OTHER_COLOUR = "#9A9A9A"
+# The grey of the band that random rankings stay within.
+NULL_COLOUR = "#DCDCDC"
 FEATURE_GROUP_NAMES = {
     "mask": "Mask",
     "shape": "Shape",
@@ -163,6 +157,12 @@ def filter_words(image: str) -> str:
     if sigma := re.fullmatch(r"log-sigma-([\d-]+)-mm-3D", image):
         return f" (LoG {float(sigma[1].replace('-', '.')):g} mm)"
     return f" ({image.replace('-', ' ').replace('lbp', 'LBP')})"
+
+
+def meaning_colours() -> dict[str, str]:
+    """Return the colour of each meaning group of features."""
+    names = [name for name in feature_groups() if name != OTHER]
+    return {**dict(zip(names, MEANING_COLOURS, strict=False)), OTHER: OTHER_COLOUR}
 
 
 def metric_text(metric: str, value: float) -> str:

@@ -391,13 +391,13 @@ class Failure(Block):
     ] = Field(
         "flair",
         description="Channel that the features are of and the pictures show, or a list of channels: features are then computed "
-        "of each, and effects, charts and pictures are of the first.",
+        "of each, and pictures show the first.",
     )
     mask: Literal["truth", "prediction"] = Field("truth", description="Whose mask the features are computed in.")
     feature_regions: list[Region] | None = Field(
         None,
         min_length=1,
-        description="Regions whose features are computed; effects and charts are of the first. Default: `region`.",
+        description="Regions of `evaluation.regions` whose features are computed. Default: `region`.",
     )
     radiomics: str | None = Field(
         None,
@@ -424,12 +424,12 @@ class Failure(Block):
 
     @property
     def images(self) -> list[Channel]:
-        """The channels that features are computed of; the first is shown."""
+        """The channels that features are computed of; pictures show the first."""
         return self.image if isinstance(self.image, list) else [self.image]
 
     @property
     def featured_regions(self) -> list[Region]:
-        """The regions whose features are computed; the first is shown."""
+        """The regions whose features are computed."""
         return self.feature_regions or [self.region]
 
 

@@ -154,7 +154,7 @@ def _cross_check(study: Study) -> Iterator[str]:
             yield f"failure.sets: no set is called {set_name!r}; {suggestion(set_name, sorted(known_sets))}"
     yield from _check_failure_image(study)
     yield from _check_failure_region(study)
-    yield from radiomics_problems(study.failure)
+    yield from radiomics_problems(study.failure, study.evaluation.regions)
     yield from _check_conventions(study)
     yield from _check_published(study)
     if study.failure.region not in study.evaluation.regions:

@@ -1,6 +1,6 @@
 """What a study says about its radiomic features: a parameter file of pyradiomics, or the two keys in its place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ def radiomics_parameters(failure: Failure) -> dict[str, Any]:
     return read_parameters(Path(expand_path(failure.radiomics)))
 
 
-def radiomics_problems(failure: Failure) -> Iterator[str]:
-    """Yield what is wrong with images, regions and the parameter file, or with what stands beside it."""
+def radiomics_problems(failure: Failure, scored: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with images, regions (of those that are ``scored``) and the parameter file, or what is beside it."""
     asked_for: dict[str, list[str]] = {"image": [*failure.images], "feature_regions": [*failure.featured_regions]}
     for key, asked in asked_for.items():
         yield from (f"failure.{key}: {name} stands twice" for name in dict.fromkeys(asked) if asked.count(name) > 1)
+    for region in [region for region in failure.feature_regions or [] if region not in scored]:
+        yield f"failure.feature_regions: {region} is not among evaluation.regions ({', '.join(scored)}), which give its volume"
     if failure.radiomics is None:
         return
     for key in REPLACED:

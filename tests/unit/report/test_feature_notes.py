@@ -9,10 +9,7 @@ import pytest
 from glioflow.report.feature_notes import (
     binning_sentence,
     features_words,
-    further_sentence,
     grey_level_sentences,
-    shown_image,
-    shown_region,
     stability_sentence,
 )
 
@@ -30,14 +27,6 @@ def test_unusual_grey_levels_are_told_with_how_many_cases_have_them() -> None:
     assert said.startswith("2 of 3 cases have 15 to 129 grey levels in WT in flair, where 16 to 128 are usual: ")
     (said,) = grey_level_sentences(pd.concat([radiomics([20]), radiomics([2], "t1ce", "ET")]))
     assert said.startswith("1 of 1 case has 2 grey levels in ET in t1ce")
-
-
-def test_what_is_not_shown_is_named() -> None:
-    assert further_sentence(radiomics([20, 20])) == ""
-    both = pd.concat([radiomics([20]), radiomics([20], region="ET"), radiomics([20], image="t1ce")])
-    assert further_sentence(both) == (
-        "Shown are the features of WT in flair; radiomics.csv has those of ET in flair and WT in t1ce as well."
-    )
 
 
 def test_stable_features_are_counted_and_the_classes_of_the_others_named() -> None:
@@ -79,21 +68,20 @@ def test_where_no_agreement_is_defined_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
-        ({"radiomics": "p.yaml"}, "images, features and settings by the parameter file p.yaml"),
+        (
+            {"radiomics": "p.yaml", "image": ["t1ce", "flair"], "feature_regions": ["WT", "ET"]},
+            "in the truth mask of WT and ET on T1ce and FLAIR, images, features and settings by the parameter file p.yaml",
+        ),
         (
             {"radiomics": None, "normalise": True, "bin_width": 25.0},
-            "all classes of the original image, normalised over the image (mean 0, standard deviation 100), bin width 25",
+            "in the truth mask of TC on FLAIR, all classes of the original image, "
+            "normalised over the image (mean 0, standard deviation 100), bin width 25",
         ),
         (
             {"radiomics": None, "normalise": False, "bin_width": 2.5},
-            "all classes of the original image, not normalised, bin width 2.5",
+            "in the truth mask of TC on FLAIR, all classes of the original image, not normalised, bin width 2.5",
         ),
     ],
 )
 def test_the_definitions_say_what_features_are_of(failure: dict[str, Any], words: str) -> None:
-    assert features_words(failure) == words
-
-
-def test_the_first_image_and_region_are_shown() -> None:
-    assert [shown_image({"image": image}) for image in ("t1", ["t2", "t1"])] == ["t1", "t2"]
-    assert [shown_region({"region": "WT", "feature_regions": regions}) for regions in (None, ["ET", "WT"])] == ["WT", "ET"]
+    assert features_words({"image": "flair", "region": "TC", "feature_regions": None, "mask": "truth", **failure}) == words

@@ -58,6 +58,11 @@ def test_one_image_or_several_and_the_ranked_region_or_others() -> None:
     assert (several.images, several.featured_regions) == (["t1ce", "flair"], ["TC", "ET"])
 
 
+def test_features_are_of_regions_that_are_scored() -> None:
+    said = problems(feature_regions=["WT", "ED"])
+    assert "failure.feature_regions: ED is not among evaluation.regions (WT, TC, ET), which give its volume" in said
+
+
 @pytest.mark.parametrize("image", ["flare", ["flair", "flare"], [], 3])
 def test_an_image_that_is_no_channel_is_refused(image: Any) -> None:
     assert "failure.image" in problems(image=image)
