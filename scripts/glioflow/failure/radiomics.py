@@ -31,6 +31,8 @@ GREY_LEVELS = (16, 128)
 FEWEST_GREY_LEVELS = 5
 # The largest integer below which every double is exact.
 EXACT = 2**53
+# Values that are summed at once: few enough to stay in the processor's cache.
+PIECE = 2**16
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,15 @@ def extract_features(image: Volume, mask: NDArray[np.bool_], parameters: Paramet
     import SimpleITK as sitk  # noqa: N813
 
     settings = parameters.get("setting", {})
-    if reason := _image_reason(image, mask) or _mask_reason(mask, settings):
+    if reason := _image_reason(image, mask) or ("" if mask.any() else "the mask is empty"):
+        return Extraction({}, reason)
+    box = mask_box(mask)
+    cut_mask = mask[box]
+    if reason := _mask_reason(cut_mask, settings):
         return Extraction({}, reason)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # sums depend on the number of threads, in their last digits
-    shift, scale = moments(image.data) if settings.get("normalize") else (0.0, 1.0)
-    if scale == 0:
+    mean, sd = moments(image.data) if settings.get("normalize") else (0.0, 1.0)
+    if sd == 0:
         return Extraction({}, "the image has one value throughout and cannot be normalised")
     with collected_warnings() as warnings:
         extractor = _extractor(json.dumps(parameters))
@@ -83,17 +89,15 @@ def extract_features(image: Volume, mask: NDArray[np.bool_], parameters: Paramet
                 whole = _itk_image(image.data, image.spacing)
                 values = extractor.extract(whole, _itk_image(mask.astype(np.uint32) * label, image.spacing))
             else:
-                box = mask_box(mask)
                 cut = image.data[box]
                 if settings.get("normalize"):
-                    cut = normalised(cut, shift, scale, settings)
-                values = extractor.extract_box(
-                    _itk_image(cut, image.spacing), _itk_image(mask[box].astype(np.uint32) * label, image.spacing)
-                )
+                    cut = normalised(cut, mean, sd, settings)
+                labels = _itk_image(cut_mask.astype(np.uint32) * label, image.spacing)
+                values = extractor.extract_box(_itk_image(cut, image.spacing), labels)
         except (ValueError, RuntimeError, AssertionError) as error:  # what pyradiomics and SimpleITK refuse an image with
             return Extraction({}, f"pyradiomics: {str(error).strip().splitlines()[-1].strip()}", warnings)
     features = {name: float(values.get(name, np.nan)) for name in feature_names(parameters)}
-    features |= mask_counts(mask)
+    features |= mask_counts(cut_mask)
     levels = extractor.grey_levels.get("original", next(iter(extractor.grey_levels.values()), None))
     return Extraction(features, "; ".join([*extractor.notes, *_notes(features, values, levels)]), warnings, levels)
 
@@ -125,15 +129,12 @@ def _image_reason(image: Volume, mask: NDArray[np.bool_]) -> str:
     return ""
 
 
-def _mask_reason(mask: NDArray[np.bool_], settings: Mapping[str, Any]) -> str:
-    """Return why pyradiomics has no features of a mask, by the least number of sides and of voxels that it is set to."""
-    if not mask.any():
-        return "the mask is empty"
-    sides = [side.stop - side.start for side in mask_box(mask)]
-    if max(sides) == 1:
+def _mask_reason(cut: NDArray[np.bool_], settings: Mapping[str, Any]) -> str:
+    """Return why pyradiomics has no features of a mask, cut to its box, by the least sides and voxels that are asked for."""
+    if max(cut.shape) == 1:
         return "the mask is a single voxel"
-    voxels = int(np.count_nonzero(mask))
-    if (thick := sum(side > 1 for side in sides)) < (least := settings.get("minimumROIDimensions", 2)):
+    voxels = int(np.count_nonzero(cut))
+    if (thick := sum(side > 1 for side in cut.shape)) < (least := settings.get("minimumROIDimensions", 2)):
         kind = "line" if thick == 1 else "plane"
         return f"the mask is a {kind} of {voxels} voxels" + ("" if least == 2 else f", and {least} dimensions are asked for")
     fewest = settings.get("minimumROISize")
@@ -155,16 +156,30 @@ def moments(data: NDArray[Any]) -> tuple[float, float]:
     SimpleITK sums with a correction for what rounding loses. Sums of integers lose nothing, in any order, while they are below
     2^53; for other values SimpleITK itself is asked.
     """
-    flat = np.asarray(data, np.float64).ravel(order="K")
-    largest = max(abs(float(flat.min())), abs(float(flat.max())))
-    if flat.size * largest**2 < EXACT and (data.dtype.kind in "iu" or bool((flat == np.rint(flat)).all())):
-        total, squares = float(flat.sum()), float(flat @ flat)
+    flat = data.ravel(order="K")
+    least, most = float(flat.min()), float(flat.max())
+    if least == most:
+        return least, 0.0
+    largest = max(abs(least), abs(most))
+    if flat.size * largest**2 < EXACT and (sums := _exact_sums(flat)):
+        total, squares = sums
         return total / flat.size, sqrt((squares - total * total / flat.size) / (flat.size - 1))
     import SimpleITK as sitk  # noqa: N813
 
     found = sitk.StatisticsImageFilter()
     found.Execute(_itk_image(data, (1.0, 1.0, 1.0)))
     return float(found.GetMean()), float(found.GetSigma())
+
+
+def _exact_sums(flat: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the sum of values and of their squares, piece by piece; None where they are not all integers."""
+    total = squares = 0.0
+    for start in range(0, flat.size, PIECE):
+        values = flat[start : start + PIECE].astype(np.float64)
+        if flat.dtype.kind == "f" and (values != np.rint(values)).any():
+            return None
+        total, squares = total + float(values.sum()), squares + float(values @ values)
+    return total, squares
 
 
 def normalised(cut: NDArray[Any], mean: float, sd: float, settings: Mapping[str, Any]) -> NDArray[np.float64]:

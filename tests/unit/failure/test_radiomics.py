@@ -266,8 +266,9 @@ def test_an_image_with_a_voxel_that_is_not_finite_has_no_features(value: float, 
 
 def test_a_constant_image_cannot_be_normalised() -> None:
     _, mask = brain_like()
-    found = extract_features(volume(np.full(mask.shape, 7, np.int16)), mask, DEFAULTS)
-    assert (found.features, found.note) == ({}, "the image has one value throughout and cannot be normalised")
+    for value in (np.int16(7), np.float32(0.1)):
+        found = extract_features(volume(np.full(mask.shape, value)), mask, DEFAULTS)
+        assert (found.features, found.note) == ({}, "the image has one value throughout and cannot be normalised")
 
 
 def test_a_single_grey_level_keeps_its_features_and_has_a_note() -> None:
