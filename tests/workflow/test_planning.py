@@ -90,11 +90,20 @@ def test_every_study_file_is_planned_by_a_test():
 )
 def test_each_stage_is_a_target(checkout, target, last):
     order = [
-        "split_cohort", "train_fold", "export_model", "predict_cases", "summarise_scores", "draw_associations", "write_report",
+        "split_cohort", "train_fold", "predict_cases", "summarise_scores", "draw_associations", "export_model", "write_report",
     ]  # fmt: skip
     jobs = planned_jobs(snakemake(checkout, "-n", target))
     assert jobs[last] >= 1
     assert not set(order[order.index(last) + 1 :]) & set(jobs)
+
+
+def test_features_are_exported_and_measured_again_where_that_is_asked_for(checkout, tmp_path):
+    study = {"cohorts": {"c": {"dataset": "phantom", "cases": 120}}, "models": {"a": {"cohort": "c"}}}
+    assert planned_jobs(plan(checkout, study, tmp_path, "--", "exports"))["export_features"] == 1
+    usual = planned_jobs(plan(checkout, study, tmp_path))
+    asked = planned_jobs(plan(checkout, {**study, "failure": {"stability": True, "binning": True}}, tmp_path))
+    assert not {"vary_features", "measure_stability", "measure_binning", "export_features"} & set(usual)
+    assert asked - usual == {"vary_features": 2 * 3, "measure_stability": 1, "measure_binning": 1}  # three shards, two kinds
 
 
 def test_a_model_of_a_custom_trainer_is_not_exported(checkout, tmp_path):
