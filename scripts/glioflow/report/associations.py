@@ -10,7 +10,6 @@ from glioflow.failure.associations import feature_columns
 from glioflow.failure.feature_groups import feature_groups
 from glioflow.formatting import number
 from glioflow.report.claims import (
-    feature_claims,
     feature_name,
     probability,
     representatives,
@@ -20,7 +19,7 @@ from glioflow.report.claims import (
 )
 from glioflow.report.missing_channels import channel_name
 from glioflow.report.source import Pair, Source, embed, records
-from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, significant_cell, together, without_empty
+from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, significant_cell, without_empty
 
 SHOWN_FEATURES = 20
 SHOWN_CASES = 6
@@ -28,14 +27,13 @@ SHOWN_CASES = 6
 
 def associations_part(source: Source, pair: Pair) -> dict[str, Any]:
     """Return what the failure section shows of features."""
-    associations, spec = source.failure(pair, "associations"), source.study["failure"]
+    associations = source.failure(pair, "associations")
     shown = representatives(associations)
     shown = shown[shown["spearman_rho"].notna() | shown["cohens_d"].notna()]
     untested = int(associations["p"].isna().sum())
     chart = source.root / "failure" / pair.model / pair.set / "associations.png"
     band = associations["d_null_95"].max()
     return {
-        "sentence": together(feature_claims(associations, spec["rank_by"], spec["region"])),
         "chart": embed(chart, f"Chart of the features of {pair.name}: correlation and effect size; the table has the numbers."),
         "table": association_table(pair, shown) if len(shown) else None,
         "features": len(associations),
