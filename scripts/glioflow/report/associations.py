@@ -19,7 +19,7 @@ from glioflow.report.claims import (
 )
 from glioflow.report.missing_channels import channel_name
 from glioflow.report.source import Pair, Source, embed, records
-from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, significant_cell, without_empty
+from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, without_empty
 
 SHOWN_FEATURES = 20
 SHOWN_CASES = 6
@@ -54,8 +54,7 @@ def association_table(pair: Pair, shown: pd.DataFrame) -> Table:
     groups = feature_groups()
     rows = [
         [
-            Cell(feature_name(row["feature"]), title=row["feature"]),
-            Cell(where_words(row, several)),
+            Cell(f"{feature_name(row['feature'])} ({where_words(row, several)})", title=row["feature"]),
             Cell(groups[row["meaning_group"]].title),
             count_cell(row["stands_for"]),
             count_cell(row["n"]),
@@ -64,15 +63,14 @@ def association_table(pair: Pair, shown: pd.DataFrame) -> Table:
             number_cell(row["rho_given_volume"], 2),
             Cell(probability(row["q_given_volume"]), _sort(row["q_given_volume"])),
             Cell(with_interval(row, "cohens_d", "d"), _sort(row["cohens_d"])),
-            *(significant_cell(row[column]) for column in ("mean_worst", "mean_best")),
-            *(count_cell(row[column]) for column in ("n_worst", "n_best")),
+            Cell(f"{row['n_worst']} / {row['n_best']}"),
         ]
         for row in records(shown.head(SHOWN_FEATURES))
     ]
-    columns = ["Feature", "Class", "Tells of", "Stands for", "n", "ρ [95 % CI]", "q", "ρ at equal volume", "q at equal volume"]
-    columns += ["d [95 % CI]", "Mean, worst", "Mean, best", "n worst", "n best"]
+    columns = ["Feature", "Tells of", "Stands for", "n", "ρ [95 % CI]", "q", "ρ at equal volume", "q at equal volume"]
+    columns += ["d [95 % CI]", "n worst / best"]
     caption = f"Features of {pair.name}, those that go along with the metric most first; one of each that tell the same."
-    return without_empty(Table(caption, columns, rows, frozenset(range(3, 14)), sortable=True))
+    return without_empty(Table(caption, columns, rows, frozenset(range(2, 10)), sortable=True))
 
 
 def _sort(value: Any) -> str:
