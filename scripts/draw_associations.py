@@ -67,7 +67,7 @@ def draw_associations(associations: pd.DataFrame, subtitle: str) -> Figure:
     if correlated:
         _draw_dots(panels[0], shown, ("spearman_rho", "rho_ci_low", "rho_ci_high"), colours, found)
         panels[0].set_xlim(-1.02, 1.02)
-        panels[0].set_xlabel("Spearman's ρ with the metric, all cases\n(95 % interval; filled: q < 0.05)")
+        panels[0].set_xlabel("Spearman's ρ, all cases\n(95 % interval; filled: q < 0.05)", fontsize=8.5)
     _draw_effects(panels[-1], shown, colours, found)
     handles = [
         Patch(color=meaning_colours()[name], label=group.title)
@@ -99,7 +99,7 @@ def _draw_effects(axes: Axes, shown: pd.DataFrame, colours: list[str], found: ND
         axes.plot([side * limit * 0.97], [place], marker=">" if side > 0 else "<", color=colours[place], markersize=6)
     axes.set_xlim(-limit, limit)
     worst, best = (int(shown[column].max()) for column in ("n_worst", "n_best"))
-    axes.set_xlabel(f"Cohen's d, {worst} worst − {best} best\n(95 % interval)")
+    axes.set_xlabel(f"Cohen's d, {worst} worst − {best} best\n(95 % interval)", fontsize=8.5)
 
 
 def _draw_dots(

@@ -128,12 +128,8 @@ def test_other_code_is_seen_without_snakemakes_notes(finished, without_notes: Pa
     text = script.read_text()
     script.write_text(text + "\nCHANGED = 1\n")
     shutil.rmtree(without_notes / ".snakemake", ignore_errors=True)
-    assert set(planned_jobs(plan(without_notes, finished[1]))) == {
-        "associate_features",
-        "draw_associations",
-        "write_report",
-        "all",
-    }
+    planned = set(planned_jobs(plan(without_notes, finished[1])))
+    assert planned == {"associate_features", "draw_associations", "write_report", "all"}
     script.write_text(text)
 
 

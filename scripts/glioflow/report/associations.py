@@ -9,7 +9,6 @@ from glioflow.console import count
 from glioflow.failure.feature_groups import feature_groups
 from glioflow.formatting import number
 from glioflow.report.claims import (
-    feature_claims,
     feature_name,
     probability,
     representatives,
@@ -19,7 +18,7 @@ from glioflow.report.claims import (
 )
 from glioflow.report.missing_channels import channel_name
 from glioflow.report.source import Pair, Source, embed, records
-from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, significant_cell, together, without_empty
+from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, without_empty
 from glioflow.study.feature_names import feature_columns
 
 SHOWN_FEATURES = 20
@@ -28,14 +27,13 @@ SHOWN_CASES = 6
 
 def associations_part(source: Source, pair: Pair) -> dict[str, Any]:
     """Return what the failure section shows of features."""
-    associations, spec = source.failure(pair, "associations"), source.study["failure"]
+    associations = source.failure(pair, "associations")
     shown = representatives(associations)
     shown = shown[shown["spearman_rho"].notna() | shown["cohens_d"].notna()]
     untested = int(associations["p"].isna().sum())
     chart = source.root / "failure" / pair.model / pair.set / "associations.png"
     band = associations["d_null_95"].max()
     return {
-        "sentence": together(feature_claims(associations, spec["rank_by"], spec["region"])),
         "chart": embed(chart, f"Chart of the features of {pair.name}: correlation and effect size; the table has the numbers."),
         "table": association_table(pair, shown) if len(shown) else None,
         "features": len(associations),
@@ -56,8 +54,7 @@ def association_table(pair: Pair, shown: pd.DataFrame) -> Table:
     groups = feature_groups()
     rows = [
         [
-            Cell(feature_name(row["feature"]), title=row["feature"]),
-            Cell(where_words(row, several)),
+            Cell(f"{feature_name(row['feature'])} ({where_words(row, several)})", title=row["feature"]),
             Cell(groups[row["meaning_group"]].title),
             count_cell(row["stands_for"]),
             count_cell(row["n"]),
@@ -66,15 +63,14 @@ def association_table(pair: Pair, shown: pd.DataFrame) -> Table:
             number_cell(row["rho_given_volume"], 2),
             Cell(probability(row["q_given_volume"]), _sort(row["q_given_volume"])),
             Cell(with_interval(row, "cohens_d", "d"), _sort(row["cohens_d"])),
-            *(significant_cell(row[column]) for column in ("mean_worst", "mean_best")),
-            *(count_cell(row[column]) for column in ("n_worst", "n_best")),
+            Cell(f"{row['n_worst']} / {row['n_best']}"),
         ]
         for row in records(shown.head(SHOWN_FEATURES))
     ]
-    columns = ["Feature", "Class", "Tells of", "Stands for", "n", "ρ [95 % CI]", "q", "ρ at equal volume", "q at equal volume"]
-    columns += ["d [95 % CI]", "Mean, worst", "Mean, best", "n worst", "n best"]
+    columns = ["Feature", "Tells of", "Stands for", "n", "ρ [95 % CI]", "q", "ρ at equal volume", "q at equal volume"]
+    columns += ["d [95 % CI]", "n worst / best"]
     caption = f"Features of {pair.name}, those that go along with the metric most first; one of each that tell the same."
-    return without_empty(Table(caption, columns, rows, frozenset(range(3, 14)), sortable=True))
+    return without_empty(Table(caption, columns, rows, frozenset(range(2, 10)), sortable=True))
 
 
 def _sort(value: Any) -> str:

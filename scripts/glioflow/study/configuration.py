@@ -123,7 +123,12 @@ class PhantomCohort(Cohort):
     cases: int = Field(24, ge=1, description="How many cases to make.")
     planted: dict[Literal["low_contrast", "small_volume", "heavy_noise"], Annotated[int, Field(ge=0)]] = Field(
         default={"low_contrast": 5, "small_volume": 1, "heavy_noise": 1},
-        description="How many cases get each planted difficulty.",
+        description="How many cases get each planted difficulty, an extreme one.",
+    )
+    difficulty: Literal["graded", "volume", "none"] = Field(
+        "graded",
+        description="What makes the other cases harder or easier, by degrees: `graded`, contrast above all, noise and size "
+        "too; `volume`, the tumour's size alone; `none`, nothing.",
     )
     shape: tuple[int, int, int] = Field((80, 96, 80), description="Voxels along x, y and z.")
     spacing_mm: tuple[float, float, float] = Field((2.0, 2.0, 2.0), description="Voxel edge lengths in mm.")
