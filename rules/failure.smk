@@ -202,6 +202,7 @@ rule compare_covariates:
 
 rule draw_associations:
     input:
+        unpack(measured_stability),
         associations="<results>/failure/{model}/{set}/associations.csv",
     output:
         figure="<results>/failure/{model}/{set}/associations.png",

@@ -109,3 +109,9 @@ def varied_tables(kind):
         return expand(pattern, model=wildcards.model, set=wildcards.set, kind=kind, shard=shards)
 
     return find
+
+
+def measured_stability(wildcards):
+    """Return the table of stable features, as a named input, where the study asks for it; nothing otherwise."""
+    table = f"<results>/failure/{wildcards.model}/{wildcards.set}/stability.csv"
+    return {"stability": table} if STUDY.failure.stability else {}

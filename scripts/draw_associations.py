@@ -2,7 +2,7 @@
 
 One row a cluster of features that tell the same, by the feature that stands for it, coloured by what it tells of a tumour.
 
-Inputs:  ``associations`` (associations.csv).
+Inputs:  ``associations`` (associations.csv), ``stability`` (stability.csv) where it was asked for: it marks unstable features.
 Outputs: ``figure`` (associations.png).
 Params:  ``rank_by``, ``region``, ``mask``: what was analysed, for the chart's heading.
 """
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from glioflow.console import Console, count, run_script
 from glioflow.failure.feature_groups import feature_groups
+from glioflow.failure.radiomics_table import mark_unstable
 from glioflow.files import read_table
 from glioflow.report.claims import FALSE_DISCOVERIES, representatives
 from glioflow.report.plotting import CHANNEL_NAMES, NULL_COLOUR, feature_title, meaning_colours, new_figure, save_figure
@@ -83,7 +84,8 @@ def row_label(row: dict[Any, Any], several: bool) -> str:
     """Return the name of a row: the feature, how many it stands for, and where the chart has several places, which."""
     place = f"{CHANNEL_NAMES.get(row['image'], row['image'])} {row['region']} · " if several else ""
     others = row["stands_for"] - 1
-    return f"{place}{feature_title(row['feature'])}{f' (+{others})' if others else ''}"
+    mark = ", unstable" if row.get("unstable") else ""
+    return f"{place}{feature_title(row['feature'])}{mark}{f' (+{others})' if others else ''}"
 
 
 def _draw_effects(axes: Axes, shown: pd.DataFrame, colours: list[str], found: NDArray[np.bool_]) -> None:
@@ -127,7 +129,8 @@ def _headed_figure(height_in: float, subtitle: str) -> Figure:
 
 def main(snakemake: Any, console: Console) -> str:
     """Write the chart."""
-    associations, params = read_table(snakemake.input.associations), snakemake.params
+    params, stability = snakemake.params, getattr(snakemake.input, "stability", "")
+    associations = mark_unstable(read_table(snakemake.input.associations), read_table(stability) if stability else None)
     subtitle = heading(associations, params.rank_by, params.region, params.mask)
     save_figure(draw_associations(associations, subtitle), snakemake.output.figure)
     return f"{count(len(shown_rows(associations)), 'feature')} drawn"

@@ -35,3 +35,14 @@ def primary_rows(radiomics: pd.DataFrame) -> pd.DataFrame:
     first = radiomics.iloc[0]
     chosen = (radiomics["image"] == first["image"]) & (radiomics["region"] == first["region"])
     return radiomics[chosen].reset_index(drop=True)
+
+
+def mark_unstable(table: pd.DataFrame, stability: pd.DataFrame | None) -> pd.DataFrame:
+    """Return a table of features (image, region, feature) with the column ``unstable``: those that ``stability.csv`` calls so.
+
+    ``stability``: None where it was not measured; then none is marked.
+    """
+    names = ["image", "region", "feature"]
+    measured = [] if stability is None else stability.loc[stability["stable"].eq(False), names].itertuples(index=False)
+    unstable = set(map(tuple, measured))
+    return table.assign(unstable=[tuple(row) in unstable for row in table[names].itertuples(index=False)])

@@ -1,5 +1,6 @@
 """The report on radiomic features: the chart, the table of what goes along with the metric, and what was left out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pandas as pd
 from glioflow.cohorts.manifests import read_substituted
 from glioflow.console import count
 from glioflow.failure.feature_groups import feature_groups
+from glioflow.failure.radiomics_table import mark_unstable
 from glioflow.formatting import number
 from glioflow.report.claims import (
     feature_name,
@@ -27,7 +29,8 @@ SHOWN_CASES = 6
 
 def associations_part(source: Source, pair: Pair) -> dict[str, Any]:
     """Return what the failure section shows of features."""
-    associations = source.failure(pair, "associations")
+    stability = source.failure(pair, "stability") if source.study["failure"]["stability"] else None
+    associations = mark_unstable(source.failure(pair, "associations"), stability)
     shown = representatives(associations)
     shown = shown[shown["spearman_rho"].notna() | shown["cohens_d"].notna()]
     untested = int(associations["p"].isna().sum())
@@ -54,7 +57,7 @@ def association_table(pair: Pair, shown: pd.DataFrame) -> Table:
     groups = feature_groups()
     rows = [
         [
-            Cell(f"{feature_name(row['feature'])} ({where_words(row, several)})", title=row["feature"]),
+            Cell(feature_name(row["feature"]) + _place(row, where_words(row, several)), title=row["feature"]),
             Cell(groups[row["meaning_group"]].title),
             count_cell(row["stands_for"]),
             count_cell(row["n"]),
@@ -71,6 +74,11 @@ def association_table(pair: Pair, shown: pd.DataFrame) -> Table:
     columns += ["d [95 % CI]", "n worst / best"]
     caption = f"Features of {pair.name}, those that go along with the metric most first; one of each that tell the same."
     return without_empty(Table(caption, columns, rows, frozenset(range(2, 10)), sortable=True))
+
+
+def _place(row: Mapping[str, Any], where: str) -> str:
+    """Return what follows a feature's name: where it is from, and that it is unstable, where it is."""
+    return f" ({where})" + (", unstable" if row["unstable"] else "")
 
 
 def _sort(value: Any) -> str:

@@ -111,6 +111,11 @@ def test_several_images_are_told_apart() -> None:
     assert labels(figure) == ["FLAIR WT · GLCM · Feature a", "T1ce WT · GLCM · Feature b"]
 
 
+def test_an_unstable_feature_says_so() -> None:
+    figure = draw_associations.draw_associations(associations([0.7, 0.6], unstable=[False, True]), "")
+    assert labels(figure) == ["GLCM · Feature a", "GLCM · Feature b, unstable"]
+
+
 def test_of_the_extremes_alone_only_the_effects_are_drawn() -> None:
     nothing = {"rho_ci_low": np.nan, "rho_ci_high": np.nan, "q": np.nan, "d_null_95": np.nan, "cohens_d": [1.0, -3.0]}
     figure = draw_associations.draw_associations(associations([np.nan, np.nan], **nothing), "")

@@ -16,7 +16,7 @@ import measure_stability
 from glioflow.console import Console, UserError
 from glioflow.failure.feature_variants import PERTURBATIONS, noise_sd, perturb
 from glioflow.failure.icc import agreement
-from glioflow.failure.radiomics_table import gather_variants
+from glioflow.failure.radiomics_table import gather_variants, mark_unstable
 from glioflow.files import read_table, write_table
 
 # Shrout and Fleiss 1979, table 2: six targets by four judges; their table 4 has ICC(2,1) = .29.
@@ -154,3 +154,17 @@ def test_a_case_of_a_mask_that_erosion_removes_has_no_value_there() -> None:
     image, _ = brain_like()
     eroded = perturb(volume(image), box_mask(image.shape, (5, 5, 5), (4, 4, 1)), "eroded", 0)[1]
     assert not eroded.any()
+
+
+def test_unstable_features_are_marked_by_image_region_and_name() -> None:
+    stability = pd.DataFrame(
+        {
+            "image": ["flair", "flair", "t1ce"],
+            "region": "WT",
+            "feature": ["a", "b", "a"],
+            "stable": pd.array([False, True, pd.NA], "boolean"),
+        }
+    )
+    table = stability[["image", "region", "feature"]].iloc[::-1]
+    assert list(mark_unstable(table, stability)["unstable"]) == [False, False, True]
+    assert not mark_unstable(table, None)["unstable"].any()

@@ -231,7 +231,7 @@ class Workspace:
         source = self.root / "scores" / pair["model"] / f"{pair['set']}.csv"
         ranked = rank_cases(read_scores(source, spec.region, (spec.rank_by, "dice")), spec.rank_by)
         extremes = select_extremes(ranked, spec.rank_by, spec.region, spec.extremes)
-        cases = ranked[["case_id", "patient_id"]].assign(image=spec.image, mask=spec.mask, region=spec.region)
+        cases = ranked[["case_id", "patient_id"]].assign(image=spec.image, mask=spec.mask, region=spec.region, grey_levels=12)
         values = np.random.default_rng(3).normal(size=(len(ranked), 25))
         values[:, 4] = -np.arange(len(ranked))  # the worst case has the largest
         features = pd.DataFrame(values, columns=[f"original_firstorder_Feature{number:02d}" for number in range(25)])
