@@ -112,7 +112,7 @@ def test_several_images_are_told_apart() -> None:
 
 
 def test_an_unstable_feature_says_so() -> None:
-    figure = draw_associations.draw_associations(associations([0.7, 0.6], unstable=[False, True]), "")
+    figure = draw_associations.draw_associations(associations([0.7, 0.6]).assign(unstable=[False, True]), "")
     assert labels(figure) == ["GLCM · Feature a", "GLCM · Feature b, unstable"]
 
 
