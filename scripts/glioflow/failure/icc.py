@@ -15,6 +15,8 @@ from scipy import stats
 
 # Below it reliability is moderate or poor, from it on good (Koo and Li 2016).
 GOOD = 0.75
+# How many cases Koo and Li 2016 ask for at least; with fewer the interval is wide.
+ENOUGH_CASES = 30
 FEWEST_CASES = 3
 
 

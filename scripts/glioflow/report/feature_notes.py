@@ -6,11 +6,12 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.failure.icc import GOOD
+from glioflow.failure.icc import ENOUGH_CASES, GOOD
 from glioflow.failure.radiomics import GREY_LEVELS
 from glioflow.failure.radiomics_table import primary_rows
 from glioflow.formatting import number
 from glioflow.report.missing_channels import channel_name
+from glioflow.report.plotting import FEATURE_GROUP_NAMES
 from glioflow.report.source import Pair, Source
 from glioflow.report.tables import join_words
 
@@ -56,12 +57,14 @@ def stability_sentence(stability: pd.DataFrame) -> str:
     """Return how many of the features that are shown are stable, and which classes the others are of."""
     shown = primary_rows(stability)
     unstable = shown[shown["stable"].eq(False)]
-    groups = join_words(f"{rows} {group}" for group, rows in unstable["feature_group"].value_counts().items())
-    others = f"; the others are of the classes {groups}" if groups else ""
+    classes = unstable["feature_group"].value_counts(sort=False)
+    groups = join_words(f"{rows} of {FEATURE_GROUP_NAMES.get(group, group)}" for group, rows in classes.items())
+    others = f"; not {groups}" if groups else ""
+    few = f" Below {ENOUGH_CASES} cases such a number is rough." if shown["n"].max() < ENOUGH_CASES else ""
     stable, cases = int(shown["stable"].eq(True).sum()), count(int(shown["n"].max()), "case")
     return (
         f"{stable} of {len(shown)} features are stable when the mask is eroded or dilated by a voxel or noise is added "
-        f"(ICC(2,1) of {number(GOOD, 2)} or more, over {cases}){others}. All are in stability.csv."
+        f"(ICC(2,1) of {number(GOOD, 2)} or more, over {cases}){others}. All are in stability.csv.{few}"
     )
 
 

@@ -42,7 +42,8 @@ def test_stable_features_are_counted_and_the_classes_of_the_others_named() -> No
     other = table.assign(region="ET", stable=True)
     assert stability_sentence(pd.concat([table, other], ignore_index=True)) == (
         "1 of 5 features are stable when the mask is eroded or dilated by a voxel or noise is added (ICC(2,1) of 0.75 or more, "
-        "over 10 cases); the others are of the classes 1 glcm, 1 shape and 1 ngtdm. All are in stability.csv."
+        "over 10 cases); not 1 of GLCM, 1 of Shape and 1 of NGTDM. All are in stability.csv. "
+        "Below 30 cases such a number is rough."
     )
 
 
