@@ -23,6 +23,8 @@ KEPT = {
     "converted cases": ("glioflow.cohorts.conversion", "glioflow/cohorts/grids.py"),
     "phantoms": ("make_phantom", "glioflow/cohorts/phantom/anatomy.py"),
     "features": ("extract_radiomics", "glioflow/failure/fast_shape.py"),
+    "textures": ("extract_radiomics", "glioflow/failure/fast_extractor.py"),
+    "features under variants": ("vary_features", "glioflow/failure/feature_variants.py"),
 }
 
 
