@@ -66,6 +66,7 @@ rule models:
 rule exports:
     input:
         expand("<results>/models/{model}/{model}.zip", model=MODELS.exportable()),
+        expand("<results>/failure/{pair}/slicer_radiomics.csv", pair=failure_sets(STUDY)),
 
 
 rule predictions:
@@ -85,10 +86,11 @@ rule scores:
 
 rule failure:
     input:
-        expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
+        expand("<results>/failure/{pair}/associations.png", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/covariates.csv", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/failure_types.csv", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets(STUDY)),
+        requested_tables(),
 
 
 rule quality:

@@ -18,6 +18,7 @@ rule make_phantom:
         cases=lambda w: STUDY.cohorts[w.cohort].cases,
         seed=lambda w: STUDY.cohorts[w.cohort].seed,
         planted=lambda w: dict(STUDY.cohorts[w.cohort].planted),
+        difficulty=lambda w: STUDY.cohorts[w.cohort].difficulty,
         shape=lambda w: STUDY.cohorts[w.cohort].shape,
         spacing_mm=lambda w: STUDY.cohorts[w.cohort].spacing_mm,
         made_in=by_cohort(COHORTS.phantom_folder),

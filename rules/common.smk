@@ -6,11 +6,13 @@ from dataclasses import asdict
 from glioflow.code_fingerprint import code_fingerprint
 from glioflow.evaluation.comparison_groups import comparison_groups
 from glioflow.evaluation.conventions import conventions, parameters_hash
+from glioflow.failure.feature_groups import groups_hash
 from glioflow.models.nnunet.keys import prediction_code, preprocessing_code, training_code
 from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
 from glioflow.workflow.model_lookups import ModelLookups
+from glioflow.workflow.radiomics_settings import radiomics_parameters
 from glioflow.workflow.sets import (
     compared_sets,
     failure_sets,
@@ -26,6 +28,7 @@ from glioflow.workflow.sets import (
 
 COHORTS = CohortLookups(STUDY)
 MODELS = ModelLookups(STUDY, COHORTS)
+RADIOMICS = told(radiomics_parameters, STUDY.failure)
 
 
 def one_of(names):
@@ -134,3 +137,14 @@ def unscored_predictions():
 def set_score_shards(wildcards):
     """Return how many jobs score a set."""
     return score_shards(told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
+
+
+def requested_tables():
+    """Return the tables on the features of every analysed set that the study asks for."""
+    tables = [name for name in ("stability", "binning") if getattr(STUDY.failure, name)]
+    return expand("<results>/failure/{pair}/{table}.csv", pair=failure_sets(STUDY), table=tables) if tables else []
+
+
+def set_radiomics_shards(wildcards):
+    """Return how many jobs extract the features of a set."""
+    return radiomics_shards(STUDY, told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))

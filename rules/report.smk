@@ -19,9 +19,10 @@ rule write_report:
         expand(
             "<results>/failure/{pair}/{table}.csv",
             pair=failure_sets(STUDY),
-            table=["extremes", "apart", "radiomics", "effects", "covariates", "failure_types", "confusion", "overlays"],
+            table=["extremes", "apart", "radiomics", "associations", "covariates", "failure_types", "confusion", "overlays"],
         ),
-        expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
+        expand("<results>/failure/{pair}/associations.png", pair=failure_sets(STUDY)),
+        requested_tables(),
         quality_tables(),
         [fold for model in STUDY.trained() for fold in fold_manifests(model)],
         expand("<results>/models/{model}/postprocessing.json", model=filter(MODELS.is_postprocessed, STUDY.trained())),
@@ -44,6 +45,7 @@ rule write_report:
         unscored=unscored_sets(STUDY),
         trained={name: model.folds for name, model in STUDY.trained().items()},
         conventions=parameters_hash(STUDY.evaluation.convention),
+        groups=groups_hash(),
         training_code=training_code() if STUDY.trained() else None,  # the report shows how the folds' differs
         code=code_fingerprint("write_report", templates="glioflow/report/templates"),
     script:

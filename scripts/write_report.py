@@ -28,6 +28,7 @@ from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
 from glioflow.report.definitions import definition_words
 from glioflow.report.failure import failure_section
+from glioflow.report.feature_notes import features_words
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
 from glioflow.report.published import published_table
@@ -66,7 +67,11 @@ def report_context(source: Source) -> dict[str, Any]:
         "quality": [quality_section(source, pair) for pair in measured_pairs(source)],
         "study_quality": study["quality"],
         "conventions": [convention_section(source, pair) for pair in source.pairs],
-        "failure": {**study["failure"], "rank_name": find_metric(study["failure"]["rank_by"]).name},
+        "failure": {
+            **study["failure"],
+            "features": features_words(study["failure"]),
+            "rank_name": find_metric(study["failure"]["rank_by"]).name,
+        },
         "channel_names": CHANNEL_NAMES,
         "regions": {name: REGION_NAMES[name] for name in source.regions},
         "provenance": provenance_section(source),

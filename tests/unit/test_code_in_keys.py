@@ -26,6 +26,8 @@ KEPT = {
     "volumes": ("measure_volumes", "glioflow/quality/measures.py"),
     "shapes": ("measure_shapes", "glioflow/quality/outlines.py"),
     "features": ("extract_radiomics", "glioflow/failure/fast_shape.py"),
+    "textures": ("extract_radiomics", "glioflow/failure/fast_extractor.py"),
+    "features under variants": ("vary_features", "glioflow/failure/feature_variants.py"),
 }
 
 

@@ -20,6 +20,7 @@ from glioflow.console import count
 from glioflow.files import NUMBER
 from glioflow.imaging.labels import REGIONS
 from glioflow.study.configuration import AnyCohort, PhantomCohort, cohort_dataset, expand_path
+from glioflow.study.feature_names import is_feature
 from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import CHANNELS, CovariateTable
 from glioflow.user_tables import UNKNOWN, column_name, covariate_names, read_user_table
@@ -53,7 +54,7 @@ def other_names(manifest: pd.DataFrame) -> list[str]:
 
 def is_reserved(name: str) -> bool:
     """Tell whether a covariate may not have a name, because the workflow's own tables have such a column."""
-    known = MANIFEST_COLUMNS.fullmatch(name) or name in _TABLE_COLUMNS | _STANDARD or name.startswith("original_")
+    known = MANIFEST_COLUMNS.fullmatch(name) or name in _TABLE_COLUMNS | _STANDARD or is_feature(name)
     return bool(known) or find_metric(name).kind != "other"
 
 

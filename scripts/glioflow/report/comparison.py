@@ -8,7 +8,7 @@ import pandas as pd
 from glioflow.console import count
 from glioflow.evaluation.conventions import conventions
 from glioflow.formatting import number
-from glioflow.report.covariates import probability
+from glioflow.report.claims import probability
 from glioflow.report.figures import RankPanel, draw_rank_stability
 from glioflow.report.source import Picture, Source, embed_figure, records
 from glioflow.report.tables import (

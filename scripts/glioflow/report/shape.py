@@ -6,7 +6,8 @@ import pandas as pd
 
 from glioflow.console import count
 from glioflow.formatting import number
-from glioflow.report.covariates import FALSE_DISCOVERIES, probability, probability_cell
+from glioflow.report.claims import FALSE_DISCOVERIES, probability
+from glioflow.report.covariates import probability_cell
 from glioflow.report.quality_figures import FEATURE_WORDS, TEST_WORDS, draw_shape_associations
 from glioflow.report.source import Pair, Source, embed_figure, records
 from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, text_cell, together, without_empty

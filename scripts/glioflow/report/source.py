@@ -186,7 +186,7 @@ class Source:
         return any(len(self.summaries(pair)) > 1 for pair in self.pairs)
 
     def failure(self, pair: Pair, name: str) -> pd.DataFrame:
-        """Return a table of a set's failures: ``extremes``, ``effects``, ``failure_types``, ``confusion``, ``overlays``."""
+        """Return a table of a set's failures, such as ``extremes``, ``associations``, ``failure_types`` or ``overlays``."""
         return self.table("failure", pair.model, pair.set, f"{name}.csv")
 
     def covariate_effects(self, pair: Pair) -> pd.DataFrame:

@@ -130,7 +130,12 @@ class PhantomCohort(Cohort):
     cases: int = Field(24, ge=1, description="How many cases to make.")
     planted: dict[Literal["low_contrast", "small_volume", "heavy_noise"], Annotated[int, Field(ge=0)]] = Field(
         default={"low_contrast": 5, "small_volume": 1, "heavy_noise": 1},
-        description="How many cases get each planted difficulty.",
+        description="How many cases get each planted difficulty, an extreme one.",
+    )
+    difficulty: Literal["graded", "volume", "none"] = Field(
+        "graded",
+        description="What makes the other cases harder or easier, by degrees: `graded`, contrast above all, noise and size "
+        "too; `volume`, the tumour's size alone; `none`, nothing.",
     )
     shape: tuple[int, int, int] = Field((80, 96, 80), description="Voxels along x, y and z.")
     spacing_mm: tuple[float, float, float] = Field((2.0, 2.0, 2.0), description="Voxel edge lengths in mm.")
@@ -394,8 +399,30 @@ class Failure(Block):
         description="Cases in which the truth or the prediction lacks the region, so that the metric is a penalty or a rule's "
         "value: list them apart from those that are ranked, or rank them too.",
     )
-    image: Channel = Field("flair", description="Channel that the features and the pictures show.")
+    cases: Literal["all", "extremes"] = Field(
+        "all",
+        description="Cases to compute features of: `all` of the set, which associations are found in, or the `extremes` alone, "
+        "which allow a description and no finding.",
+    )
+    image: Annotated[
+        Annotated[Channel, Tag("one")] | Annotated[list[Channel], Field(min_length=1), Tag("several")],
+        Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+    ] = Field(
+        "flair",
+        description="Channel that the features are of and the pictures show, or a list of channels: features are then computed "
+        "of each, and pictures show the first.",
+    )
     mask: Literal["truth", "prediction"] = Field("truth", description="Whose mask the features are computed in.")
+    feature_regions: list[Region] | None = Field(
+        None,
+        min_length=1,
+        description="Regions of `evaluation.regions` whose features are computed. Default: `region`.",
+    )
+    radiomics: str | None = Field(
+        None,
+        description="Instead of `bin_width` and `normalise`: a parameter file of pyradiomics (imageType, featureClass, "
+        "setting). Default: the original image, all classes.",
+    )
     sets: list[str] | None = Field(
         None,
         description="Sets to analyse. Default: `cv` of trained models and ensembles, `given` of precomputed predictions, the "
@@ -403,6 +430,26 @@ class Failure(Block):
     )
     bin_width: float = Field(25.0, gt=0, description="Grey-level bin width of the texture features, after normalisation.")
     normalise: bool = Field(True, description="z-score each image (mean 0, standard deviation 100) before the features.")
+    stability: bool = Field(
+        False,
+        description="Also compute the features in the mask eroded and dilated by a voxel and with noise added, and say of each "
+        "whether it is stable (`stability.csv`). Takes four times as long as the features.",
+    )
+    binning: bool = Field(
+        False,
+        description="Also compute the features with half and twice the bin width and with the other normalisation, and say how "
+        "far the cases keep their order (`binning.csv`). Takes six times as long as the features.",
+    )
+
+    @property
+    def images(self) -> list[Channel]:
+        """The channels that features are computed of; pictures show the first."""
+        return self.image if isinstance(self.image, list) else [self.image]
+
+    @property
+    def featured_regions(self) -> list[Region]:
+        """The regions whose features are computed."""
+        return self.feature_regions or [self.region]
 
 
 class Quality(Block):

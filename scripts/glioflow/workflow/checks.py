@@ -51,6 +51,7 @@ from glioflow.study.configuration import (
 from glioflow.study.metric_registry import DISTANCES
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.published_checks import unlike_the_scores, wrong_scale
+from glioflow.workflow.radiomics_settings import radiomics_problems
 
 
 def load_study(config: Mapping[str, Any], source: str) -> Study:
@@ -161,6 +162,7 @@ def _cross_check(study: Study) -> Iterator[str]:
             yield f"quality.sets: no set is called {set_name!r}; {suggestion(set_name, sorted(known_sets))}"
     yield from _check_failure_image(study)
     yield from _check_failure_region(study)
+    yield from radiomics_problems(study.failure, study.evaluation.regions)
     yield from _check_conventions(study)
     yield from _check_published(study)
     if study.failure.sets != [] and study.failure.region not in study.evaluation.regions:
@@ -397,14 +399,15 @@ def _check_failure_image(study: Study) -> Iterator[str]:
         if model.cohort in study.cohorts and name not in study.ensembles
         for set_name in study.failure_sets_of(name)
     }
-    image = study.failure.image
     for cohort in (name for name in study.cohorts if name in analysed and _is_known(study.cohorts[name].dataset)):
         channels = cohort_channels(study.cohorts[cohort])
-        if channels is not None and image not in channels:
-            yield (
-                f"failure.image: the cohort {cohort!r} has no channel {image}; it has {', '.join(channels) or 'labels alone'}. "
-                "Choose another channel, name the sets to analyse, or write failure: off, and the masks are scored all the same"
-            )
+        for image in study.failure.images:
+            if channels is not None and image not in channels:
+                has = ", ".join(channels) or "labels alone"
+                yield (
+                    f"failure.image: the cohort {cohort!r} has no channel {image}; it has {has}. Choose another channel, "
+                    "name the sets to analyse, or write failure: off, and the masks are scored all the same"
+                )
 
 
 def _check_failure_region(study: Study) -> Iterator[str]:

@@ -153,7 +153,7 @@ class CohortLookups:
         """Return the channels that the study reads from a cohort, in canonical order."""
         used = {channel for channels in self._inputs(cohort) for channel in channels}
         if self._failure_sets(cohort):
-            used.add(self.study.failure.image)
+            used.update(self.study.failure.images)
         return [channel for channel in CHANNELS if channel in used]
 
     def _inputs(self, cohort: str) -> list[list[str]]:

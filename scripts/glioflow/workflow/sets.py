@@ -8,7 +8,7 @@ from glioflow.study.configuration import Study
 
 # Cases per job: a case takes about 0.1 s to score and 1 s to extract features from, a job some seconds to start.
 SCORES_PER_SHARD = 50
-RADIOMICS_PER_SHARD = 20
+RADIOMICS_PER_SHARD = 50
 
 
 def model_sets(study: Study) -> list[str]:
@@ -63,6 +63,7 @@ def score_shards(cases: int) -> int:
     return max(1, ceil(cases / SCORES_PER_SHARD))
 
 
-def radiomics_shards(study: Study) -> int:
-    """Return how many jobs extract the features of a set's extreme cases."""
-    return max(1, ceil(2 * study.failure.extremes / RADIOMICS_PER_SHARD))
+def radiomics_shards(study: Study, cases: int) -> int:
+    """Return how many jobs extract the features of a set of so many cases, or of its extremes."""
+    chosen = cases if study.failure.cases == "all" else min(cases, 2 * study.failure.extremes)
+    return max(1, ceil(chosen / RADIOMICS_PER_SHARD))
