@@ -42,6 +42,15 @@ def test_where_the_metric_is_random_nothing_is_found_though_d_is_large(structure
     assert sum(table["cohens_d"].abs().max() > table["d_null_95"].iloc[0] for table in tables) <= 3
 
 
+@pytest.mark.parametrize(
+    ("changed", "missed"),
+    [({}, False), ({"volume": 0.08}, False), ({"volume": 0.12}, True), ({"nothing": 0.12}, True), ({"planted": 0.9}, True)],
+)
+def test_a_bound_is_missed_where_chance_hardly_takes_a_share_so_far(changed: dict[str, float], missed: bool) -> None:
+    shares = {"planted": 0.99, "size": 0.99, "nothing": 0.04, "volume": 0.02}
+    assert failure_truth.misses_bound({**shares, **changed}, 100) == missed
+
+
 def test_the_simulated_patients_have_the_phantoms_correlations(structures: dict[str, Structure]) -> None:
     import numpy as np
 

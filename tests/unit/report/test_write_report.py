@@ -641,7 +641,7 @@ def test_the_strongest_associations_are_in_the_table_one_of_each_that_tell_the_s
 def test_nine_patients_allow_no_claim(page: Page) -> None:
     words = "Nothing is claimed of features: 9 patients with features and a value of the Hausdorff distance of WT are too few"
     assert words in page.text.replace("\u00a0", " ")
-    assert "Feature 04 (" not in page.text
+    assert "rises with" not in page.text and "falls with" not in page.text
 
 
 def test_what_is_found_is_named_in_summary_and_section(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
