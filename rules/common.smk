@@ -7,6 +7,7 @@ from glioflow.code_fingerprint import code_fingerprint
 from glioflow.evaluation.comparison_groups import comparison_groups
 from glioflow.evaluation.conventions import conventions, parameters_hash
 from glioflow.failure.feature_groups import groups_hash
+from glioflow.failure.radiomics_parameters import whole_image_needed
 from glioflow.models.nnunet.keys import prediction_code, preprocessing_code, training_code
 from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes
@@ -137,6 +138,11 @@ def unscored_predictions():
 def set_score_shards(wildcards):
     """Return how many jobs score a set."""
     return score_shards(told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
+
+
+def features_memory():
+    """Return how many MB eight cases at once need: a filtered image of 240 x 240 x 155 voxels takes 1.8 GB of a process."""
+    return 16000 if whole_image_needed(RADIOMICS) else 8000
 
 
 def requested_tables():

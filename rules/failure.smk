@@ -43,7 +43,7 @@ rule extract_radiomics:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=features_memory(),
         runtime=120,
     params:
         images=STUDY.failure.images,
@@ -77,7 +77,7 @@ rule vary_features:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=features_memory(),
         runtime=360,
     params:
         kind=lambda w: w.kind,

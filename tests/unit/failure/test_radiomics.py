@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from radiomics import cShape, imageoperations
+from radiomics import cShape, imageoperations, shape
+from radiomics.base import RadiomicsFeaturesBase
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 
 from glioflow.failure.fast_shape import fast_shape_class, mesh_coefficients
@@ -153,6 +154,13 @@ def test_every_value_is_that_of_cropped_pyradiomics_to_the_bit(kind: type, norma
     data, spacing, parameters = (image // 5).astype(kind), (0.9, 1.1, 2.5), default_parameters(5, normalise)
     found = extract_features(volume(data, spacing), mask, parameters).features
     assert same(cropped_pyradiomics(data, mask, spacing, parameters), found)
+
+
+def test_pyradiomics_is_left_as_it_was() -> None:
+    image, mask = brain_like()
+    before = vars(imageoperations).copy(), RadiomicsFeaturesBase._applyBinning, shape.cShape
+    extract_features(volume(image), mask, DEFAULTS)
+    assert (vars(imageoperations), RadiomicsFeaturesBase._applyBinning, shape.cShape) == before
 
 
 def test_values_that_are_no_integers_are_normalised_to_the_bit_too() -> None:
