@@ -154,7 +154,7 @@ def moments(data: NDArray[Any]) -> tuple[float, float]:
     """Return the mean and the standard deviation (n - 1) of an image, the very doubles that SimpleITK normalises it with.
 
     SimpleITK sums with a correction for what rounding loses. Sums of integers lose nothing, in any order, while they are below
-    2^53; for other values SimpleITK itself is asked.
+    2^53; for other values SimpleITK itself is asked. A constant image has a standard deviation of 0, and no trace of rounding.
     """
     flat = data.ravel(order="K")
     least, most = float(flat.min()), float(flat.max())
