@@ -12,7 +12,6 @@ nothing else, and its note begins with ``NOT_APPLICABLE``.
 from collections.abc import Callable, Sequence
 from math import inf, nan, prod
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +30,7 @@ from glioflow.evaluation.surfaces import (
     total,
     within,
 )
+from glioflow.imaging.components import count_components
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, region_mask
 from glioflow.study.metric_registry import COMPONENTS, DISTANCES, OVERLAPS, VOLUMES
 
@@ -89,10 +89,7 @@ class Pair:
     def predicted_components(self, region: str) -> int:
         """Return how many 26-connected components a region has in the prediction."""
         if region not in self._components:
-            mask = self.mask(region, PREDICTION)
-            self._components[region] = (
-                int(cc3d.connected_components(mask, connectivity=26, return_N=True)[1]) if mask.size else 0
-            )
+            self._components[region] = count_components(self.mask(region, PREDICTION))
         return self._components[region]
 
     def surface(self, region: str, kind: str, spacing: Spacing, side: int) -> Surface:

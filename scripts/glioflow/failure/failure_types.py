@@ -34,7 +34,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glioflow.evaluation.conventions import Convention, Neighbours
-from glioflow.evaluation.lesions import components
 from glioflow.evaluation.metrics import (
     NOTE_BOTH_EMPTY,
     NOTE_PREDICTION_EMPTY,
@@ -49,6 +48,7 @@ from glioflow.evaluation.metrics import (
 )
 from glioflow.evaluation.scoring import Plan
 from glioflow.evaluation.surfaces import ROUNDING, Floats, Mask, Places, Spacing, Surface, measure
+from glioflow.imaging.components import number_components
 from glioflow.imaging.labels import ED, ET, LABEL_COUNT, NCR, RC, Labels
 
 # Of each map, the kinds in the order in which they are tried: false negatives of the truth, false positives of the prediction.
@@ -112,7 +112,7 @@ def find_errors(pair: Pair, region: str, side: int) -> Errors:
     if not len(places):
         none = np.zeros(0, np.int64)
         return Errors(places, none.astype(np.int8), none.astype(float), none, none, 0, none.astype(np.uint8))
-    numbers = components(here, CONNECTIVITY).ravel()
+    numbers = number_components(here, CONNECTIVITY).ravel()
     everywhere = np.flatnonzero(here)
     of_voxel = numbers[everywhere]
     sizes = np.bincount(of_voxel)
@@ -239,7 +239,7 @@ def farthest_error(pair: Pair, region: str, missed: Errors, false: Errors, voxel
         voxels = int(errors.sizes[errors.own[at]])
     else:
         wrong = pair.mask(region, side) & ~pair.mask(region, 1 - side)
-        numbers = components(wrong, CONNECTIVITY).ravel()[errors.places]
+        numbers = number_components(wrong, CONNECTIVITY).ravel()[errors.places]
         voxels = int(np.count_nonzero(numbers == numbers[at]))
     kind = KINDS_OF[side][int(errors.kinds[at])]
     return {"farthest_kind": kind, "farthest_ml": voxels * voxel_ml, "farthest_mm": float(worst)}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from glioflow.console import count
 from glioflow.failure.pyradiomics_log import collected_warnings
 from glioflow.failure.radiomics_parameters import Parameters, feature_names, whole_image_needed
+from glioflow.imaging.components import count_components
 from glioflow.imaging.volumes import Volume
 from glioflow.study.feature_names import COMPONENT_COUNT, VOXEL_COUNT
 
@@ -104,11 +105,8 @@ def extract_features(image: Volume, mask: NDArray[np.bool_], parameters: Paramet
 
 def mask_counts(mask: NDArray[np.bool_]) -> dict[str, float]:
     """Return how many voxels and 26-connected components a mask has, as pyradiomics' diagnostics count them."""
-    import cc3d
-
-    cut = np.ascontiguousarray(mask[mask_box(mask)])
-    _, components = cc3d.connected_components(cut.view(np.uint8), connectivity=26, return_N=True)
-    return {VOXEL_COUNT: float(np.count_nonzero(cut)), COMPONENT_COUNT: float(components)}
+    cut = mask[mask_box(mask)]
+    return {VOXEL_COUNT: float(np.count_nonzero(cut)), COMPONENT_COUNT: float(count_components(cut))}
 
 
 def _notes(features: Mapping[str, float], values: Mapping[str, Any], levels: int | None) -> list[str]:

@@ -13,7 +13,7 @@ from glioflow.files import write_table
 
 def warnings_of(page: Page) -> str:
     """Return the text of the summary's warnings, or nothing where it has none."""
-    summary = " ".join(page.text.split("In short")[-1].split("What sets the failures apart")[0].split())
+    summary = " ".join(page.text.split("In short")[-1].split("What goes along with failing")[0].split())
     return summary.partition("Warnings")[2]
 
 
