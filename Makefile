@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench demo test test-long test-studies fuzz bench lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench demo test test-long test-studies fuzz bench bench-radiomics bench-truth lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -47,8 +47,14 @@ test-studies: setup-dev  ## run the five published systems on miniatures of thei
 fuzz: setup-dev  ## give damaged files to every reader (SECONDS=30 for each of them; SEED=$RANDOM; PYTEST="-k study")
 	@GLIOFLOW_FUZZ_SECONDS=$(or $(SECONDS),30) GLIOFLOW_FUZZ_SEED=$(or $(SEED),$$RANDOM) $(PYTHON) -m pytest tests/fuzz $(PYTEST)
 
+bench-truth: setup  ## plant causes of failure and count how often they are found: docs/failure-analysis.md
+	@$(PYTHON) benchmarks/failure_truth.py
+
 bench: setup-bench  ## time the scoring of a case beside other tools (BENCH="--slow"): docs/benchmarks.md
 	@.venv-bench/bin/python benchmarks/score_cases.py $(BENCH)
+
+bench-radiomics: setup-bench  ## time the features of a region beside other tools (BENCH="--slow"): docs/benchmarks.md
+	@.venv-bench/bin/python benchmarks/extract_radiomics.py $(BENCH)
 
 lint: setup-dev  ## check style, formatting, types and the workflow's own rules
 	$(PYTHON) -m ruff check .

@@ -33,6 +33,7 @@ include: "rules/cohorts.smk"
 include: "rules/models.smk"
 include: "rules/evaluation.smk"
 include: "rules/failure.smk"
+include: "rules/quality.smk"
 include: "rules/report.smk"
 
 
@@ -66,27 +67,36 @@ rule models:
 rule exports:
     input:
         expand("<results>/models/{model}/{model}.zip", model=MODELS.exportable()),
+        expand("<results>/failure/{pair}/slicer_radiomics.csv", pair=failure_sets(STUDY)),
 
 
 rule predictions:
     input:
         expand("<results>/predictions/{pair}/predictions.csv", pair=model_sets(STUDY)),
+        unscored_predictions(),
 
 
 rule scores:
     input:
-        expand("<results>/scores/{pair}_summary.csv", pair=model_sets(STUDY)),
-        expand("<results>/scores/{pair}_export/summary.json", pair=model_sets(STUDY)),
-        expand("<results>/scores/{pair}_convention_ranks.csv", pair=model_sets(STUDY)),
+        expand("<results>/scores/{pair}_summary.csv", pair=scored_sets(STUDY)),
+        expand("<results>/scores/{pair}_export/summary.json", pair=scored_sets(STUDY)),
+        expand("<results>/scores/{pair}_convention_ranks.csv", pair=scored_sets(STUDY)),
         "<results>/scores/comparison.csv",
         published_table(),
 
 
 rule failure:
     input:
-        expand("<results>/failure/{pair}/effects.png", pair=failure_sets(STUDY)),
+        expand("<results>/failure/{pair}/associations.png", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/covariates.csv", pair=failure_sets(STUDY)),
+        expand("<results>/failure/{pair}/failure_types.csv", pair=failure_sets(STUDY)),
         expand("<results>/failure/{pair}/overlays.csv", pair=failure_sets(STUDY)),
+        requested_tables(),
+
+
+rule quality:
+    input:
+        quality_tables(),
 
 
 rule report:

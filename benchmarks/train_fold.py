@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 import torch
 import yaml
 
-from glioflow.console import Console, clock
+from glioflow.console import Console, UserError, clock
 from glioflow.files import read_json
 from glioflow.models.devices import claim_device
 from glioflow.models.fold_state import FINAL, check_checkpoint
@@ -191,4 +191,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("stopped; nothing was measured to its end")

@@ -80,7 +80,7 @@ def verify(folder: Path, results: Path, threads: int) -> str:
     cohort = FolderCohort(dataset="brats2021", path=str(folder))
     write_table(results / "cases.csv", case_table(list_cohort(cohort, folder).cases))
     write_table(results / "conversion.csv", pd.DataFrame(columns=verify_cohort.PROBLEM_COLUMNS))
-    requirements = {"source": str(folder), "split": {}, "trained": True, "failure_sets": [], "extremes": 1}
+    requirements = {"source": str(folder), "split": {}, "trained": True}
     params = SimpleNamespace(
         scheme=label_schemes()["brats2021"],
         scheme_name="brats2021",

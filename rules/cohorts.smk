@@ -18,6 +18,7 @@ rule make_phantom:
         cases=lambda w: STUDY.cohorts[w.cohort].cases,
         seed=lambda w: STUDY.cohorts[w.cohort].seed,
         planted=lambda w: dict(STUDY.cohorts[w.cohort].planted),
+        difficulty=lambda w: STUDY.cohorts[w.cohort].difficulty,
         shape=lambda w: STUDY.cohorts[w.cohort].shape,
         spacing_mm=lambda w: STUDY.cohorts[w.cohort].spacing_mm,
         made_in=by_cohort(COHORTS.phantom_folder),
@@ -100,6 +101,7 @@ rule verify_cohort:
     params:
         scheme_name=by_cohort(COHORTS.scheme_name),
         scheme=by_cohort(COHORTS.scheme),
+        labelled=by_cohort(COHORTS.is_labelled),
         channels=by_cohort(COHORTS.needed_channels),
         missing=by_cohort(COHORTS.missing_channels),
         on_geometry_mismatch=by_cohort(COHORTS.on_geometry_mismatch),

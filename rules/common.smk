@@ -6,23 +6,30 @@ from dataclasses import asdict
 from glioflow.code_fingerprint import code_fingerprint
 from glioflow.evaluation.comparison_groups import comparison_groups
 from glioflow.evaluation.conventions import conventions, parameters_hash
+from glioflow.failure.feature_groups import groups_hash
+from glioflow.failure.radiomics_parameters import whole_image_needed
 from glioflow.models.nnunet.keys import prediction_code, preprocessing_code, training_code
 from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
 from glioflow.workflow.model_lookups import ModelLookups
+from glioflow.workflow.radiomics_settings import radiomics_parameters
 from glioflow.workflow.sets import (
     compared_sets,
     failure_sets,
     model_sets,
     published_sets,
+    quality_sets,
     radiomics_shards,
     report_pairs,
     score_shards,
+    scored_sets,
+    unscored_sets,
 )
 
 COHORTS = CohortLookups(STUDY)
 MODELS = ModelLookups(STUDY, COHORTS)
+RADIOMICS = told(radiomics_parameters, STUDY.failure)
 
 
 def one_of(names):
@@ -121,9 +128,32 @@ def final_predictions(wildcards):
     return f"<results>/{folder}/{wildcards.model}/{wildcards.set}/predictions.csv"
 
 
+def unscored_predictions():
+    """Return the masks of the sets that have no truth: those that count, for the report to count."""
+    pairs = (pair.split("/") for pair in unscored_sets(STUDY))
+    folder = {True: "postprocessed", False: "predictions"}
+    return [f"<results>/{folder[told(MODELS.is_postprocessed, model)]}/{model}/{name}/predictions.csv" for model, name in pairs]
+
+
 def set_score_shards(wildcards):
     """Return how many jobs score a set."""
     return score_shards(told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
+
+
+def features_memory():
+    """Return how many MB eight cases at once need: a filtered image of 240 x 240 x 155 voxels takes 1.8 GB of a process."""
+    return 16000 if whole_image_needed(RADIOMICS) else 8000
+
+
+def requested_tables():
+    """Return the tables on the features of every analysed set that the study asks for."""
+    tables = [name for name in ("stability", "binning") if getattr(STUDY.failure, name)]
+    return expand("<results>/failure/{pair}/{table}.csv", pair=failure_sets(STUDY), table=tables) if tables else []
+
+
+def set_radiomics_shards(wildcards):
+    """Return how many jobs extract the features of a set."""
+    return radiomics_shards(STUDY, told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
 
 
 def bundle_file():

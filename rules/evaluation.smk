@@ -41,6 +41,7 @@ rule summarise_scores:
         scores="<results>/scores/{model}/{set}.csv",
         summary="<results>/scores/{model}/{set}_summary.csv",
         groups="<results>/scores/{model}/{set}_groups.csv",
+        warnings="<results>/scores/{model}/{set}_warnings.csv",
     log:
         "<logs>/summarise_scores/{model}/{set}.log",
     conda:
@@ -50,6 +51,8 @@ rule summarise_scores:
         runtime=10,
     params:
         group_by=STUDY.evaluation.group_by,
+        truth_scheme=by_set(MODELS.truth_scheme),
+        prediction_scheme=by_model(MODELS.prediction_scheme),
         code=code_fingerprint("summarise_scores"),
     script:
         "../scripts/summarise_scores.py"

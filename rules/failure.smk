@@ -1,4 +1,4 @@
-# scores → the worst and the best cases → their features and covariates → what sets them apart → figures
+# scores → the worst and the best cases → features and covariates → what goes along with failing → kinds of errors → figures
 
 
 rule select_extremes:
@@ -6,6 +6,7 @@ rule select_extremes:
         scores="<results>/scores/{model}/{set}.csv",
     output:
         extremes="<results>/failure/{model}/{set}/extremes.csv",
+        apart="<results>/failure/{model}/{set}/apart.csv",
     log:
         "<logs>/select_extremes/{model}/{set}.log",
     localrule: True
@@ -18,6 +19,7 @@ rule select_extremes:
         rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
         extremes=STUDY.failure.extremes,
+        penalised=STUDY.failure.penalised,
         model=lambda w: w.model,
         set=lambda w: w.set,
         code=code_fingerprint("select_extremes"),
@@ -27,7 +29,8 @@ rule select_extremes:
 
 rule extract_radiomics:
     input:
-        extremes="<results>/failure/{model}/{set}/extremes.csv",
+        unpack(extreme_cases),
+        scores="<results>/scores/{model}/{set}.csv",
         manifest=set_file("manifest.csv"),
         predictions=final_predictions,
     output:
@@ -40,30 +43,64 @@ rule extract_radiomics:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=features_memory(),
         runtime=120,
     params:
-        image=STUDY.failure.image,
+        images=STUDY.failure.images,
         mask=STUDY.failure.mask,
-        region=STUDY.failure.region,
-        settings={"bin_width": STUDY.failure.bin_width, "normalise": STUDY.failure.normalise},
+        regions=STUDY.failure.featured_regions,
+        ranked=STUDY.failure.region,
+        parameters=RADIOMICS,
         shard=lambda w: int(w.shard),
-        shards=radiomics_shards(STUDY),
+        shards=set_radiomics_shards,
         cache=lambda w: case_cache("extract_radiomics", w.model, w.set, w.shard),
         code=code_fingerprint("extract_radiomics"),
     script:
         "../scripts/extract_radiomics.py"
 
 
-rule compare_extremes:
+rule vary_features:
     input:
-        extremes="<results>/failure/{model}/{set}/extremes.csv",
-        shards=radiomics_tables,
+        unpack(extreme_cases),
+        scores="<results>/scores/{model}/{set}.csv",
+        manifest=set_file("manifest.csv"),
+        predictions=final_predictions,
     output:
-        radiomics="<results>/failure/{model}/{set}/radiomics.csv",
-        effects="<results>/failure/{model}/{set}/effects.csv",
+        features="<results>/failure/{model}/{set}/{kind}_shards/{shard}.csv",
     log:
-        "<logs>/compare_extremes/{model}/{set}.log",
+        "<logs>/vary_features/{model}/{set}/{kind}/{shard}.log",
+    benchmark:
+        "<benchmarks>/vary_features/{model}/{set}/{kind}/{shard}.tsv"
+    wildcard_constraints:
+        kind="stability|binning",
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=features_memory(),
+        runtime=360,
+    params:
+        kind=lambda w: w.kind,
+        images=STUDY.failure.images,
+        mask=STUDY.failure.mask,
+        regions=STUDY.failure.featured_regions,
+        ranked=STUDY.failure.region,
+        parameters=RADIOMICS,
+        shard=lambda w: int(w.shard),
+        shards=set_radiomics_shards,
+        cache=lambda w: case_cache("vary_features", w.model, w.set, w.kind, w.shard),
+        code=code_fingerprint("vary_features"),
+    script:
+        "../scripts/vary_features.py"
+
+
+rule measure_stability:
+    input:
+        shards=varied_tables("stability"),
+    output:
+        stability="<results>/failure/{model}/{set}/stability.csv",
+    log:
+        "<logs>/measure_stability/{model}/{set}.log",
     localrule: True
     conda:
         "../envs/glioflow.yaml"
@@ -71,9 +108,76 @@ rule compare_extremes:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code_fingerprint("compare_extremes"),
+        code=code_fingerprint("measure_stability"),
     script:
-        "../scripts/compare_extremes.py"
+        "../scripts/measure_stability.py"
+
+
+rule measure_binning:
+    input:
+        shards=varied_tables("binning"),
+    output:
+        binning="<results>/failure/{model}/{set}/binning.csv",
+    log:
+        "<logs>/measure_binning/{model}/{set}.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        parameters=RADIOMICS,
+        code=code_fingerprint("measure_binning"),
+    script:
+        "../scripts/measure_binning.py"
+
+
+rule export_features:
+    input:
+        radiomics="<results>/failure/{model}/{set}/radiomics.csv",
+    output:
+        table="<results>/failure/{model}/{set}/slicer_radiomics.csv",
+    log:
+        "<logs>/export_features/{model}/{set}.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        made_in=lambda w: under(f"failure/{w.model}/{w.set}/slicer_radiomics"),
+        code=code_fingerprint("export_features"),
+    script:
+        "../scripts/export_features.py"
+
+
+rule associate_features:
+    input:
+        scores="<results>/scores/{model}/{set}.csv",
+        extremes="<results>/failure/{model}/{set}/extremes.csv",
+        shards=radiomics_tables,
+    output:
+        radiomics="<results>/failure/{model}/{set}/radiomics.csv",
+        associations="<results>/failure/{model}/{set}/associations.csv",
+    log:
+        "<logs>/associate_features/{model}/{set}.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        rank_by=STUDY.failure.rank_by,
+        region=STUDY.failure.region,
+        penalised=STUDY.failure.penalised,
+        cases=STUDY.failure.cases,
+        groups=groups_hash(),
+        code=code_fingerprint("associate_features"),
+    script:
+        "../scripts/associate_features.py"
 
 
 rule compare_covariates:
@@ -94,18 +198,49 @@ rule compare_covariates:
     params:
         rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
+        penalised=STUDY.failure.penalised,
         code=code_fingerprint("compare_covariates"),
     script:
         "../scripts/compare_covariates.py"
 
 
-rule draw_effects:
+rule classify_failures:
     input:
-        effects="<results>/failure/{model}/{set}/effects.csv",
+        manifest=set_file("manifest.csv"),
+        predictions=final_predictions,
     output:
-        figure="<results>/failure/{model}/{set}/effects.png",
+        failure_types="<results>/failure/{model}/{set}/failure_types.csv",
+        confusion="<results>/failure/{model}/{set}/confusion.csv",
     log:
-        "<logs>/draw_effects/{model}/{set}.log",
+        "<logs>/classify_failures/{model}/{set}.log",
+    benchmark:
+        "<benchmarks>/classify_failures/{model}/{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        regions=STUDY.evaluation.regions,
+        trained_regions=by_model(MODELS.predicted_regions),
+        truth_regions=by_set(MODELS.labelled_regions),
+        convention=STUDY.evaluation.convention,
+        conventions=parameters_hash(STUDY.evaluation.convention),
+        cache=lambda w: case_cache("classify_failures", w.model, w.set),
+        code=code_fingerprint("classify_failures"),
+    script:
+        "../scripts/classify_failures.py"
+
+
+rule draw_associations:
+    input:
+        unpack(measured_stability),
+        associations="<results>/failure/{model}/{set}/associations.csv",
+    output:
+        figure="<results>/failure/{model}/{set}/associations.png",
+    log:
+        "<logs>/draw_associations/{model}/{set}.log",
     localrule: True
     conda:
         "../envs/glioflow.yaml"
@@ -115,11 +250,11 @@ rule draw_effects:
     params:
         rank_by=STUDY.failure.rank_by,
         region=STUDY.failure.region,
-        image=STUDY.failure.image,
         mask=STUDY.failure.mask,
-        code=code_fingerprint("draw_effects"),
+        groups=groups_hash(),
+        code=code_fingerprint("draw_associations"),
     script:
-        "../scripts/draw_effects.py"
+        "../scripts/draw_associations.py"
 
 
 rule draw_extremes:
@@ -141,7 +276,7 @@ rule draw_extremes:
         mem_mb=4000,
         runtime=60,
     params:
-        image=STUDY.failure.image,
+        image=STUDY.failure.images[0],
         region=STUDY.failure.region,
         rank_by=STUDY.failure.rank_by,
         code=code_fingerprint("draw_extremes"),

@@ -83,16 +83,47 @@ def kept_postprocessing(wildcards):
     return {"postprocessing": file} if told(MODELS.is_postprocessed, wildcards.model) else {}
 
 
+def quality_tables():
+    """Return the tables of volumes, of volumes over time and of shape, as far as the study asks for them."""
+    tables = ["volumes", "agreement"]
+    tables += ["sessions", "responses"] if STUDY.quality.follow else []
+    tables += ["shapes", "shape_covariates"] if STUDY.quality.shape else []
+    return expand("<results>/quality/{pair}/{table}.csv", pair=quality_sets(STUDY), table=tables)
+
+
 def score_tables(wildcards):
     """Return the scores of every shard of a set."""
     pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"
     return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_score_shards(wildcards)))
 
 
+def extreme_cases(wildcards):
+    """Return the table of the extremes, as a named input, where features are computed of them alone; nothing for all cases."""
+    table = f"<results>/failure/{wildcards.model}/{wildcards.set}/extremes.csv"
+    return {"extremes": table} if STUDY.failure.cases == "extremes" else {}
+
+
 def radiomics_tables(wildcards):
     """Return the features of every shard of a set."""
     pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
-    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(radiomics_shards(STUDY)))
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_radiomics_shards(wildcards)))
+
+
+def varied_tables(kind):
+    """Return an input function: the features of every shard of a set, under variants of one kind."""
+
+    def find(wildcards):
+        pattern = "<results>/failure/{model}/{set}/{kind}_shards/{shard}.csv"
+        shards = range(set_radiomics_shards(wildcards))
+        return expand(pattern, model=wildcards.model, set=wildcards.set, kind=kind, shard=shards)
+
+    return find
+
+
+def measured_stability(wildcards):
+    """Return the table of stable features, as a named input, where the study asks for it; nothing otherwise."""
+    table = f"<results>/failure/{wildcards.model}/{wildcards.set}/stability.csv"
+    return {"stability": table} if STUDY.failure.stability else {}
 
 
 def bundled_models(wildcards):

@@ -1,5 +1,4 @@
 # dataset.json → plans → preprocessed cases → one training per fold → predictions → ensembles
-#
 # What these rules make at great cost is undeclared in models/<model>/nnunet, under content keys: Snakemake deletes the
 # declared outputs of a job before it runs again, and a declared output here is no more than a small record.
 
@@ -198,7 +197,8 @@ rule convert_predictions:
         manifest=cohort_file("manifest.csv"),
         split=cohort_file("split.csv"),
     output:
-        "<results>/predictions/{model}/given/predictions.csv",
+        predictions="<results>/predictions/{model}/given/predictions.csv",
+        warnings="<results>/predictions/{model}/given/warnings.csv",
     log:
         "<logs>/convert_predictions/{model}.log",
     benchmark:

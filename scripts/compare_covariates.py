@@ -1,9 +1,12 @@
 """Compare the clinical covariates of the worst and the best cases, and test in all cases whether the metric goes with them.
 
 Inputs:  ``scores`` (the set's score table), ``extremes`` (extremes.csv), ``manifest`` (manifest.csv, with the covariates).
+         To those of the manifest come the standard ones: the true volumes of the whole tumour and of the region (ml), how
+         many components the prediction of the region has, and its signed volume error (ml, prediction less truth).
 Outputs: ``covariates`` (covariates.csv, ``COLUMNS``): a row for each numeric covariate and for each level of a categorical
          one, the covariate with the largest effect first.
-Params:  ``rank_by`` (the metric that the extremes were chosen by), ``region``.
+Params:  ``rank_by`` (the metric that the extremes were chosen by), ``region``, ``penalised`` (``apart`` or ``include``: the
+         cases whose truth or prediction lacks the region).
 
 ``worst`` and ``best`` are the mean of a number, or the share of the cases with a level. ``effect`` is Cohen's d of a number
 (``glioflow.failure.effects``), the difference of the shares, worst minus best, of a level. ``n`` counts the cases of the set
@@ -32,15 +35,18 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, kruskal, permutation_test, rankdata, spearmanr
 
 from glioflow.cohorts.covariate_values import all_different, are_dates, is_identifier, read_covariates, typed_covariate
+from glioflow.cohorts.covariates import PREDICTED_COMPONENTS, TRUE_VOLUME, VOLUME_ERROR
 from glioflow.console import Console, count, run_script
-from glioflow.evaluation.score_tables import read_scores
+from glioflow.evaluation.score_tables import ranked_apart, read_scores
 from glioflow.failure.effects import cohens_d
-from glioflow.files import read_table, write_table
+from glioflow.files import read_table, read_text_table, write_table
+from glioflow.formatting import exact
 
 COLUMNS = (
     *("covariate", "kind", "level", "n", "patients", "n_level", "n_worst", "n_best", "worst", "best", "effect", "effect_name"),
     *("spearman_rho", "kruskal_h", "p", "q", "note"),
 )
+STANDARD = ("volume_truth_ml", "components_prediction", "volume_error_ml")  # columns of the score table
 COHENS_D, RISK_DIFFERENCE = "Cohen's d", "risk difference"
 FEWEST_FOR_APPROXIMATION = 20
 FEWEST_TESTED = 3
@@ -173,12 +179,26 @@ def _order(block: list[Row]) -> tuple[bool, float, str]:
     return (not effects, -max(effects, default=0.0), block[0]["covariate"])
 
 
+def standard_covariates(scores: pd.DataFrame, whole_tumour_ml: pd.Series, region: str) -> pd.DataFrame:
+    """Return what is known of every tumour and its prediction, as text by case_id.
+
+    ``scores``: a row a case of the region, by case_id, with the columns ``STANDARD``; ``whole_tumour_ml``: text by case_id.
+    """
+    names = (TRUE_VOLUME.format(region), PREDICTED_COMPONENTS.format(region), VOLUME_ERROR.format(region))
+    table = scores[list(STANDARD)].map(exact, na_action="ignore").astype("string").set_axis(names, axis=1)
+    return table if region == "WT" else table.assign(**{TRUE_VOLUME.format("WT"): whole_tumour_ml.reindex(table.index)})
+
+
 def main(snakemake: Any, console: Console) -> str:
     """Write ``covariates.csv``."""
-    source, metric = snakemake.input, snakemake.params.rank_by
-    scores = read_scores(source.scores, snakemake.params.region, (metric,)).set_index("case_id")
-    covariates, extremes = read_covariates(source.manifest), read_table(source.extremes)
-    table = compare_covariates(covariates, scores[metric], scores["patient_id"], extremes)
+    source, params = snakemake.input, snakemake.params
+    metric, region = params.rank_by, params.region
+    columns = tuple(dict.fromkeys([metric, *STANDARD]))
+    scores = ranked_apart(read_scores(source.scores, region, columns), params.penalised)[0].set_index("case_id")
+    whole_tumour_ml = read_text_table(source.manifest).set_index("case_id")["volume_WT_ml"]
+    standard = standard_covariates(scores, whole_tumour_ml, region)
+    covariates = read_covariates(source.manifest).join(standard)
+    table = compare_covariates(covariates, scores[metric], scores["patient_id"], read_table(source.extremes))
     write_table(snakemake.output.covariates, table)
     names, tested = table["covariate"].nunique(), table.dropna(subset=["q"])
     if tested.empty:

@@ -33,7 +33,7 @@ COLUMNS = (
     *("differs", "source"),
 )
 MEASURED_WORDS = {"cv": "out-of-fold predictions of training cases", "test": "a test set"}
-SET_WORDS = {**MEASURED_WORDS, "test": "the study's own test set", "given": "masks given with the study"}
+SET_WORDS = {**MEASURED_WORDS, "test": "the study's own test set", "given": "precomputed masks"}
 
 
 def compare_values(values: Sequence[Mapping[str, Any]], summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Bring precomputed predictions, masks from any tool, to canonical labels on their images' grids, so that they can be scored.
 
-Every problem of every mask is listed at once. A mask that is missing is a problem, or counts as an empty one. What is only
-doubtful is reported at the terminal: masks of other cases, and a label scheme that knows every value and yet seems another's.
+Every problem of every mask is listed at once. A mask that is missing is a problem, or counts as an empty one. Masks of other
+cases, and a label scheme that knows every value and yet seems another's, are warnings, which the report shows.
 
 Inputs
 ------
@@ -11,6 +11,7 @@ Outputs
 -------
 predictions.csv, with the column ``missing`` after those of every table of masks: whether the mask is an empty one in place of
 one that is missing; the masks are beside it
+warnings.csv, with the columns of verification.csv
 
 Params
 ------
@@ -24,7 +25,7 @@ regions : names of the regions that are scored and that the masks can show
 cache : path of the cache
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,10 @@ from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.grids import outer_corners, regrid_mask, turn
 from glioflow.cohorts.layouts import file_stamps
 from glioflow.cohorts.manifests import read_manifest
+from glioflow.cohorts.problems import PROBLEM_COLUMNS, Problem, problem_row
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.scoring import geometry_problems
-from glioflow.files import key_of, read_table
+from glioflow.files import key_of, read_table, write_table
 from glioflow.imaging.headers import ONE_READING
 from glioflow.imaging.placement import BY_INDEX, place_mask
 from glioflow.imaging.volumes import Volume, orientation, read_labels, read_volume, write_volume
@@ -100,6 +102,17 @@ def missing_problems(missing: Mapping[str, str], cases: int, model: str, on_miss
     return [f"{case}, {path}: found no mask; {right}" for case, path in missing.items() if on_missing == "error"]
 
 
+def mask_warnings(extra: Sequence[str], schemes: Sequence[str]) -> list[Problem]:
+    """Return a warning of masks of no case (``extra``: their ids), and one of each sentence about the label scheme."""
+    names = ", ".join(extra[:NAMED_CASES]) + (" …" if len(extra) > NAMED_CASES else "")
+    found = f"{count(len(extra), 'mask')} of no case of the cohort, not scored: {names}"
+    unexpected = (
+        [problem_row("", "", "mask_of_no_case", found, "masks of the cohort's cases alone", "warning")] if extra else []
+    )
+    expected = "the label scheme that the masks were written in"
+    return [*unexpected, *(problem_row("", "", "label_scheme", scheme, expected, "warning") for scheme in schemes)]
+
+
 def file_stamp(path: str) -> list[str | int]:
     """Return what a mask's content is known by: its path, and where there is a file its size and time of change."""
     stat = Path(path).stat() if Path(path).exists() else None
@@ -114,7 +127,7 @@ def is_converted(case: pd.Series, folder: str) -> bool:
 def main(snakemake: Any, console: Console) -> str:
     """Convert the masks that are new or changed, and list them all."""
     params, model = snakemake.params, snakemake.wildcards.model
-    folder = Path(snakemake.output[0]).parent
+    folder = Path(snakemake.output.predictions).parent
     split = read_table(snakemake.input.split)
     manifest = read_manifest(snakemake.input.manifest).set_index("case_id")
     rules = {"scheme": params.scheme, "scheme_name": params.scheme_name, "on_geometry_mismatch": params.on_geometry_mismatch}
@@ -151,14 +164,14 @@ def main(snakemake: Any, console: Console) -> str:
         cases = len({problem.partition(",")[0] for problem in problems})
         lines = "\n".join(f"  - {problem}" for problem in sorted(problems))
         raise UserError(f"{count(cases, 'mask')} of {model!r} cannot be scored\n{lines}")
-    if extra := unexpected_masks(params.pattern, paths):
-        names = ", ".join(extra[:NAMED_CASES]) + (" …" if len(extra) > NAMED_CASES else "")
-        console.say(f"warning: {count(len(extra), 'mask')} of no case of the cohort, not scored: {names}")
-    for warning in scheme_warnings(counted.values(), params.scheme_name, params.regions):
-        console.say(f"warning: {warning}")
+    schemes = scheme_warnings(counted.values(), params.scheme_name, params.regions)
+    warnings = mask_warnings(unexpected_masks(params.pattern, paths), schemes)
+    for warning in warnings:
+        console.say(f"warning: {warning['found']}")
+    write_table(snakemake.output.warnings, pd.DataFrame(warnings, columns=PROBLEM_COLUMNS))
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     table = prediction_table({None: folder}, patients)
-    write_predictions(snakemake.output[0], table.assign(missing=table["case_id"].isin(missing)))
+    write_predictions(snakemake.output.predictions, table.assign(missing=table["case_id"].isin(missing)))
     counted_empty = f", {len(missing)} missing and counted as empty" if missing else ""
     return f"{count(len(patients), 'mask')}, {converted} converted{counted_empty}"
 

@@ -6,11 +6,13 @@ Outputs: ``output.truth``, ``cohorts/<cohort>/phantom.csv``, written last: one r
 and what came of it. The images go to ``<params.made_in>/<case_id>/<case_id>_{t1,t1ce,t2,flair,seg}.nii.gz``: int16 in scanner
 units and canonical labels in uint8, LPS.
 
-Params: ``cases`` and ``seed``; ``planted``, how many cases get each of low_contrast, small_volume and heavy_noise; ``shape``
+Params: ``cases`` and ``seed``; ``planted``, how many cases get each of low_contrast, small_volume and heavy_noise;
+``difficulty``, what makes the others harder or easier (graded, volume or none); ``shape``
 (voxels) and ``spacing_mm`` (one number or three); ``made_in``, the folder of the images; ``cache``, where finished cases are
 recorded. A case whose files are as they were written, from the same plan, grid and generator, is not rendered again.
 
-Columns of the truth: those of ``PhantomCase`` (``strength`` is empty where nothing is planted; ``flair_contrast``,
+Columns of the truth: those of ``PhantomCase`` (``strength`` is empty where nothing is planted, ``difficulty`` where all are
+alike; ``flair_contrast``,
 ``rim_contrast`` and ``noise_sd`` have no unit), then what is measured in the rendered volumes: ``flair_tumour_to_brain``, the
 mean FLAIR of the whole tumour over that of the brain around it, ``volume_brain_ml`` and ``volume_<REGION>_ml``.
 """
@@ -87,7 +89,7 @@ def main(snakemake: Any, console: Console) -> str:
     params = snakemake.params
     folder = Path(params.made_in)
     shape, spacing = tuple(params.shape), spacing_of(params.spacing_mm)
-    plan = plan_phantoms(params.cases, params.seed, params.planted)
+    plan = plan_phantoms(params.cases, params.seed, params.planted, params.difficulty)
     rows, rendered = compute_cases(
         write_case,
         {case.case_id: case for case in plan},

@@ -160,18 +160,20 @@ def readable_table(table: pd.DataFrame, metrics: Sequence[str], names: Mapping[s
 
     ``names``: what columns are called, where that is not their name.
     """
+    decimals = {name: find_metric(name).decimals for name in metrics}
+    statistic_decimals = {name: find_metric(name).statistic_decimals for name in metrics}
 
-    def cells(values: Mapping[str, Any]) -> list[str]:
-        return ["∞" if values[name] == np.inf else number(values[name], find_metric(name).decimals) for name in metrics]
+    def cells(values: Mapping[str, Any], digits: Mapping[str, int]) -> list[str]:
+        return [number(values[name], digits[name]) for name in metrics]
 
     notes = table["note"].astype("string").fillna("")
     lines = [["case", "region", *(names.get(name, name) for name in metrics), "note"]]
     for row, note in zip(table.to_dict("records"), notes, strict=True):
-        lines.append([row["case_id"], row["label"], *cells(row), note])
+        lines.append([row["case_id"], row["label"], *cells(row, decimals), note])
     for statistic in STATISTICS:
         for region in dict.fromkeys(table["label"]):
             values = table.loc[table["label"] == region, list(metrics)].astype(float)
-            lines.append([statistic, region, *cells(getattr(values, statistic)().to_dict()), ""])
+            lines.append([statistic, region, *cells(getattr(values, statistic)().to_dict(), statistic_decimals), ""])
     wide = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     ruled = {1, 1 + len(table)}
     text = []

@@ -11,10 +11,13 @@ scores : the shards' rows, sorted by case id; regions keep their order. Behind t
     the same in each row of a case and empty where it is undefined
 summary : CSV, a row per region, tta and metric (``SUMMARY_COLUMNS``)
 groups : CSV, the same for the cases of each value of each covariate of ``group_by`` (``GROUP_COLUMNS``)
+warnings : what the scores show of label schemes that may be wrong (``glioflow.evaluation.scheme_checks``), with the columns of
+    verification.csv
 
 Params
 ------
 group_by : names of covariates; none is common
+truth_scheme, prediction_scheme : names of the label schemes of the truth and of precomputed masks (None: made by glioflow)
 """
 
 from collections.abc import Sequence
@@ -26,8 +29,10 @@ import numpy as np
 import pandas as pd
 
 from glioflow.cohorts.covariate_values import in_one_spelling, in_order, read_covariates
+from glioflow.cohorts.problems import PROBLEM_COLUMNS
 from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.bootstrap import intervals
+from glioflow.evaluation.scheme_checks import absent_regions
 from glioflow.evaluation.score_tables import ROW_COLUMNS, is_missing, is_penalised, is_unseen, with_whole_numbers
 from glioflow.files import read_table, write_table
 from glioflow.models.predictions import read_tta, tta_kinds
@@ -134,6 +139,10 @@ def main(snakemake: Any, console: Console) -> str:
     write_table(snakemake.output.scores, scores.join(covariates, on="case_id"))
     write_table(snakemake.output.summary, summarise(scores))
     write_table(snakemake.output.groups, groups)
+    warnings = absent_regions(scores, snakemake.params.truth_scheme, snakemake.params.prediction_scheme)
+    write_table(snakemake.output.warnings, pd.DataFrame(warnings, columns=PROBLEM_COLUMNS))
+    for warning in warnings:
+        console.say(f"warning: {warning['found']}")
     missing = [f", no {name} in the manifest" for name in group_by if name not in covariates]
     return f"{count(scores['case_id'].nunique(), 'case')}, {count(len(scores), 'row')}{''.join(missing)}"
 

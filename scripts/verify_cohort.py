@@ -1,10 +1,11 @@
 """Read every file of a cohort once: check it, hash it, and bring its labels to canonical values.
 
 Inputs: ``cases`` (cases.csv), ``conversion`` (conversion.csv: the problems met while finding and converting the cases). Params:
-``scheme`` (raw value to canonical), ``scheme_name``, ``channels`` (those that the study needs), ``missing`` (what is done
+``scheme`` (raw value to canonical), ``scheme_name``, ``labelled`` (whether the cases have a truth),
+``channels`` (those that the study needs), ``missing`` (what is done
 where a case lacks one: ``on_missing_channel``, ``substitute``), ``on_geometry_mismatch``, ``skull_stripped``, ``made_in``
 (folder for canonical label maps and images of zeros), ``cache``, ``reread`` (whether files in the cache are read again too),
-``requirements`` (of the study to the cohort: split, folds, extremes by set). Outputs: ``manifest.csv`` (one row a readable
+``requirements`` (of the study to the cohort: split, folds). Outputs: ``manifest.csv`` (one row a readable
 case: paths, SHA-256 of every file, fingerprints of the voxels, geometry, volumes, covariates) and ``verification.csv`` (one
 row a problem, or a reason why a case is left out of the manifest). The pass never stops at a problem: the table lists them
 all, and ``split_cohort`` refuses a cohort with an error.
@@ -102,6 +103,7 @@ def main(snakemake: Any, console: Console) -> str:
     rules = CheckRules(
         scheme={int(raw): int(label) for raw, label in params.scheme.items()},
         scheme_name=params.scheme_name,
+        labelled=params.labelled,
         channels=tuple(params.channels),
         on_geometry_mismatch=params.on_geometry_mismatch,
         skull_stripped=params.skull_stripped,

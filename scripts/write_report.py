@@ -3,7 +3,8 @@
 Inputs:  the tables and figures of every stage, listed for their order only; they are found below ``results``.
 Outputs: ``index.html``.
 Params:  ``study`` (the validated configuration), ``config_file`` (its path), ``results`` (folder), ``pairs`` (one dict a
-         prediction set: model, set, cohort, failure), ``trained`` (model to number of folds).
+         set that is scored: model, set, cohort, failure), ``trained`` (model to number of folds), ``unscored`` (``model/set``
+         of each set that has no truth).
 
 The sections are made by ``glioflow.report``, the page's words and layout are in ``glioflow/report/templates/``. Scores and
 effect sizes are shown as their tables have them, rounded. The same tables give the same bytes.
@@ -27,9 +28,11 @@ from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
 from glioflow.report.definitions import definition_words
 from glioflow.report.failure import failure_section
+from glioflow.report.feature_notes import features_words
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
 from glioflow.report.published import published_table
+from glioflow.report.quality import measured_pairs, quality_section
 from glioflow.report.scores import comparison_table, score_section
 from glioflow.report.source import Source
 from glioflow.report.summary import summary_section
@@ -61,8 +64,14 @@ def report_context(source: Source) -> dict[str, Any]:
         "folds_by": join_words(sorted({by for name in source.trained if (by := study["models"][name]["folds_by"])})),
         "lesionwise": study["evaluation"].get("lesionwise"),
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
+        "quality": [quality_section(source, pair) for pair in measured_pairs(source)],
+        "study_quality": study["quality"],
         "conventions": [convention_section(source, pair) for pair in source.pairs],
-        "failure": {**study["failure"], "rank_name": find_metric(study["failure"]["rank_by"]).name},
+        "failure": {
+            **study["failure"],
+            "features": features_words(study["failure"]),
+            "rank_name": find_metric(study["failure"]["rank_by"]).name,
+        },
         "channel_names": CHANNEL_NAMES,
         "regions": {name: REGION_NAMES[name] for name in source.regions},
         "provenance": provenance_section(source),
@@ -87,7 +96,7 @@ def render_page(context: Mapping[str, Any]) -> str:
 def main(snakemake: Any, console: Console) -> str:
     """Write the page."""
     params = snakemake.params
-    source = Source(params.study, params.config_file, params.results, params.pairs, params.trained)
+    source = Source(params.study, params.config_file, params.results, params.pairs, params.trained, params.unscored)
     page = render_page(report_context(source))
     write_text(snakemake.output[0], page)
     sets, pictures = count(len(source.pairs), "prediction set"), count(page.count("<img "), "picture")

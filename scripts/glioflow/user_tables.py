@@ -2,8 +2,9 @@
 
 Such a table comes from a spreadsheet, a statistics program or an editor. What has one meaning is read: commas, semicolons or
 tabs between the cells, UTF-8 or UTF-16, a byte order mark, Windows line ends, quotes, separators after the last cell, empty
-rows and columns. What could shift or change a value without anyone seeing it is refused, with file, line and remedy: a row with
-more or fewer fields than the header, a text in another encoding, two columns of one name.
+rows and columns. A text that is not in UTF-8 is read as Windows-1252, which spreadsheets write in Western Europe, and a note
+shows the first word of it. What could shift or change a value without anyone seeing it is refused, with file, line and remedy:
+a row with more or fewer fields than the header, a text in no known encoding, two columns of one name.
 """
 
 import codecs
@@ -28,6 +29,7 @@ SHOWN = 5
 COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of .xlsx and .ods, and of .xls
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # what no table in an 8-bit encoding has
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 Line = tuple[int, list[str]]  # the number of the line where a row begins, and its cells
@@ -99,11 +101,18 @@ def _decode(path: Path) -> tuple[str, list[str]]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         around = re.split(rb"[\s,;\"]", content[: error.start])[-1] + re.split(rb"[\s,;\"]", content[error.start :])[0]
-        guess = around.decode("cp1252", errors="replace")
-        raise UserError(
-            f"{path}: line {line} is not in UTF-8 (byte {content[error.start]:#x}; {guess!r} in Windows-1252); save it as CSV "
-            f"in UTF-8, or, if it should read so: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8_{path.name}"
-        ) from None
+        try:
+            text = content.decode("cp1252")
+        except UnicodeDecodeError:
+            text = "\0"
+        if CONTROL.search(text):
+            raise UserError(
+                f"{path}: line {line} is neither in UTF-8 nor in Windows-1252 (byte {content[error.start]:#x}); "
+                "save it as CSV in UTF-8"
+            ) from None
+        return text, [
+            f"the encoding Windows-1252 (line {line}: {around.decode('cp1252')!r}; if that is wrong, save it in UTF-8)"
+        ]
 
 
 def separator_of(text: str) -> str:

@@ -13,6 +13,7 @@ from workflows import copy_checkout, snakemake
 
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.imaging.volumes import read_volume
+from glioflow.quality.shapes import shape_features
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.real_data]
 
@@ -96,6 +97,26 @@ def test_the_report_counts_the_substituted_channels_and_compares_those_patients(
     covariates = pd.read_csv(study[2] / "failure/unet/cv/covariates.csv")
     levels = covariates[covariates["covariate"] == "substituted"].set_index("level")
     assert levels["n_level"].to_dict() == {"yes": 2, "no": 8}
+
+
+def test_shapes_are_those_of_the_published_masks_and_rare_clusters_are_left_out(study, patients):
+    shapes = pd.read_csv(study[2] / "quality/unet/cv/shapes.csv").set_index(["mask", "case_id"]).loc["truth"]
+    assert set(shapes.index) == {folder.name for folder in patients.glob("TCGA_*")}
+    for case, row in shapes.iterrows():
+        masks = sorted((patients / case).glob("*_mask.tif"), key=lambda path: int(path.stem.split("_")[-2]))
+        mask = np.stack([tifffile.imread(path) for path in masks]).transpose(2, 1, 0) > 0
+        features, _ = shape_features(mask, np.diag([-1.0, -1, 1, 1]), (1, 1, 1))
+        assert row[list(features)].to_dict() == pytest.approx(features)
+    tested = pd.read_csv(study[2] / "quality/unet/cv/shape_covariates.csv")
+    clusters = tested[(tested["mask"] == "truth") & (tested["covariate"] == "rnaseq_cluster")]
+    assert (clusters["note"] == "left out, fewer than 3 patients: 3, 4").all() and clusters["fisher_p"].between(0, 1).all()
+
+
+def test_the_report_tells_what_of_volumes_and_shape_cannot_be_told(study):
+    text = " ".join(re.sub(r"<[^>]+>", " ", (study[2] / "report/index.html").read_text(encoding="utf-8")).split())
+    assert "The enhancing share of the tumour (ET/WT) cannot be compared: not applicable: the truth shows WT only" in text
+    assert "Nothing can be said of volumes over time: every patient has one session in this set." in text
+    assert "one ml stands for a thousand voxels of an assumed size" in text
 
 
 def test_nothing_is_to_be_done_again(study):

@@ -22,7 +22,12 @@ KEPT = {
     "checked cases": ("glioflow.cohorts.case_checks", "glioflow/imaging/volumes.py"),
     "converted cases": ("glioflow.cohorts.conversion", "glioflow/cohorts/grids.py"),
     "phantoms": ("make_phantom", "glioflow/cohorts/phantom/anatomy.py"),
+    "kinds of errors": ("classify_failures", "glioflow/failure/failure_types.py"),
+    "volumes": ("measure_volumes", "glioflow/quality/measures.py"),
+    "shapes": ("measure_shapes", "glioflow/quality/outlines.py"),
     "features": ("extract_radiomics", "glioflow/failure/fast_shape.py"),
+    "textures": ("extract_radiomics", "glioflow/failure/fast_extractor.py"),
+    "features under variants": ("vary_features", "glioflow/failure/feature_variants.py"),
 }
 
 

@@ -63,10 +63,16 @@ def test_utf_16_is_read_with_its_mark_and_refused_without(tmp_path, encoding):
         assert "save it as CSV in UTF-8" in refusal(tmp_path, PLAIN.encode(encoding))
 
 
-def test_another_encoding_is_refused_with_line_word_and_command(tmp_path):
-    message = refusal(tmp_path, PLAIN.replace("glioblastoma", "Tumor größer 4 cm").encode("cp1252"))
-    assert "line 2 is not in UTF-8 (byte 0xf6; 'größer' in Windows-1252)" in message
-    assert "iconv -f WINDOWS-1252 -t UTF-8 t.csv > utf8_t.csv" in message
+def test_windows_1252_is_read_with_a_note_of_line_and_word(tmp_path):
+    table = read(tmp_path, PLAIN.replace("glioblastoma", "Tumor größer 4 cm – „fest“").encode("cp1252"))
+    assert table.rows[0]["diagnosis"] == "Tumor größer 4 cm – „fest“"
+    assert table.notes == ["the encoding Windows-1252 (line 2: 'größer'; if that is wrong, save it in UTF-8)"]
+
+
+@pytest.mark.parametrize("bad", [b"\xf6\x81", b"\xf6\x07"])  # what Windows-1252 does not define; a control character
+def test_bytes_that_are_no_text_are_refused(tmp_path, bad):
+    message = refusal(tmp_path, PLAIN.encode().replace(b"glioblastoma", bad))
+    assert message == "line 2 is neither in UTF-8 nor in Windows-1252 (byte 0xf6); save it as CSV in UTF-8"
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04abc", b"\xd0\xcf\x11\xe0\xa1"])

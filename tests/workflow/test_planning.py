@@ -13,10 +13,12 @@ from workflows import copy_checkout, planned_jobs, snakemake
 
 CHAIN = {
     "convert_cohort": 1, "verify_cohort": 1, "compare_cohorts": 1, "split_cohort": 1, "write_dataset_json": 1, "plan_model": 1,
-    "preprocess_model": 1, "collect_cv": 1, "select_extremes": 1, "extract_radiomics": 1, "compare_extremes": 1,
-    "compare_covariates": 1, "draw_effects": 1, "draw_extremes": 1, "compare_models": 1, "write_report": 1,
-    "all": 1,
+    "preprocess_model": 1, "collect_cv": 1, "select_extremes": 1, "extract_radiomics": 1, "associate_features": 1,
+    "compare_covariates": 1, "classify_failures": 1, "draw_associations": 1, "draw_extremes": 1, "compare_models": 1,
+    "write_report": 1, "all": 1,
 }  # fmt: skip
+
+QUALITY = ("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_the_demo_plans_every_stage(checkout):
     jobs = planned_jobs(snakemake(checkout, "-n"))
     assert jobs == {
         **CHAIN, "make_phantom": 1, "train_fold": 2, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
-        "compare_conventions": 2, "export_scores": 2, "export_model": 1, "write_bundle": 1,
+        "compare_conventions": 2, **dict.fromkeys(QUALITY, 2), "export_scores": 2, "export_model": 1, "write_bundle": 1,
     }  # fmt: skip
 
 
@@ -57,6 +59,7 @@ def test_the_brats_study_plans_from_its_configuration_alone(checkout, look_alike
     run = snakemake(checkout, "-n", "--configfile", "config/studies/brats21_cpu.yaml", GLIOFLOW_REAL_DATA=str(look_alike))
     assert planned_jobs(run) == {
         **CHAIN, "train_fold": 2, "score_cases": 1, "summarise_scores": 1, "compare_conventions": 1,
+        **dict.fromkeys(QUALITY, 1),
     }  # fmt: skip
     assert "phantom" not in run.stdout, "the demo was merged into the study"
 
@@ -84,17 +87,40 @@ def test_every_study_file_is_planned_by_a_test():
         ("exports", "export_model"),
         ("predictions", "predict_cases"),
         ("scores", "summarise_scores"),
-        ("failure", "draw_effects"),
+        ("failure", "draw_associations"),
+        ("quality", "compare_shapes"),
         ("report", "write_report"),
     ],
 )
 def test_each_stage_is_a_target(checkout, target, last):
     order = [
-        "split_cohort", "train_fold", "export_model", "predict_cases", "summarise_scores", "draw_effects", "write_report",
+        "split_cohort", "train_fold", "predict_cases", "summarise_scores", "draw_associations", "compare_shapes",
+        "export_model", "write_report",
     ]  # fmt: skip
     jobs = planned_jobs(snakemake(checkout, "-n", target))
     assert jobs[last] >= 1
     assert not set(order[order.index(last) + 1 :]) & set(jobs)
+    assert ("classify_failures" in jobs) == (target in ("failure", "report"))
+
+
+def test_volumes_and_shapes_are_measured_where_the_study_asks_for_it(checkout, tmp_path):
+    study = {
+        "cohorts": {"c": {"dataset": "phantom", "test_fraction": 0.25}},
+        "models": {"a": {"cohort": "c"}},
+        "quality": {"sets": ["test"], "follow": [], "shape": None},
+    }
+    jobs = planned_jobs(plan(checkout, study, tmp_path))
+    assert {name: jobs[name] for name in QUALITY if name in jobs} == {"measure_volumes": 1, "compare_volumes": 1}
+    assert not set(QUALITY) & set(planned_jobs(plan(checkout, {**study, "quality": {"sets": []}}, tmp_path)))
+
+
+def test_features_are_exported_and_measured_again_where_that_is_asked_for(checkout, tmp_path):
+    study = {"cohorts": {"c": {"dataset": "phantom", "cases": 120}}, "models": {"a": {"cohort": "c"}}}
+    assert planned_jobs(plan(checkout, study, tmp_path, "--", "exports"))["export_features"] == 1
+    usual = planned_jobs(plan(checkout, study, tmp_path))
+    asked = planned_jobs(plan(checkout, {**study, "failure": {"stability": True, "binning": True}}, tmp_path))
+    assert not {"vary_features", "measure_stability", "measure_binning", "export_features"} & set(usual)
+    assert asked - usual == {"vary_features": 2 * 3, "measure_stability": 1, "measure_binning": 1}  # three shards, two kinds
 
 
 def test_a_model_of_a_custom_trainer_is_not_exported(checkout, tmp_path):
@@ -131,7 +157,7 @@ def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout,
     assert jobs["predict_cases"] == 3  # x: test, b; y: test
     assert jobs["ensemble_models"] == 2  # cv, test
     assert jobs["score_cases"] == 3 * 6 + 1  # three shards of 120 cases for each of six sets, one for the 20 of b
-    assert jobs["extract_radiomics"] == 3 * 2  # cv of x, y and xy; two shards of 40 extreme cases
+    assert jobs["extract_radiomics"] == 3 * 3  # cv of x, y and xy, three shards each
 
 
 def test_models_are_compared_on_the_sets_that_they_share(checkout, tmp_path):
@@ -211,18 +237,30 @@ def test_touching_the_code_and_the_results_plans_nothing(scored):
 
 
 def test_a_comment_in_a_script_plans_nothing_and_a_change_plans_the_rule_and_what_follows(scored):
-    script = scored[0] / "scripts/compare_extremes.py"
+    script = scored[0] / "scripts/associate_features.py"
     text = script.read_text()
     script.write_text(text + "\n# a remark\n")
     assert jobs_after(scored[0]) == set()
     script.write_text(text + "\nCHANGED = 1\n")
-    assert jobs_after(scored[0]) == {"compare_extremes", "draw_effects", "write_report", "all"}
+    assert jobs_after(scored[0]) == {"associate_features", "draw_associations", "write_report", "all"}
     script.write_text(text)
 
 
 def test_a_figure_setting_plans_only_what_it_affects(scored):
     jobs = jobs_after(scored[0], "--config", "failure={extremes: 2, bin_width: 10}")
-    assert jobs == {"extract_radiomics", "compare_extremes", "draw_effects", "write_report", "all"}
+    assert jobs == {"extract_radiomics", "associate_features", "draw_associations", "write_report", "all"}
+
+
+def test_a_changed_number_of_extremes_reads_no_cohort_again_and_so_trains_nothing(scored):
+    jobs = jobs_after(scored[0], "--config", "failure={extremes: 1}")
+    assert {"select_extremes", "write_report"} <= jobs
+    assert not {"convert_cohort", "verify_cohort", "split_cohort", "convert_predictions", "score_cases"} & jobs
+
+
+def test_without_failure_analysis_no_failure_job_is_planned(scored):
+    jobs = jobs_after(scored[0], "--config", "failure=off")
+    assert not {"select_extremes", "extract_radiomics", "associate_features", "compare_covariates", "draw_extremes"} & jobs
+    assert "write_report" in jobs
 
 
 def test_a_changed_mask_is_seen_and_only_its_case_is_done_again(scored):

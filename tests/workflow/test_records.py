@@ -22,6 +22,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
             (masks / model).mkdir(exist_ok=True)
             shutil.copyfile(folder / f"case{number}_seg.nii.gz", masks / model / f"case{number}.nii.gz")
     (data / "grades.csv").write_text("case_id,grade\n" + "".join(f"case{number},{number % 2}\n" for number in range(4)))
+    (masks / "radiomics.yaml").write_text("setting: {binWidth: 10}\n")
     given = {"cohort": "c", "label_scheme": "brats2021"}
     study = {
         "results": "results",
@@ -70,10 +71,22 @@ CHANGES = {
     "rank_by": ({"failure": {"rank_by": "dice"}}, "select_extremes"),
     "region": ({"failure": {"region": "TC"}}, "select_extremes"),
     "extremes": ({"failure": {"extremes": 1}}, "select_extremes"),
+    "penalised": ({"failure": {"penalised": "include"}}, "select_extremes"),
     "mask": ({"failure": {"mask": "prediction"}}, "extract_radiomics"),
     "bin_width": ({"failure": {"bin_width": 10}}, "extract_radiomics"),
     "normalise": ({"failure": {"normalise": False}}, "extract_radiomics"),
+    "radiomics": ({"failure": {"radiomics": "{masks}/radiomics.yaml"}}, "extract_radiomics"),
+    "feature_regions": ({"failure": {"feature_regions": ["WT", "TC"]}}, "extract_radiomics"),
+    "stability": ({"failure": {"stability": True}}, "vary_features"),
+    "binning": ({"failure": {"binning": True}}, "measure_binning"),
     "image": ({"failure": {"image": "t1"}}, "verify_cohort"),
+    "images": ({"failure": {"image": ["flair", "t1"]}}, "verify_cohort"),
+    "session_by": ({"quality": {"session_by": "grade"}}, "measure_volumes"),
+    "follow": ({"quality": {"follow": ["WT"]}}, "follow_volumes"),
+    "response_increase": ({"quality": {"response_increase": 0.25}}, "follow_volumes"),
+    "response_decrease": ({"quality": {"response_decrease": 0.5}}, "follow_volumes"),
+    "measurable_ml": ({"quality": {"measurable_ml": 2}}, "follow_volumes"),
+    "shape": ({"quality": {"shape": "TC"}}, "measure_shapes"),
     "title": ({"report": {"title": "Other"}}, "write_report"),
 }
 
@@ -108,6 +121,8 @@ def test_a_changed_setting_is_seen_with_and_without_snakemakes_notes(finished, w
     changed, rule = CHANGES[name]
     if name == "model":
         changed = {"models": {"n": {"predictions": study["models"]["m"]["predictions"]}}}
+    if name == "radiomics":
+        changed = {"failure": {"radiomics": str(Path(study["models"]["m"]["predictions"]).parents[1] / "radiomics.yaml")}}
     with_notes = planned_jobs(plan(checkout, study, **changed))
     shutil.rmtree(without_notes / ".snakemake", ignore_errors=True)
     assert planned_jobs(plan(without_notes, study, **changed)) == with_notes
@@ -116,16 +131,17 @@ def test_a_changed_setting_is_seen_with_and_without_snakemakes_notes(finished, w
 
 
 def test_other_code_is_seen_without_snakemakes_notes(finished, without_notes: Path):
-    script = without_notes / "scripts/compare_extremes.py"
+    script = without_notes / "scripts/associate_features.py"
     text = script.read_text()
     script.write_text(text + "\nCHANGED = 1\n")
     shutil.rmtree(without_notes / ".snakemake", ignore_errors=True)
-    assert set(planned_jobs(plan(without_notes, finished[1]))) == {"compare_extremes", "draw_effects", "write_report", "all"}
+    planned = set(planned_jobs(plan(without_notes, finished[1])))
+    assert planned == {"associate_features", "draw_associations", "write_report", "all"}
     script.write_text(text)
 
 
 def test_an_output_whose_record_is_gone_is_made_again(finished, tmp_path: Path):
     checkout, study = finished
     clone = elsewhere(checkout, tmp_path / "clone")
-    (clone / "results/failure/m/given/.effects.csv.made.json").unlink()
-    assert planned_jobs(plan(clone, study))["compare_extremes"] == 1
+    (clone / "results/failure/m/given/.associations.csv.made.json").unlink()
+    assert planned_jobs(plan(clone, study))["associate_features"] == 1

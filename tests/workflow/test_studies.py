@@ -17,8 +17,11 @@ UPENN = {"t1": "T1", "t1ce": "T1GD", "t2": "T2", "flair": "FLAIR"}
 
 COHORT = ("convert_cohort", "verify_cohort", "compare_cohorts", "split_cohort")
 MODEL = ("write_dataset_json", "plan_model", "preprocess_model", "collect_cv")
-ANALYSIS = ("select_extremes", "compare_extremes", "compare_covariates", "draw_effects", "draw_extremes")
-SET = ("compare_conventions",)
+ANALYSIS = (
+    *("select_extremes", "associate_features", "compare_covariates", "classify_failures", "draw_associations", "draw_extremes"),
+)
+QUALITY = ("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes")
+SET = ("compare_conventions", *QUALITY)
 
 
 def jobs(cohorts: int, models: int, analyses: int, **others: int) -> dict[str, int]:
@@ -28,36 +31,36 @@ def jobs(cohorts: int, models: int, analyses: int, **others: int) -> dict[str, i
     return {**every, **others, "compare_models": 1, "write_report": 1, "all": 1}
 
 
-# What each study plans. A job scores up to 50 of a cohort's cases, and extracts the features of up to 20 extreme ones.
+# What each study plans. A job scores up to 50 of a cohort's cases, and extracts the features of as many.
 STUDIES = {
     # Seven models in five folds; cv and test of each, and meningioma by one. 358 cases are 8 jobs of scores, 60 are 2.
     "t501_gbm.yaml": jobs(
-        2, 7, 7, train_fold=35, predict_cases=8, score_cases=14 * 8 + 2, summarise_scores=15, extract_radiomics=7 * 2
+        2, 7, 7, train_fold=35, predict_cases=8, score_cases=14 * 8 + 2, summarise_scores=15, extract_radiomics=7 * 8
     ),
     "t501_gbm_cpu.yaml": jobs(
         2, 2, 2, make_phantom=2, train_fold=4, predict_cases=3, score_cases=5, summarise_scores=5, extract_radiomics=2
     ),
     # One model in five folds; 484 cases, which the registry knows before they are fetched.
-    "msd_unet3d.yaml": jobs(1, 1, 1, fetch_dataset=1, train_fold=5, score_cases=10, summarise_scores=1, extract_radiomics=2),
+    "msd_unet3d.yaml": jobs(1, 1, 1, fetch_dataset=1, train_fold=5, score_cases=10, summarise_scores=1, extract_radiomics=10),
     "msd_unet3d_cpu.yaml": jobs(1, 1, 1, make_phantom=1, train_fold=2, score_cases=1, summarise_scores=1, extract_radiomics=1),
     # 22 folds of 110 patients, cleaned up by what is chosen on cv.
     "lgg_unet2d.yaml": jobs(
         1, 1, 1, fetch_dataset=1, train_fold=22, choose_postprocessing=1, postprocess_cases=1,
-        score_cases=3, summarise_scores=1, extract_radiomics=2, compare_published=1,
+        score_cases=3, summarise_scores=1, extract_radiomics=3, compare_published=1,
     ),
     "lgg_unet2d_cpu.yaml": jobs(
         1, 1, 1, make_phantom=1, train_fold=2, choose_postprocessing=1, postprocess_cases=1,
         score_cases=1, summarise_scores=1, extract_radiomics=1,
     ),
     # Three networks in five folds on 1350 cases.
-    "post_treatment.yaml": jobs(1, 3, 3, train_fold=15, score_cases=3 * 27, summarise_scores=3, extract_radiomics=3 * 2),
+    "post_treatment.yaml": jobs(1, 3, 3, train_fold=15, score_cases=3 * 27, summarise_scores=3, extract_radiomics=3 * 27),
     "post_treatment_cpu.yaml": jobs(
         1, 2, 2, make_phantom=1, train_fold=4, score_cases=2, summarise_scores=2, extract_radiomics=2
     ),
     # Two recipes in five folds on 369 cases, and their merged masks, which are scored and analysed like a model's. The merged
     # regions hold every label, so no probabilities are kept that would have to be released.
     "capstone.yaml": jobs(
-        1, 2, 3, train_fold=10, ensemble_models=1, score_cases=3 * 8, summarise_scores=3, extract_radiomics=3 * 2,
+        1, 2, 3, train_fold=10, ensemble_models=1, score_cases=3 * 8, summarise_scores=3, extract_radiomics=3 * 8,
         compare_published=1,
     ),
     "capstone_cpu.yaml": jobs(

@@ -23,7 +23,7 @@ from glioflow.console import count
 from glioflow.files import sha256_file
 from glioflow.formatting import exact
 from glioflow.imaging.headers import ONE_READING
-from glioflow.imaging.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes
+from glioflow.imaging.labels import REGIONS, UnknownLabelsError, canonical_labels, fitting_schemes, scheme_regions
 from glioflow.imaging.placement import BY_INDEX, USE_IMAGE_HEADER
 from glioflow.imaging.volumes import (
     UnreadableVolumeError,
@@ -66,6 +66,7 @@ class CheckRules:
     skull_stripped: bool
     labels: str  # folder for canonical label maps, and for the images of zeros
     on_missing_channel: str = "error"  # or "exclude", "substitute"
+    labelled: bool = True  # whether a case has a truth
     substitute: Mapping[str, str] = field(default_factory=dict)  # missing channel -> the channel in its place, or "zeros"
 
 
@@ -116,7 +117,8 @@ class CaseCheck:
                 self.check_channel(channel)
         if missing:
             self.replace_channels(missing)
-        self.check_label()
+        if self.rules.labelled:
+            self.check_label()
         return {"row": self.row, "problems": self.problems}
 
     def check_channel(self, channel: str) -> None:
@@ -148,11 +150,10 @@ class CaseCheck:
         if self.reference is not None:
             self.check_geometry(path, volume)
             return
-        shape, spacing = "x".join(map(str, data.shape)), "x".join(f"{edge:.6g}" for edge in volume.spacing)
         grid = Volume(np.broadcast_to(np.uint8(0), data.shape), volume.affine)
         self.reference = Reference(path, grid, off_background(data))
         brain_ml = float(np.count_nonzero(self.reference.shown) * volume.voxel_ml)
-        self.row |= {"shape": shape, "spacing_mm": spacing, "orientation": orientation(volume), "brain_ml": brain_ml}
+        self.row |= {**grid_of(volume), "brain_ml": brain_ml}
         if volume.header and not volume.header.oriented:
             self.problems.append(orientation_unknown(self.case["case_id"], path, self.case["patient_id"]))
         if self.rules.skull_stripped and not bad and brain_ml > LARGEST_BRAIN_ML:
@@ -253,7 +254,8 @@ class CaseCheck:
         path = self.case.get("label")
         if not path or not Path(path).exists():
             if not self.report_other_format("the label", path):
-                expected = "the truth: a case without one cannot be trained on or scored"
+                expected = "the truth: a case without one cannot be trained on or scored; an external cohort can be predicted "
+                expected += "without any (labelled: false)"
                 self.report(path or "", "missing_label", "no label map", expected)
             return
         volume, _ = self.read(path)
@@ -266,6 +268,8 @@ class CaseCheck:
                 return
         elif not self.check_geometry(path, volume, "warning" if trusted else "error"):
             return
+        if self.reference is None:
+            self.row |= grid_of(volume)
         try:
             labels, voxels = canonical_labels(volume.data, self.rules.scheme)
         except UnknownLabelsError as error:
@@ -287,7 +291,8 @@ class CaseCheck:
 
     def measure(self, path: str, canonical: Volume, voxels: Mapping[int, int]) -> None:
         """Note the volume of each region; report a mask that is all but empty, or that is where there is no brain."""
-        volumes = {region: sum(voxels.get(label, 0) for label in labels) for region, labels in REGIONS.items()}
+        shown = scheme_regions(self.rules.scheme.values())  # of another region nothing is known, and not 0
+        volumes = {region: sum(voxels.get(label, 0) for label in REGIONS[region]) for region in shown}
         self.row |= {f"volume_{region}_ml": number * canonical.voxel_ml for region, number in volumes.items()}
         total = sum(voxels.values())
         if total == 0:
@@ -310,6 +315,12 @@ class CaseCheck:
             expected += f"; {count(len(fitting), 'scheme')} would fit: {', '.join(fitting)}"
         found = f"label {'value' if len(error.unknown) == 1 else 'values'} {', '.join(map(exact, error.unknown[:10]))}"
         self.report(path, "unknown_label", found, expected)
+
+
+def grid_of(volume: Volume) -> dict[str, str]:
+    """Return the columns of the manifest that describe a grid."""
+    spacing = "x".join(f"{edge:.6g}" for edge in volume.spacing)
+    return {"shape": "x".join(map(str, volume.data.shape)), "spacing_mm": spacing, "orientation": orientation(volume)}
 
 
 def voxel_fingerprint(data: NDArray[Any]) -> str:

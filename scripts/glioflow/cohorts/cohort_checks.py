@@ -1,5 +1,6 @@
 """Check the cases of a cohort against each other, and against what the study asks of them."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +15,19 @@ from glioflow.cohorts.missing_channels import listed
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.cohorts.splits import SplitPlan, check_split, split_cases
 from glioflow.console import count
-from glioflow.study.configuration import largest_extremes
 from glioflow.study.registry import CHANNELS
 from glioflow.user_tables import alike
+
+# What names a visit at the end of an id: a word; or, behind a number, a letter with a number or a number.
+VISIT_WORDS = (
+    "visit|session|ses|scan|timepoint|time|tp|follow[-_ ]?up|fu|baseline|bl|day|week|month|year|"
+    "pre|post|pre[-_ ]?op|post[-_ ]?op|first|second|recurrence|rec"
+)
+VISIT = re.compile(rf"(?P<patient>.*[^\W_].*?)[-_. ](?:{VISIT_WORDS})[-_. ]?\d*|(?P<numbered>.*\d.*?)[-_. ][vtsdwmy]\d+", re.I)
+NUMBERED_VISIT = re.compile(r"(?P<patient>.*\d\d)[-_. ](?:\d{1,3}|(?:19|20)\d{6}|(?:19|20)\d\d-\d\d-\d\d)")
+# More ids than this under one beginning, or numbers under the only beginning of a cohort, are patients and no visits.
+MOST_VISITS = 12
+NAMED_CASES = 10
 
 
 def check_identity(cases: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[Problem]:
@@ -80,7 +91,39 @@ def check_patients(manifest: pd.DataFrame) -> list[Problem]:
             found = f"the patients {' and '.join(map(repr, names))}"
             expected = "one patient_id for a patient; if these are different people, nothing is wrong"
             problems.append(problem_row("", "", "near_ids", found, expected, "warning"))
-    return problems
+    return [*problems, *check_visits(manifest)]
+
+
+def check_visits(manifest: pd.DataFrame) -> list[Problem]:
+    """Return a warning where the ids of patients differ only in what names a visit, naming their cases.
+
+    Without ``patient_id`` each case is a patient of its own, and the visits of one patient may train and test.
+    """
+    cases: dict[str, list[str]] = defaultdict(list)
+    for case_id, patient_id in zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True):
+        cases[patient_id].append(case_id)
+    groups: dict[str, list[str]] = defaultdict(list)
+    only_numbers = True
+    for patient_id in sorted(cases):
+        visit, numbered = VISIT.fullmatch(patient_id), NUMBERED_VISIT.fullmatch(patient_id)
+        only_numbers &= visit is None
+        patient = visit["patient"] or visit["numbered"] if visit else numbered["patient"] if numbered else patient_id
+        groups[patient].append(patient_id)
+    if only_numbers and len(groups) == 1:
+        return []
+    together = [ids for ids in groups.values() if 1 < len(ids) <= MOST_VISITS]
+    if not together:
+        return []
+    named = [case for ids in together for patient_id in ids for case in cases[patient_id]]
+    more = f" and {len(named) - NAMED_CASES} more" if len(named) > NAMED_CASES else ""
+    found = (
+        f"{count(len(named), 'case')} under ids of patients that differ only in a visit, "
+        f"{', '.join(named[:NAMED_CASES])}{more}: they count as different patients, and may be divided between sets and folds"
+    )
+    expected = (
+        "one patient_id for a patient (the cohort's key or column patient_id); if they are different people, nothing is wrong"
+    )
+    return [problem_row("", "", "visit_ids", found, expected, "warning")]
 
 
 def check_blank(manifest: pd.DataFrame, inputs: Sequence[Sequence[str]]) -> list[Problem]:
@@ -101,7 +144,7 @@ def check_blank(manifest: pd.DataFrame, inputs: Sequence[Sequence[str]]) -> list
 def check_requirements(
     manifest: pd.DataFrame, requirements: Mapping[str, Any], excluded: Sequence[Mapping[str, Any]] = ()
 ) -> list[Problem]:
-    """Return what the study asks of the cohort and the cohort cannot give: cases at all, a split, folds, extremes.
+    """Return what the study asks of the cohort and the cohort cannot give: cases at all, a split, folds.
 
     ``excluded``: the cases that are left out of the manifest, as the cohort asks for.
     """
@@ -126,13 +169,4 @@ def check_requirements(
         if folds > training:
             found = f"{count(training, 'training patient')} for {folds} folds"
             problems.append(problem_row("", "", "too_few_cases", found, f"folds: {training} at most, or more cases"))
-    sizes = {"cv": int((split["set"] == "train").sum()), "test": int((split["set"] == "test").sum())}
-    for set_name in requirements["failure_sets"]:
-        size = sizes.get(set_name, len(split))
-        if requirements["extremes"] > largest_extremes(size):
-            found = f"failure.extremes: {requirements['extremes']} for a set {set_name!r} of {count(size, 'case')}"
-            expected = (
-                f"{largest_extremes(size)} at most, so that no case is both among the worst and the best; so many are compared"
-            )
-            problems.append(problem_row("", "", "too_many_extremes", found, expected, "warning"))
     return problems

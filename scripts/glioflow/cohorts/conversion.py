@@ -12,13 +12,13 @@ from typing import Any
 
 from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
-from glioflow.cohorts.layouts import FoundCase, case_stamp, cohort_layout
+from glioflow.cohorts.layouts import FoundCase, case_stamp, cohort_layout, without_label
 from glioflow.cohorts.layouts.listing import Converted
 from glioflow.cohorts.problems import Problem, problem_row
 from glioflow.console import Console
 from glioflow.disk import largest_image_bytes
 from glioflow.files import key_of
-from glioflow.study.configuration import AnyCohort, Grid, PhantomCohort, cohort_dataset
+from glioflow.study.configuration import AnyCohort, Grid, PhantomCohort, cohort_dataset, is_labelled
 from glioflow.study.registry import CHANNELS
 
 LONGEST_ID = 128  # file systems take names of 255 bytes, and an id is but a part of a file's name
@@ -71,16 +71,25 @@ def convert_cases(
         if case.case_id in done
         else case
         for case in cases
-        if case.case_id not in done or set(done[case.case_id].files) & set(CHANNELS)
+        if case.case_id not in done or is_usable(done[case.case_id])
     ]
     return changed, [problem for case in convertible for problem in done[case.case_id].problems], written
+
+
+def is_usable(converted: Converted) -> bool:
+    """Tell whether something of a case is left to be checked: an image, or a label that comes without any and is sound."""
+    return bool(set(converted.files) & set(CHANNELS)) or bool(converted.files and not converted.problems)
 
 
 def conversion_key(case: FoundCase, cohort: AnyCohort) -> str:
     """Return the key under which a converted case stays converted: its files and what is done to them."""
     grid, dataset = grid_of(cohort), cohort_dataset(cohort)
     rules = {"layout": dataset.layout, "options": dataset.options, "grid": grid and grid.model_dump(mode="json")}
-    limits = {"mismatch": getattr(cohort, "on_geometry_mismatch", "error"), "largest": largest_image_bytes()}
+    limits = {
+        "labelled": is_labelled(cohort),
+        "mismatch": getattr(cohort, "on_geometry_mismatch", "error"),
+        "largest": largest_image_bytes(),
+    }
     return key_of({"files": case_stamp(case), "rules": rules, **limits, "code": module_fingerprint(__name__)})
 
 
@@ -118,6 +127,8 @@ def _convert(case: FoundCase, cohort: AnyCohort, folder: Path) -> Converted:
     convert = cohort_layout(cohort).convert
     target = folder / case.case_id
     converted = convert(case, target, cohort_dataset(cohort)) if convert else Converted(dict(case.files))
+    if not is_labelled(cohort):
+        converted = replace(converted, files=without_label(converted.files))
     grid = grid_of(cohort)
     if grid is None:
         return converted

@@ -18,7 +18,9 @@ from glioflow.cohorts.manifests import SUBSTITUTED
 from glioflow.cohorts.problems import Problem, format_problems, near_id_problems, problem_row
 from glioflow.console import count
 from glioflow.files import NUMBER
+from glioflow.imaging.labels import REGIONS
 from glioflow.study.configuration import AnyCohort, PhantomCohort, cohort_dataset, expand_path
+from glioflow.study.feature_names import is_feature
 from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import CHANNELS, CovariateTable
 from glioflow.user_tables import UNKNOWN, column_name, covariate_names, read_user_table
@@ -35,6 +37,11 @@ MANIFEST_COLUMNS = re.compile(
 )
 
 
+# Covariates that compare_covariates adds, of the tumour and of its prediction.
+TRUE_VOLUME, PREDICTED_COMPONENTS, VOLUME_ERROR = "true_volume_{}_ml", "predicted_components_{}", "volume_error_{}_ml"
+_STANDARD = frozenset(name.format(region) for name in (TRUE_VOLUME, PREDICTED_COMPONENTS, VOLUME_ERROR) for region in REGIONS)
+
+
 def covariate_columns(manifest: pd.DataFrame) -> list[str]:
     """Return the names of a manifest's columns that are covariates, in their order."""
     return [column for column in map(str, manifest.columns) if not MANIFEST_COLUMNS.fullmatch(column)]
@@ -47,7 +54,7 @@ def other_names(manifest: pd.DataFrame) -> list[str]:
 
 def is_reserved(name: str) -> bool:
     """Tell whether a covariate may not have a name, because the workflow's own tables have such a column."""
-    known = MANIFEST_COLUMNS.fullmatch(name) or name in _TABLE_COLUMNS or name.startswith("original_")
+    known = MANIFEST_COLUMNS.fullmatch(name) or name in _TABLE_COLUMNS | _STANDARD or is_feature(name)
     return bool(known) or find_metric(name).kind != "other"
 
 

@@ -51,7 +51,13 @@ def fill_channels(
     file = {channel: str(case.get(channel) or "") for channel in missing}
     if not any(has_file(case, channel) for channel in CHANNELS):
         found = f"no image: no file for {listed(missing)}"
-        return {}, [Gap(file[missing[0]], found, "an image of each channel that the study reads; look for the case's files")]
+        return {}, [
+            Gap(
+                file[missing[0]],
+                found,
+                "an image of each channel that the study reads; masks alone can be scored with failure: off",
+            )
+        ]
     known = substitute if on_missing_channel == SUBSTITUTE else {}
     filled = {name: known[name] for name in missing if name in known and (known[name] == ZEROS or has_file(case, known[name]))}
     gaps = []

@@ -55,7 +55,7 @@ def _groups_of(study: Study, cohort: str) -> Iterator[Group]:
     sets = [
         (model, name)
         for model in (*study.models, *study.ensembles)
-        for name in study.sets_of(model)
+        for name in study.scored_sets_of(model)
         if study.cohort_of_set(model, name) == cohort
     ]
     whole = {model: name for model, name in sets if name not in TRAINED_SETS}

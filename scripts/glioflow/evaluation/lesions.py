@@ -31,15 +31,15 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import nan, prod
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from glioflow.evaluation.conventions import Convention, Lesions, Neighbours
+from glioflow.evaluation.conventions import Convention, Lesions
 from glioflow.evaluation.metrics import PREDICTION, TRUTH, Pair, foreground_box, percentile_of, ratio, surface_overlap
 from glioflow.evaluation.surfaces import ROUNDING, Distances, Mask, Places, Spacing, Surface, measure
+from glioflow.imaging.components import number_components
 from glioflow.imaging.labels import REGIONS
 from glioflow.study.metric_registry import LESION_COUNTS
 
@@ -107,21 +107,16 @@ def find_lesions(pair: Pair, region: str, lesions: Lesions, voxel_mm3: float) ->
     inner_truth, inner_prediction = np.ascontiguousarray(true_mask[box]), np.ascontiguousarray(predicted_mask[box])
     grow = lesions.dilation[region], lesions.dilation_neighbours
     if inner_truth.any():
-        reach[box] = components(dilate(inner_truth, *grow), lesions.connectivity)
+        reach[box] = number_components(dilate(inner_truth, *grow), lesions.connectivity)
         truth[box] = reach[box] * inner_truth
     predicted_number = np.arange(1)
     if inner_prediction.any():
         dilated = dilate(inner_prediction, *grow) if lesions.group_predicted else inner_prediction
-        prediction[box] = components(dilated, lesions.connectivity) * inner_prediction
+        prediction[box] = number_components(dilated, lesions.connectivity) * inner_prediction
         limit = lesions.min_volume_mm3[region] * (1 + ROUNDING) if lesions.group_predicted else 0.0
         large = sizes(prediction) * voxel_mm3 > limit
         predicted_number = np.where(large, np.arange(len(large)), 0)
     return FoundLesions(truth, reach, prediction, np.arange(int(truth.max(initial=0)) + 1), predicted_number)
-
-
-def components(mask: Mask, connectivity: Neighbours) -> Numbers:
-    """Return the components of a 3D mask, numbered from 1."""
-    return np.asarray(cc3d.connected_components(mask.view(np.uint8), connectivity=connectivity), np.int32)
 
 
 def dilate(mask: Mask, iterations: int, neighbours: int = 18) -> Mask:

@@ -30,13 +30,15 @@ from glioflow.evaluation.surfaces import (
     total,
     within,
 )
+from glioflow.imaging.components import count_components
 from glioflow.imaging.labels import LABEL_COUNT, REGIONS, Labels, region_mask
-from glioflow.study.metric_registry import DISTANCES, OVERLAPS, VOLUMES
+from glioflow.study.metric_registry import COMPONENTS, DISTANCES, OVERLAPS, VOLUMES
 
 PENALTY = "penalty"
-NOTE_BOTH_EMPTY = "absent in truth and prediction"
-NOTE_TRUTH_EMPTY = f"{PENALTY}: absent in truth"
-NOTE_PREDICTION_EMPTY = f"{PENALTY}: absent in prediction"
+ABSENT = "absent in"
+NOTE_BOTH_EMPTY = f"{ABSENT} truth and prediction"
+NOTE_TRUTH_EMPTY = f"{PENALTY}: {ABSENT} truth"
+NOTE_PREDICTION_EMPTY = f"{PENALTY}: {ABSENT} prediction"
 NOT_APPLICABLE = "not applicable"
 
 # The first of a score table are those of the tables that open_brats2020's users have, so that what reads those reads these.
@@ -50,7 +52,7 @@ TRUTH, PREDICTION = 0, 1
 def metric_columns(convention: Convention) -> list[str]:
     """Return the metrics' columns under a convention, in the order of the score table."""
     others = [column for column in (*OVERLAPS, *DISTANCES) if column not in FIRST_METRICS]
-    return [*FIRST_METRICS, *others, *convention.nsd_columns, *VOLUMES]
+    return [*FIRST_METRICS, *others, *convention.nsd_columns, *VOLUMES, *COMPONENTS]
 
 
 class Pair:
@@ -74,6 +76,7 @@ class Pair:
         flat = [axis for axis, size in enumerate(truth.shape) if size == 1]
         self.across = flat[0] if len(flat) == 1 else None
         self._masks: dict[tuple[str, int], Mask] = {}
+        self._components: dict[str, int] = {}
         self._surfaces: dict[tuple[str, str, Spacing, int], Surface] = {}
         self._distances: dict[tuple[str, str, Spacing, int], Distances] = {}
 
@@ -82,6 +85,12 @@ class Pair:
         if (region, side) not in self._masks:
             self._masks[region, side] = region_mask(self.maps[side], region)
         return self._masks[region, side]
+
+    def predicted_components(self, region: str) -> int:
+        """Return how many 26-connected components a region has in the prediction."""
+        if region not in self._components:
+            self._components[region] = count_components(self.mask(region, PREDICTION))
+        return self._components[region]
 
     def surface(self, region: str, kind: str, spacing: Spacing, side: int) -> Surface:
         """Return the surface of a region in the truth (``side`` 0) or the prediction (1)."""
@@ -132,6 +141,7 @@ class Pair:
             if not any(found[name] > 0 for name in DISTANCES):
                 note = note.removeprefix(f"{PENALTY}: ")
         found |= volumes(tp + fn, tp + fp, prod(self.spacing) / 1000.0)
+        found["components_prediction"] = self.predicted_components(region)
         return {"label": region, **{name: found[name] for name in metric_columns(convention)}, "note": note}
 
     def _measured(self, region: str, convention: Convention) -> dict[str, float]:

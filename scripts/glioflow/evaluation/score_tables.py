@@ -6,10 +6,10 @@ Tables may have two rows of one kind: with and without test-time augmentation (c
 import pandas as pd
 
 from glioflow.console import UserError
-from glioflow.evaluation.metrics import NOT_APPLICABLE, PENALTY
+from glioflow.evaluation.metrics import ABSENT, NOT_APPLICABLE, PENALTY
 from glioflow.files import PathLike, read_table
 from glioflow.models.predictions import augmented_first, read_tta
-from glioflow.study.metric_registry import LESION_COUNTS
+from glioflow.study.metric_registry import COUNTS
 
 # What identifies the rows of the tables that ``score_cases`` writes, and their note: the other columns are metrics.
 ROW_COLUMNS = ("patient_id", "label", "tta", "case_id", "fold", "note")
@@ -20,7 +20,7 @@ PREDICTION_MISSING = "prediction missing: counted as empty"
 
 def with_whole_numbers(scores: pd.DataFrame) -> pd.DataFrame:
     """Return a score table whose columns of whole numbers are written as such, also where a cell is empty."""
-    return scores.astype({column: "Int64" for column in ("fold", *LESION_COUNTS) if column in scores})
+    return scores.astype({column: "Int64" for column in ("fold", *COUNTS) if column in scores})
 
 
 def is_unseen(table: pd.DataFrame) -> pd.Series:
@@ -35,7 +35,29 @@ def is_missing(table: pd.DataFrame) -> pd.Series:
 
 def is_penalised(table: pd.DataFrame) -> pd.Series:
     """Tell of each row of a score table whether its distances stand for a mask that is empty, or missing."""
-    return _notes(table).str.removeprefix(PREDICTION_MISSING).str.removeprefix("; ").str.startswith(PENALTY).astype(bool)
+    return _mask_notes(table).str.startswith(PENALTY).astype(bool)
+
+
+def lacks_a_mask(table: pd.DataFrame) -> pd.Series:
+    """Tell of each row of a score table whether truth or prediction, or both, lack its region: it says so in its note.
+
+    The metrics of such a row are penalties or a rule's values, and measure no agreement.
+    """
+    return _mask_notes(table).str.removeprefix(f"{PENALTY}: ").str.startswith(ABSENT).astype(bool)
+
+
+def ranked_apart(scores: pd.DataFrame, penalised: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of one region that are ranked, and those that are set apart since truth or prediction lack the region.
+
+    ``penalised``: ``apart``, or ``include``, which sets none apart.
+    """
+    apart = lacks_a_mask(scores) & (penalised == "apart")
+    return pd.DataFrame(scores[~apart]), pd.DataFrame(scores[apart])
+
+
+def _mask_notes(table: pd.DataFrame) -> pd.Series:
+    """Return the notes on the masks, without that of a missing prediction before them."""
+    return _notes(table).str.removeprefix(PREDICTION_MISSING).str.removeprefix("; ")
 
 
 def _notes(table: pd.DataFrame) -> pd.Series:

@@ -1,135 +1,191 @@
 """The radiomic features of one region of one image, by pyradiomics (van Griethuysen et al. 2017, Cancer Research 77:e104).
 
-All seven classes of the original image: 107 features. Normalisation is pyradiomics' own: zero mean and unit standard deviation
-over the whole image, background included, times a scale. In skull-stripped images the background counts, so values can be
-compared between cases of one field of view. The scale matters: at pyradiomics' default of 1 a bin width of 25 leaves two grey
-levels in a FLAIR image and textures mean nothing; at 100 about twenty remain.
+Normalisation is pyradiomics' own: zero mean and unit standard deviation over the whole image, background included, times a
+scale. In skull-stripped images the background counts, so values can be compared between cases of one field of view. Where
+nothing but the mask's own voxels matters for the rest, only its box goes to pyradiomics: every value stays the same to the bit.
 """
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from math import sqrt
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glioflow.console import UserError, count
-from glioflow.failure.fast_shape import fast_shape_class
+from glioflow.console import count
+from glioflow.failure.pyradiomics_log import collected_warnings
+from glioflow.failure.radiomics_parameters import Parameters, feature_names, whole_image_needed
+from glioflow.imaging.components import count_components
 from glioflow.imaging.volumes import Volume
+from glioflow.study.feature_names import COMPONENT_COUNT, VOXEL_COUNT
 
-FEATURE_GROUPS = ("shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
-# Our setting and pyradiomics' name for it.
-SETTINGS = {"bin_width": "binWidth", "normalise": "normalize", "normalise_scale": "normalizeScale"}
-DEFAULT_SETTINGS: dict[str, Any] = {"bin_width": 25, "normalise": True, "normalise_scale": 100}
-# Voxels kept around the mask's box. The features use none of them; pyradiomics keeps as many where it resamples.
-CROP_MARGIN = 5
-# Fewer grey levels in a mask leave textures next to nothing to tell apart: 16 to 128 levels are usual (Zwanenburg et al. 2020,
-# Radiology 295:328-338, and van Griethuysen et al.'s own advice).
+if TYPE_CHECKING:
+    from glioflow.failure.fast_extractor import FastExtractor
+
+# Usual numbers of grey levels in a mask (Zwanenburg et al. 2020, Radiology 295:328-338, and van Griethuysen et al.'s advice).
+GREY_LEVELS = (16, 128)
+# Fewer leave textures next to nothing to tell apart.
 FEWEST_GREY_LEVELS = 5
+# The largest integer below which every double is exact.
+EXACT = 2**53
+# Values that are summed at once: few enough to stay in the processor's cache.
+PIECE = 2**16
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """Features by pyradiomics' names (none where ``note`` has the reason), and what pyradiomics warned of."""
+    """Features by pyradiomics' names (none where ``note`` has the reason), and what pyradiomics warned of.
+
+    ``grey_levels``: how many the mask has in the image that is not filtered, or else in the first that is.
+    """
 
     features: dict[str, float]
     note: str = ""
     warnings: list[str] = field(default_factory=list)
+    grey_levels: int | None = None
 
 
-def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``settings`` with defaults filled in. Raises ``UserError`` for a setting that does not exist."""
-    if unknown := sorted(set(settings) - set(SETTINGS)):
-        raise UserError(f"radiomics: unknown setting {', '.join(unknown)}; the settings are {', '.join(SETTINGS)}")
-    return {**DEFAULT_SETTINGS, **settings}
-
-
-def extraction_key(settings: Mapping[str, Any]) -> dict[str, Any]:
+def extraction_key(parameters: Parameters) -> dict[str, Any]:
     """Return what, besides image, mask and glioflow's code, a feature's value depends on."""
-    return {
-        "settings": complete_settings(settings),
-        "pyradiomics": version("pyradiomics"),
-        "simpleitk": version("simpleitk"),
-    }
+    packages = {name: version(name) for name in ("pyradiomics", "simpleitk", "pywavelets")}
+    return {"parameters": parameters, **packages}
 
 
 @cache
-def feature_names() -> tuple[str, ...]:
-    """Return the names of all features, class by class, such as ``original_shape_MeshVolume``."""
-    from radiomics import getFeatureClasses
+def _extractor(parameters: str) -> "FastExtractor":
+    from glioflow.failure.fast_extractor import FastExtractor
 
-    classes = getFeatureClasses()
-    return tuple(
-        f"original_{group}_{name}"
-        for group in FEATURE_GROUPS
-        for name, deprecated in sorted(classes[group].getFeatureNames().items())
-        if not deprecated
-    )
+    return FastExtractor(json.loads(parameters))
 
 
-def feature_group(feature: str) -> str:
-    """Return the class of a feature: ``glcm`` of ``original_glcm_Idm``."""
-    return feature.split("_")[1]
+def extract_features(image: Volume, mask: NDArray[np.bool_], parameters: Parameters) -> Extraction:
+    """Return the features of ``mask`` (bool, the image's axes) in ``image``, as ``parameters`` of pyradiomics have it.
 
-
-def extract_features(image: Volume, mask: NDArray[np.bool_], settings: Mapping[str, Any]) -> Extraction:
-    """Return the features of ``mask`` (bool, the image's axes) in ``image``.
-
-    Without features, and with a note, where the mask has fewer than two voxels or runs along one axis only: pyradiomics
-    defines none for it. With a note too where the image has so few grey levels in the mask that its features mean little.
+    Without features, and with a note, where there can be none: the mask is another shape than the image, empty, a single voxel
+    or a line; the image has values that are not finite or, where it is to be normalised, one value only; or pyradiomics says
+    so. With a note too where a feature is undefined, or where a mask has so few grey levels that its textures mean little.
     """
     import SimpleITK as sitk  # noqa: N813
-    from radiomics import imageoperations
-    from radiomics.featureextractor import RadiomicsFeatureExtractor
 
-    if reason := _too_small(mask):
+    settings = parameters.get("setting", {})
+    if reason := _image_reason(image, mask) or ("" if mask.any() else "the mask is empty"):
         return Extraction({}, reason)
-    names = {SETTINGS[key]: value for key, value in complete_settings(settings).items()}
+    box = mask_box(mask)
+    cut_mask = mask[box]
+    if reason := _mask_reason(cut_mask, settings):
+        return Extraction({}, reason)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # sums depend on the number of threads, in their last digits
-    whole = _itk_image(image.data, image.spacing)
-    if names.pop("normalize"):
-        whole = imageoperations.normalizeImage(whole, normalizeScale=names["normalizeScale"])
-    box = _box(mask, CROP_MARGIN)
-    cropped_mask = _itk_image(mask[box].astype(np.uint8), image.spacing)
-    cropped_mask.SetOrigin(whole[box].GetOrigin())
-    extractor = RadiomicsFeatureExtractor(**names, additionalInfo=False)
-    with fast_shape_class(), _collected_warnings() as warnings:
-        values = extractor.execute(whole[box], cropped_mask)
-    features = {name: float(values[name]) for name in feature_names()}
+    mean, sd = moments(image.data) if settings.get("normalize") else (0.0, 1.0)
+    if sd == 0:
+        return Extraction({}, "the image has one value throughout and cannot be normalised")
+    with collected_warnings() as warnings:
+        extractor = _extractor(json.dumps(parameters))
+        label = settings.get("label", 1)
+        try:
+            if whole_image_needed(parameters):
+                whole = _itk_image(image.data, image.spacing)
+                values = extractor.extract(whole, _itk_image(mask.astype(np.uint32) * label, image.spacing))
+            else:
+                cut = image.data[box]
+                if settings.get("normalize"):
+                    cut = normalised(cut, mean, sd, settings)
+                labels = _itk_image(cut_mask.astype(np.uint32) * label, image.spacing)
+                values = extractor.extract_box(_itk_image(cut, image.spacing), labels)
+        except (ValueError, RuntimeError, AssertionError) as error:  # what pyradiomics and SimpleITK refuse an image with
+            return Extraction({}, f"pyradiomics: {str(error).strip().splitlines()[-1].strip()}", warnings)
+    features = {name: float(values.get(name, np.nan)) for name in feature_names(parameters)}
+    features |= mask_counts(cut_mask)
+    levels = extractor.grey_levels.get("original", next(iter(extractor.grey_levels.values()), None))
+    return Extraction(features, "; ".join([*extractor.notes, *_notes(features, values, levels)]), warnings, levels)
+
+
+def mask_counts(mask: NDArray[np.bool_]) -> dict[str, float]:
+    """Return how many voxels and 26-connected components a mask has, as pyradiomics' diagnostics count them."""
+    cut = mask[mask_box(mask)]
+    return {VOXEL_COUNT: float(np.count_nonzero(cut)), COMPONENT_COUNT: float(count_components(cut))}
+
+
+def _notes(features: Mapping[str, float], values: Mapping[str, Any], levels: int | None) -> list[str]:
     notes = []
-    if undefined := [name for name, value in features.items() if not np.isfinite(value)]:
+    if undefined := [name for name, value in features.items() if name in values and not np.isfinite(value)]:
         notes.append(f"undefined: {', '.join(undefined)}")
-    if (levels := _grey_levels(sitk.GetArrayFromImage(whole[box]).T[mask[box]], names["binWidth"])) < FEWEST_GREY_LEVELS:
+    if levels is not None and levels < FEWEST_GREY_LEVELS:
         notes.append(f"{count(levels, 'grey level')} in the mask: textures mean next to nothing (is an intensity outlying?)")
-    return Extraction(features, "; ".join(notes), warnings)
+    return notes
 
 
-def _grey_levels(values: NDArray[Any], bin_width: float) -> int:
-    """Return how many bins of pyradiomics' grey levels the values of a mask fill; their edges are multiples of the width."""
-    return len(np.unique(np.floor(values / bin_width)))
-
-
-def _too_small(mask: NDArray[np.bool_]) -> str:
-    voxels = np.nonzero(mask)
-    if len(voxels[0]) == 0:
-        return "the mask is empty"
-    if len(voxels[0]) == 1:
-        return "the mask is a single voxel"
-    if sum(np.ptp(axis) > 0 for axis in voxels) < 2:
-        return f"the mask is a line of {len(voxels[0])} voxels"
+def _image_reason(image: Volume, mask: NDArray[np.bool_]) -> str:
+    """Return why nothing can be computed in an image, whatever the mask; empty where it can."""
+    if image.data.shape != mask.shape:
+        return f"the mask has shape {mask.shape}, the image {image.data.shape}: it is not on the image"
+    if image.data.dtype.kind == "f" and (wrong := int(np.count_nonzero(~np.isfinite(image.data)))):
+        return f"{count(wrong, 'voxel')} of the image {'is' if wrong == 1 else 'are'} not finite"
     return ""
 
 
-def _box(mask: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
+def _mask_reason(cut: NDArray[np.bool_], settings: Mapping[str, Any]) -> str:
+    """Return why pyradiomics has no features of a mask, cut to its box, by the least sides and voxels that are asked for."""
+    if max(cut.shape) == 1:
+        return "the mask is a single voxel"
+    voxels = int(np.count_nonzero(cut))
+    if (thick := sum(side > 1 for side in cut.shape)) < (least := settings.get("minimumROIDimensions", 2)):
+        kind = "line" if thick == 1 else "plane"
+        return f"the mask is a {kind} of {voxels} voxels" + ("" if least == 2 else f", and {least} dimensions are asked for")
+    fewest = settings.get("minimumROISize")
+    return f"the mask has {voxels} voxels, and more than {fewest} are asked for" if fewest and voxels <= fewest else ""
+
+
+def mask_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the smallest box that holds a mask, which is not empty."""
     box = []
     for axis in range(3):
         filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        box.append(slice(max(int(filled[0]) - margin, 0), min(int(filled[-1]) + margin + 1, mask.shape[axis])))
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
     return tuple(box)
+
+
+def moments(data: NDArray[Any]) -> tuple[float, float]:
+    """Return the mean and the standard deviation (n - 1) of an image, the very doubles that SimpleITK normalises it with.
+
+    SimpleITK sums with a correction for what rounding loses. Sums of integers lose nothing, in any order, while they are below
+    2^53; for other values SimpleITK itself is asked. A constant image has a standard deviation of 0, and no trace of rounding.
+    """
+    flat = data.ravel(order="K")
+    least, most = float(flat.min()), float(flat.max())
+    if least == most:
+        return least, 0.0
+    largest = max(abs(least), abs(most))
+    if flat.size * largest**2 < EXACT and (sums := _exact_sums(flat)):
+        total, squares = sums
+        return total / flat.size, sqrt((squares - total * total / flat.size) / (flat.size - 1))
+    import SimpleITK as sitk  # noqa: N813
+
+    found = sitk.StatisticsImageFilter()
+    found.Execute(_itk_image(data, (1.0, 1.0, 1.0)))
+    return float(found.GetMean()), float(found.GetSigma())
+
+
+def _exact_sums(flat: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the sum of values and of their squares, piece by piece; None where they are not all integers."""
+    total = squares = 0.0
+    for start in range(0, flat.size, PIECE):
+        values = flat[start : start + PIECE].astype(np.float64)
+        if flat.dtype.kind == "f" and (values != np.rint(values)).any():
+            return None
+        total, squares = total + float(values.sum()), squares + float(values @ values)
+    return total, squares
+
+
+def normalised(cut: NDArray[Any], mean: float, sd: float, settings: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return part of an image normalised as ``imageoperations.normalizeImage`` does the whole."""
+    values = (cut.astype(np.float64) - mean) * (1 / sd)
+    if (outliers := settings.get("removeOutliers")) is not None:
+        values = np.clip(values, -outliers, outliers)
+    return np.asarray(values * settings.get("normalizeScale", 1))
 
 
 def _itk_image(data: NDArray[np.generic], spacing: tuple[float, float, float]) -> Any:
@@ -139,18 +195,3 @@ def _itk_image(data: NDArray[np.generic], spacing: tuple[float, float, float]) -
     image = sitk.GetImageFromArray(native.T)  # SimpleITK's arrays are (z, y, x)
     image.SetSpacing(spacing)
     return image
-
-
-@contextmanager
-def _collected_warnings() -> Iterator[list[str]]:
-    import radiomics
-
-    messages: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    radiomics.setVerbosity(logging.CRITICAL + 10)
-    radiomics.logger.addHandler(handler)
-    try:
-        yield messages
-    finally:
-        radiomics.logger.removeHandler(handler)

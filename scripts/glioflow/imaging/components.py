@@ -4,6 +4,9 @@ Voxels that share a face, an edge or a corner are connected (26-connected), as i
 (rachitsaluja/BraTS-2023-Metrics ``metrics.py``).
 """
 
+from typing import Literal
+
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label as label_components
@@ -30,3 +33,19 @@ def connected_components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
         label_components(np.ascontiguousarray(mask[box]), NEIGHBOURS, output=(found := np.zeros(mask[box].shape, np.int32)))
         numbers[box] = found
     return numbers
+
+
+def number_components(mask: NDArray[np.bool_], neighbours: Literal[6, 18, 26] = 26) -> NDArray[np.int32]:
+    """Return the number of the component of each voxel of a bool mask (x, y, z), from 1 in no fixed order, 0 outside the mask.
+
+    ``neighbours``: 6, 18 or 26 voxels around one are connected with it. A tenth of ``connected_components``'s time. cc3d 4.1.1
+    gets bytes in one piece: of bool masks one voxel wide it refuses some, and parts of larger arrays it can misread.
+    """
+    if not mask.size:
+        return np.zeros(mask.shape, np.int32)
+    return np.asarray(cc3d.connected_components(np.ascontiguousarray(mask).view(np.uint8), connectivity=neighbours), np.int32)
+
+
+def count_components(mask: NDArray[np.bool_]) -> int:
+    """Return how many 26-connected components a bool mask (x, y, z) has."""
+    return int(number_components(mask).max(initial=0))

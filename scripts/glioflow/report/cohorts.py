@@ -9,7 +9,7 @@ import pandas as pd
 from glioflow.cohorts.covariate_folds import fold_values, value_columns
 from glioflow.console import count
 from glioflow.formatting import UNDEFINED, number
-from glioflow.imaging.labels import REGION_NAMES, REGIONS
+from glioflow.imaging.labels import ED, REGION_NAMES, REGIONS, scheme_regions
 from glioflow.report.covariates import covariate_table
 from glioflow.report.figures import draw_volumes
 from glioflow.report.missing_channels import missing_section
@@ -41,7 +41,7 @@ def cohort_section(source: Source, name: str) -> dict[str, Any]:
         "anchor": slug("cohort", name),
         "facts": cohort_facts(source.study["cohorts"][name], manifest),
         "split": split_table(name, split),
-        "volumes": volume_table(name, volumes, parts),
+        "volumes": volume_table(name, volumes, parts) if len(volumes.columns) else None,
         "figure": embed_figure(draw_volumes(volumes, parts), alt) if volumes.gt(0).any(axis=None) else None,
         "covariates": covariate_table(name, source.covariates(name), parts),
         "problems": problem_section(
@@ -56,8 +56,8 @@ def cohort_section(source: Source, name: str) -> dict[str, Any]:
 
 
 def region_volumes(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return the volumes of a manifest in ml, one column a region; without RC where no case has a cavity."""
-    measured = [region for region in REGIONS if f"volume_{region}_ml" in manifest]
+    """Return the volumes of a manifest in ml, one column a region that the labels can show; without RC where none has one."""
+    measured = [region for region in REGIONS if manifest.get(f"volume_{region}_ml", pd.Series()).notna().any()]
     shown = [region for region in measured if region != "RC" or manifest["volume_RC_ml"].gt(0).any()]
     return manifest[[f"volume_{region}_ml" for region in shown]].set_axis(shown, axis=1)
 
@@ -93,12 +93,25 @@ def cohort_facts(spec: Mapping[str, Any], manifest: pd.DataFrame) -> list[tuple[
         stripped = given if given is not None else bool(known and known.skull_stripped)
         ends = " to ".join(dict.fromkeys(number(volume, 0) for volume in (volumes.min(), volumes.max())))
         facts.append(("Brain volume" if stripped else "Volume off the background", f"{ends} ml"))
-    scheme = spec.get("label_scheme") or (known.label_scheme if known else None)
+    scheme = cohort_scheme(spec)
     if scheme in label_schemes():
-        names = {labels[0]: region for region, labels in REGIONS.items() if len(labels) == 1}
-        meaning = [f"{raw} = {names[label]}" for raw, label in label_schemes()[scheme].items()]
-        facts.append(("Label scheme", together(f"{scheme}: {', '.join(meaning)}")))
+        facts.append(("Label scheme", f"{scheme}: {scheme_words(scheme)}"))
     return facts
+
+
+def cohort_scheme(spec: Mapping[str, Any]) -> str | None:
+    """Return the name of the label scheme of a cohort's truth; None where it has no truth, or names no scheme."""
+    known = datasets().get(spec["dataset"])
+    return (spec.get("label_scheme") or (known.label_scheme if known else None)) if spec.get("labelled", True) else None
+
+
+def scheme_words(scheme: str) -> str:
+    """Return what the raw values of a label scheme mean: ``1 = NCR, 2 = ED, 4 = ET``."""
+    labels = label_schemes()[scheme]
+    names = {parts[0]: region for region, parts in REGIONS.items() if len(parts) == 1}
+    if "ED" not in scheme_regions(labels.values()):  # one label stands for the whole tumour
+        names[ED] = "WT"
+    return together(", ".join(f"{raw} = {names[label]}" for raw, label in labels.items()))
 
 
 def own_origin(spec: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from glioflow.console import count
 from glioflow.evaluation.conventions import conventions
 from glioflow.formatting import number
-from glioflow.report.covariates import probability
+from glioflow.report.claims import probability
 from glioflow.report.figures import RankPanel, draw_rank_stability
 from glioflow.report.source import Picture, Source, embed_figure, records
 from glioflow.report.tables import (
@@ -114,7 +114,7 @@ def pair_table(name: str, metric: str, rows: pd.DataFrame) -> Table:
     """Return the difference of each pair of models by one metric, a row a region and pair, the better model first."""
     lines = []
     for row in map(better_first, records(rows)):
-        decimals = find_metric(row["metric"]).decimals
+        decimals = find_metric(row["metric"]).statistic_decimals
         lines.append(
             [
                 Cell(row["label"]),
@@ -151,7 +151,7 @@ def rank_table(name: str, rows: pd.DataFrame) -> Table:
                 Cell(row["label"]),
                 Cell(find_metric(row["metric"]).heading),
                 Cell(row["model"]),
-                number_cell(row["value"], find_metric(row["metric"]).decimals),
+                number_cell(row["value"], find_metric(row["metric"]).statistic_decimals),
                 count_cell(row["rank"]),
                 number_cell(row["rank_median"], 0),
                 Cell(interval_text(row["rank_ci_low"], row["rank_ci_high"], 0)),

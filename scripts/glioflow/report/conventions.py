@@ -66,7 +66,7 @@ class RankChart:
 
 def convention_section(source: Source, pair: Pair) -> dict[str, Any]:
     """Return what the page shows of a set's scores under every convention."""
-    compared, region = source.convention_ranks(pair), source.study["failure"]["region"]
+    compared, region = source.convention_ranks(pair), ranked_region(source)
     rows = compared[(compared["label"] == region) & (compared["kind"] == ranked_kind(source, compared))]
     chart = rank_chart(source.conventions(pair), rows)
     return {
@@ -75,10 +75,17 @@ def convention_section(source: Source, pair: Pair) -> dict[str, Any]:
         "sentence": together(f"{ranking_sentence(rows, region)} {mean_sentence(compared, region)}".strip()),
         "figure": chart and chart_picture(pair, rows, region, chart),
         "drawn": chart.worst if chart else 0,
+        "region": region,
         "worst": worst_table(pair, rows, region),
         "means": means_table(pair, compared),
         "file": f"scores/{pair.model}/{pair.set}_convention_ranks.csv",
     }
+
+
+def ranked_region(source: Source) -> str:
+    """Return the region that the failure analysis ranks by; the first that is scored, where it is off and its is none."""
+    region = str(source.study["failure"]["region"])
+    return region if region in source.regions else source.regions[0]
 
 
 def ranked_kind(source: Source, compared: pd.DataFrame) -> str:
@@ -266,7 +273,7 @@ def convention_name(row: Mapping[str, Any]) -> str:
 def mean_text(row: Mapping[str, Any]) -> str:
     """Return a mean with its unit, infinite where a value is."""
     value = float(row["mean"])
-    text = INFINITE if isinf(value) else number(value, find_metric(row["metric"]).decimals)
+    text = INFINITE if isinf(value) else number(value, find_metric(row["metric"]).statistic_decimals)
     unit = "" if pd.isna(row["unit"]) or text == UNDEFINED else f" {row['unit']}"
     return text + unit
 

@@ -8,6 +8,7 @@ import pandas as pd
 from glioflow.cohorts.covariate_values import all_different, is_identifier, typed_covariate
 from glioflow.console import count
 from glioflow.formatting import UNDEFINED, number, significant
+from glioflow.report.claims import FALSE_DISCOVERIES, FEWEST_CLAIMED, probability
 from glioflow.report.source import Pair, Source, records
 from glioflow.report.tables import Cell, Table, count_cell, join_words, significant_cell, text_cell, together, without_empty
 from glioflow.study.metric_registry import find_metric
@@ -15,8 +16,6 @@ from glioflow.study.metric_registry import find_metric
 SHOWN_LEVELS = 12
 SHOWN_ROWS = 12
 NAMED = 3
-# A covariate is named as a finding only below this share of false discoveries.
-FALSE_DISCOVERIES = 0.05
 
 
 # ---- of a cohort
@@ -98,8 +97,9 @@ def covariate_effects(source: Source, pair: Pair) -> dict[str, Any]:
 
 
 def findings(effects: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of covariates.csv with a q below ``FALSE_DISCOVERIES``, the smallest first."""
-    return records(effects[effects["q"] < FALSE_DISCOVERIES].sort_values(["q", "p"], kind="stable"))
+    """Return the rows of covariates.csv that may be claimed, as ``glioflow.report.claims`` rules, the smallest q first."""
+    claimed = (effects["q"] < FALSE_DISCOVERIES) & (effects["patients"] >= FEWEST_CLAIMED)
+    return records(effects[claimed].sort_values(["q", "p"], kind="stable"))
 
 
 def finding_sentence(source: Source, pair: Pair) -> str:
@@ -131,6 +131,8 @@ def covariate_sentence(source: Source, pair: Pair) -> str:
         text = f"The cohort {pair.cohort} has no covariates."
     elif not tested:
         text = "No covariate could be tested."
+    elif (most := int(effects.loc[effects["q"].notna(), "patients"].max())) < FEWEST_CLAIMED:
+        text = f"Nothing is claimed of covariates: {count(most, 'patient')} are too few ({FEWEST_CLAIMED} are the least)."
     elif not (text := finding_sentence(source, pair)):
         spec = source.study["failure"]
         metric = find_metric(spec["rank_by"]).name
@@ -187,13 +189,6 @@ def statistic_words(row: Mapping[str, Any]) -> str:
 def share_cell(value: Any) -> Cell:
     """Return a cell of a share in per cent."""
     return Cell(UNDEFINED if pd.isna(value) else f"{number(100 * value, 0)}\u00a0%")
-
-
-def probability(value: Any, equals: str = "") -> str:
-    """Return a p or q with three decimals, ``< 0.001`` where it is smaller. ``equals`` goes before a number."""
-    if pd.isna(value):
-        return UNDEFINED
-    return "<\u00a00.001" if value < 0.001 else f"{equals}{number(value, 3)}"
 
 
 def probability_cell(value: Any) -> Cell:

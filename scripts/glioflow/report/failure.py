@@ -1,26 +1,26 @@
-"""The report on failures: the worst and the best cases of a set, and the features that set them apart."""
+"""The report on failures: the worst and the best cases of a set, and what goes along with failing."""
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from glioflow.cohorts.manifests import read_substituted
-from glioflow.formatting import number
+from glioflow.console import count
+from glioflow.evaluation.score_tables import lacks_a_mask
 from glioflow.imaging.labels import REGION_NAMES
+from glioflow.report.associations import associations_part
+from glioflow.report.claims import feature_claims
 from glioflow.report.cohorts import planted_words
 from glioflow.report.covariates import covariate_effects, finding_sentence
-from glioflow.report.missing_channels import channel_name
-from glioflow.report.plotting import FEATURE_GROUP_NAMES, feature_title, metric_text
+from glioflow.report.failure_types import failure_types_section, worst_words
+from glioflow.report.feature_notes import feature_notes
+from glioflow.report.plotting import metric_text
 from glioflow.report.source import Pair, Source, embed, records
 from glioflow.report.tables import (
     Cell,
     Table,
-    count_cell,
     join_words,
     number_cell,
-    significant_cell,
     slug,
     text_cell,
     together,
@@ -28,19 +28,15 @@ from glioflow.report.tables import (
 )
 from glioflow.study.metric_registry import find_metric
 
-SHOWN_EFFECTS = 20
-NAMED_EFFECTS = 3
+NAMED_CASES = 5
 GROUPS = ("worst", "best")
 
 
 def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
     """Return what the page shows of the worst and the best cases of a set."""
-    extremes, effects = source.failure(pair, "extremes"), source.failure(pair, "effects")
+    extremes = source.failure(pair, "extremes")
     spec, pictures = source.study["failure"], overlays(source, pair)
-    defined = int(effects["cohens_d"].notna().sum())
-    left_out = f"{len(effects) - defined} of {len(effects)} features have no effect size: {reasons(effects)}."
     groups = [group for group in GROUPS if (extremes["group"] == group).any()]
-    chart = source.root / "failure" / pair.model / pair.set / "effects.png"
     return {
         "name": pair.name,
         "anchor": slug("failure", pair.model, pair.set),
@@ -50,56 +46,60 @@ def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
             for group in groups
         ],
         "sentence": failure_sentence(source, pair)["text"],
-        "chart": embed(chart, f"Bar chart of the largest effect sizes of {pair.name}; the table that follows has the numbers."),
-        "effects": effects_table(pair, effects) if defined else None,
-        "left_out": left_out if defined < len(effects) else "",
-        "without_image": without_image(source, pair, extremes),
-        "features": len(effects),
+        "types": failure_types_section(source, pair),
+        "apart": apart_table(source, pair),
+        "associations": associations_part(source, pair),
+        "feature_notes": feature_notes(source, pair),
         "covariates": covariate_effects(source, pair),
     }
 
 
 def failure_sentence(source: Source, pair: Pair) -> dict[str, str]:
-    """Return what sets the worst cases of a set apart, in words, and the anchor of the section that shows it.
+    """Return what goes along with failing in a set, in words, and the anchor of the section that shows it.
 
-    A covariate is named only where the metric goes along with it in all cases, at a false discovery rate below 0.05.
+    What may be said is ruled by ``glioflow.report.claims``.
     """
-    extremes, effects = source.failure(pair, "extremes"), source.failure(pair, "effects")
-    named = effects[effects["cohens_d"].notna()].head(NAMED_EFFECTS)
-    found = [effect_words(row) for row in records(named)]
-    counts = {group: int((extremes["group"] == group).sum()) for group in GROUPS}
-    if found:
-        text = f"The {counts['worst']} worst cases differ from the {counts['best']} best most in {join_words(found)}."
-    else:
-        text = f"No effect size is defined: {reasons(effects)}."
-    if counts["worst"] < (wanted := source.study["failure"]["extremes"]):
-        text += f" {wanted} were asked for; no more can be compared without a case being both."
+    extremes, spec = source.failure(pair, "extremes"), source.study["failure"]
+    text = feature_claims(source.failure(pair, "associations"), spec["rank_by"], spec["region"])
+    worst_cases = int((extremes["group"] == "worst").sum())
+    if worst_cases < (wanted := spec["extremes"]):
+        text += f" The extremes are {worst_cases} worst and as many best: {wanted} were asked for, but no case can be both."
     for worst in records(extremes.head(1)):
         text += f" The very worst is {worst['case_id']} ({worst['label']} {metric_text(worst['metric'], worst['value'])})."
-    further = [finding_sentence(source, pair), planted_sentence(extremes, source.planted(pair.cohort))]
+    text += apart_words(source, pair)
+    further = [
+        worst_words(source, pair),
+        finding_sentence(source, pair),
+        planted_sentence(extremes, source.planted(pair.cohort)),
+    ]
     words = " ".join([text, *filter(None, further)])
     return {"name": pair.name, "anchor": slug("failure", pair.model, pair.set), "text": together(words)}
 
 
-def effect_words(effect: Mapping[str, Any]) -> str:
-    """Return one effect in words: ``Entropy (first order, lower in the worst, d = −3.10)``."""
-    group, _, name = feature_title(effect["feature"]).partition(" · ")
-    direction = "higher" if effect["cohens_d"] > 0 else "lower"
-    return (
-        f"{name} ({group if group.isupper() else group.lower()}, {direction} in the worst, d = {number(effect['cohens_d'], 2)})"
+def apart_words(source: Source, pair: Pair) -> str:
+    """Return, after a space, how many cases of a set are not ranked, why and which; nothing where all are."""
+    apart, spec = source.failure(pair, "apart"), source.study["failure"]
+    lacking = lacks_a_mask(apart) & (spec["penalised"] == "apart")
+    groups = (
+        (apart[lacking], f"set apart, since truth or prediction have no {spec['region']}"),
+        (apart[~lacking], f"not ranked, since the {find_metric(spec['rank_by']).name} is undefined"),
     )
+    text = ""
+    for cases, words in groups:
+        more = [f"{len(cases) - NAMED_CASES} more"] if len(cases) > NAMED_CASES else []
+        which = join_words([*cases["case_id"][:NAMED_CASES], *more])
+        text += f" {count(len(cases), 'case')} {'is' if len(cases) == 1 else 'are'} {words}: {which}." if len(cases) else ""
+    return text
 
 
-def without_image(source: Source, pair: Pair, extremes: pd.DataFrame) -> str:
-    """Return which of the extremes lack the channel of the features and so have none; nothing where all have it."""
-    image = source.study["failure"]["image"]
-    rows = {str(row["case_id"]): row for row in records(source.cohort_table(pair.cohort, "manifest"))}
-    lacking = {case: other for case in extremes["case_id"] if (other := read_substituted(rows.get(case, {})).get(image))}
-    if not lacking:
-        return ""
-    named = join_words(f"{case} (shown: {channel_name(other)})" for case, other in lacking.items())
-    lack, have = ("lacks", "has") if len(lacking) == 1 else ("lack", "have")
-    return f"{len(lacking)} of these {len(extremes)} cases {lack} {channel_name(image)} and {have} no features: {named}."
+def apart_table(source: Source, pair: Pair) -> Table | None:
+    """Return the cases of a set that are not ranked, the worst first; None where all are."""
+    apart, metric = source.failure(pair, "apart"), find_metric(source.study["failure"]["rank_by"])
+    rows = [
+        [Cell(row["case_id"]), number_cell(row["value"], metric.decimals), text_cell(row["note"])] for row in records(apart)
+    ]
+    caption = f"Cases of {pair.name} that are not ranked, values of {source.study['failure']['region']}."
+    return Table(caption, ["Case", metric.heading, "Note"], rows, frozenset({1})) if rows else None
 
 
 def planted_sentence(extremes: pd.DataFrame, planted: dict[str, str]) -> str:
@@ -113,14 +113,6 @@ def planted_sentence(extremes: pd.DataFrame, planted: dict[str, str]) -> str:
         which = f" ({', '.join(f'{number} {kind}' for kind, number in kinds.most_common())})" if kinds else ""
         parts.append(f"{sum(kinds.values())} of the {len(cases)} {group}{which}")
     return f"A difficulty was planted in {join_words(parts)}."
-
-
-def reasons(effects: pd.DataFrame) -> str:
-    """Return why effect sizes are undefined, each reason once."""
-    return (
-        "; ".join(dict.fromkeys(effects.loc[effects["cohens_d"].isna(), "note"].dropna().astype(str)))
-        or "no feature was computed"
-    )
 
 
 def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: str) -> Table:
@@ -156,19 +148,3 @@ def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
         }
         pictures.setdefault(row["group"], []).append(item)
     return pictures
-
-
-def effects_table(pair: Pair, effects: pd.DataFrame) -> Table:
-    """Return the largest effect sizes of a set."""
-    rows = [
-        [
-            Cell(feature_title(row["feature"]).partition(" · ")[2], title=row["feature"]),
-            Cell(FEATURE_GROUP_NAMES.get(row["feature_group"], row["feature_group"])),
-            number_cell(row["cohens_d"], 2),
-            *(significant_cell(row[column]) for column in ("mean_worst", "mean_best", "sd_pooled")),
-            *(count_cell(row[column]) for column in ("n_worst", "n_best")),
-        ]
-        for row in records(effects[effects["cohens_d"].notna()].head(SHOWN_EFFECTS))
-    ]
-    columns = ["Feature", "Class", "Cohen's d", "Mean, worst", "Mean, best", "Pooled SD", "n worst", "n best"]
-    return Table(f"The largest effect sizes of {pair.name}.", columns, rows, frozenset(range(2, 8)), sortable=True)

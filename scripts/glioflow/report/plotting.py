@@ -20,9 +20,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from glioflow.failure.feature_groups import OTHER, feature_groups
 from glioflow.files import PathLike, replacing
 from glioflow.formatting import number
 from glioflow.imaging.volumes import Volume
+from glioflow.study.feature_names import feature_group, feature_image
 from glioflow.study.metric_registry import find_metric
 
 matplotlib.style.use(
@@ -57,18 +59,15 @@ REGION_COLOURS = {
     "NCR": "#CC79A7",
     "RC": "#56B4E9",
 }
-# Paul Tol's "bright" scheme (SRON/EPS/TN/09-002, 2021), for the seven feature classes of pyradiomics.
-FEATURE_GROUP_COLOURS = {
-    "shape": "#4477AA",
-    "firstorder": "#EE6677",
-    "glcm": "#228833",
-    "glrlm": "#CCBB44",
-    "glszm": "#66CCEE",
-    "gldm": "#AA3377",
-    "ngtdm": "#9A9A9A",
-}
+# Paul Tol's "muted" scheme (SRON/EPS/TN/09-002, 2021), for the meaning groups of features in their order; grey for the last.
+MEANING_COLOURS = ("#332288", "#88CCEE", "#CC6677", "#DDCC77", "#117733", "#44AA99", "#882255", "#AA4499", "#999933")
+OTHER_COLOUR = "#9A9A9A"
+# The grey of the band that random rankings stay within.
+NULL_COLOUR = "#DCDCDC"
 FEATURE_GROUP_NAMES = {
+    "mask": "Mask",
     "shape": "Shape",
+    "shape2D": "Shape in 2D",
     "firstorder": "First order",
     "glcm": "GLCM",
     "glrlm": "GLRLM",
@@ -78,6 +77,8 @@ FEATURE_GROUP_NAMES = {
 }
 # Abbreviations among pyradiomics' names, from its documentation.
 SPELT_OUT = {
+    "VoxelNum": "Number of voxels",
+    "VolumeNum": "Number of components",
     "Id": "Inverse difference",
     "Idn": "Inverse difference, normalised",
     "Idm": "Inverse difference moment",
@@ -139,11 +140,29 @@ def _with_palette(pixels: NDArray[np.uint8], accents: Sequence[str]) -> Image.Im
 
 
 def feature_title(feature: str) -> str:
-    """Return a feature's name for people: ``GLCM · Joint energy`` of ``original_glcm_JointEnergy``."""
-    _, group, name = feature.split("_", 2)
+    """Return a feature's name for people: ``GLCM · Joint energy`` of ``original_glcm_JointEnergy``.
+
+    The image is named behind it where it is a filtered one: ``GLCM · Joint energy (wavelet LLH)``.
+    """
+    group, name = feature_group(feature), feature.split("_", 2)[2]
     text = SPELT_OUT.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9]D)(?=[A-Z])", " ", name).capitalize()
     text = text.replace("non uniformity", "non-uniformity").replace("2d", "2D").replace("3d", "3D")
-    return f"{FEATURE_GROUP_NAMES.get(group, group)} · {text}"
+    return f"{FEATURE_GROUP_NAMES.get(group, group)} · {text}{filter_words(feature_image(feature))}"
+
+
+def filter_words(image: str) -> str:
+    """Return the filter of a feature's image in brackets: `` (LoG 2.5 mm)`` of ``log-sigma-2-5-mm-3D``; empty without one."""
+    if image in ("original", "diagnostics"):
+        return ""
+    if sigma := re.fullmatch(r"log-sigma-([\d-]+)-mm-3D", image):
+        return f" (LoG {float(sigma[1].replace('-', '.')):g} mm)"
+    return f" ({image.replace('-', ' ').replace('lbp', 'LBP')})"
+
+
+def meaning_colours() -> dict[str, str]:
+    """Return the colour of each meaning group of features."""
+    names = [name for name in feature_groups() if name != OTHER]
+    return {**dict(zip(names, MEANING_COLOURS, strict=False)), OTHER: OTHER_COLOUR}
 
 
 def metric_text(metric: str, value: float) -> str:

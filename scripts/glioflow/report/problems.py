@@ -1,4 +1,4 @@
-"""The report on what checking a cohort found: each kind of problem as a sentence, then every problem."""
+"""The report on what checking found: of a cohort each kind of problem, then every one; of the study all warnings in short."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,12 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.report.tables import Cell, Table, count_cell, join_words
+from glioflow.report.source import Source
+from glioflow.report.tables import Cell, Table, count_cell, join_words, slug
 
 # A browser and a reader bear no more; the table's file has them all.
 SHOWN_PROBLEMS = 200
+TOLD_PROBLEMS = 5  # of one kind, in the summary
 COLUMNS = ("case_id", "severity", "problem", "file", "found", "expected")
 SEVERITIES = {"error": "error", "excluded": "exclusion", "warning": "warning"}
 
@@ -29,11 +31,13 @@ PROBLEM_WORDS = {
     "empty_cohort": "The cohort has no case.",
     "empty_label": "A truth mask is empty: the case shows no tumour.",
     "folds_by": "The training patients cannot be divided into folds by the covariate.",
+    "label_scheme": "The label scheme of the truth, or of the masks, may be wrong.",
     "label_outside_brain": "Part of a truth mask is outside the brain: it may be mirrored, shifted or another case's.",
     "leaked_image": "An image is also in a cohort that a model was trained on, so that its score would be too good.",
     "leaked_patient": "A patient is also in a cohort that a model was trained on, so that the score would be too good.",
     "link_loop": "A link among the files leads back to a folder above it.",
     "mixed_numbers": "Most values of a covariate are numbers, and some are written otherwise: all count as categories.",
+    "mask_of_no_case": "Masks belong to no case of the cohort and were not scored.",
     "missing_channel": "A channel that the study reads has no file.",
     "missing_label": "A case has no truth mask.",
     "missing_slices": "Slices of a volume are missing.",
@@ -68,8 +72,8 @@ PROBLEM_WORDS = {
     "split_file": "The split that was read from a file does not fit the cohort.",
     "table_format": "A table is written in an unusual way; it was read all the same.",
     "too_few_cases": "There are fewer patients than the sets, or the folds, need.",
-    "too_many_extremes": "There are too few cases for so many worst and best.",
     "two_files": "A channel or a mask has two files.",
+    "visit_ids": "Patients' ids differ only in what names a visit: they may be one patient in several sets or folds.",
     "unknown_label": "A mask has values that its label scheme does not know.",
     "unknown_test_case": "Cases to be held out are not in the cohort.",
     "unpaired_slices": "Slices have no mask, or masks no slice.",
@@ -85,6 +89,30 @@ def problem_words(problem: str) -> str:
     return PROBLEM_WORDS.get(problem, f"{problem.replace('_', ' ').capitalize()}.")
 
 
+def study_warnings(source: Source) -> list[dict[str, str]]:
+    """Return every warning of the study in short: what it is about, the anchor of that section, and a sentence.
+
+    Warnings about single cases are one sentence a kind, with their number; those about a whole cohort or set are told in full.
+    """
+    warnings = []
+    for name in source.study["cohorts"]:
+        tables = [source.cohort_table(name, table) for table in ("verification", "comparison")]
+        found = pd.concat(tables, ignore_index=True).astype("string").fillna("")
+        found = found[found["severity"] == "warning"]
+        about = {"name": name, "anchor": slug("cohort", name)}
+        for kind, of_kind in found.groupby("problem", sort=False):
+            whole = of_kind.loc[of_kind["case_id"] == "", "found"]
+            said = [problem_words(str(kind)), *(f"Found {text}." for text in whole[:TOLD_PROBLEMS])]
+            said += [f"There are {len(whole) - TOLD_PROBLEMS} more."] if len(whole) > TOLD_PROBLEMS else []
+            if cases := of_kind["case_id"].replace("", pd.NA).nunique():
+                said.append(f"In {count(cases, 'case')}.")
+            warnings.append({**about, "text": " ".join(said)})
+    for pair in source.pairs:
+        about = {"name": pair.name, "anchor": slug("scores", pair.model, pair.set)}
+        warnings += [{**about, "text": text} for text in source.warnings(pair)]
+    return warnings
+
+
 def problem_section(
     name: str, verification: pd.DataFrame, comparison: pd.DataFrame, trained_on: Sequence[str]
 ) -> dict[str, Any]:
@@ -94,7 +122,7 @@ def problem_section(
     """
     found = pd.concat([verification, comparison], ignore_index=True).astype("string").fillna("")
     if verification.empty:
-        sentences = ["Every file was read and checked; no problem was found."]
+        sentences = ["Every file was read and checked; no problem was found in the files."]
     else:
         sentences = [f"Every file was read and checked: {problem_counts(verification)}."]
     if trained_on:

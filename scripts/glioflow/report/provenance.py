@@ -20,7 +20,17 @@ PYRADIOMICS = (
     "van Griethuysen et al. 2017, Cancer Research 77:e104–e107",
     "https://doi.org/10.1158/0008-5472.CAN-17-0339",
 )
+RANK_INTERVAL = (
+    "Intervals of rank correlations",
+    "Bonett & Wright 2000, Psychometrika 65:23–28",
+    "https://doi.org/10.1007/BF02294183",
+)
 COHEN = ("Cohen's d", "Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, 2nd edition", "")
+ORACLE_REPAIR = (
+    "Kinds of errors and their shares",
+    "Bolya et al. 2020, ECCV (TIDE), after Hoiem et al. 2012, ECCV",
+    "https://doi.org/10.48550/arXiv.2008.08115",
+)
 FALSE_DISCOVERY = ("False discovery rate (q)", "Benjamini & Hochberg 1995, J R Stat Soc B 57:289–300", "")
 BOOTSTRAP = (
     "Confidence intervals",
@@ -75,10 +85,14 @@ def shown_path(source: Source, checkpoint: Mapping[str, Any]) -> str:
 def citations(source: Source) -> list[dict[str, str]]:
     """Return what a paper that uses this report should cite: the software and the data sets that were used."""
     analysed = any(pair.failure for pair in source.pairs)
-    tested = any(source.covariate_effects(pair)["q"].notna().any() for pair in source.pairs if pair.failure)
+    correlated = any(source.failure(pair, "associations")["q"].notna().any() for pair in source.pairs if pair.failure)
+    tested = correlated or any(source.covariate_effects(pair)["q"].notna().any() for pair in source.pairs if pair.failure)
     software = [*([NNUNET] if source.trained else []), *([BOOTSTRAP] if source.pairs else [])]
-    software += [*([RANK_STABILITY] if len(source.comparison()) else []), *([PYRADIOMICS, COHEN] if analysed else [])]
-    software += [*([FALSE_DISCOVERY] if tested else []), SNAKEMAKE]
+    software += [
+        *([RANK_STABILITY] if len(source.comparison()) else []),
+        *([PYRADIOMICS, COHEN, ORACLE_REPAIR] if analysed else []),
+    ]
+    software += [*([RANK_INTERVAL] if correlated else []), *([FALSE_DISCOVERY] if tested else []), SNAKEMAKE]
     # The phantoms are this workflow's own.
     used = {spec["dataset"] for spec in source.study["cohorts"].values()} - {"phantom"}
     data = [(known.title, known.citation, "") for name, known in datasets().items() if name in used and known.citation]

@@ -22,13 +22,13 @@ def published_table(source: Source) -> Table | None:
 def published_row(row: dict[str, Any]) -> list[Cell]:
     """Return the cells of a row of published.csv."""
     metric = find_metric(row["metric"])
-    interval = interval_text(row["ci_low"], row["ci_high"], metric.decimals)
-    difference = number(row["difference"], metric.decimals)
+    interval = interval_text(row["ci_low"], row["ci_high"], metric.statistic_decimals)
+    difference = number(row["difference"], metric.statistic_decimals)
     return [
         Cell(row["model"]),
         Cell(row["set"]),
         Cell(f"{metric.heading} {row['region']}, {row['statistic']}"),
-        Cell(f"{number(row['ours'], metric.decimals)} {interval}".strip()),
+        Cell(f"{number(row['ours'], metric.statistic_decimals)} {interval}".strip()),
         count_cell(row["n"]),
         Cell(f"{row['published']:g}"),
         Cell(f"+{difference}" if row["difference"] > 0 else difference),

@@ -34,7 +34,7 @@ SUMMARISED = (
 )
 CASE_METRICS = (
     *("dice", "iou", "sens", "spec", "precision", "hausdorff", "hd95_mm", "assd_mm"),
-    *("volume_truth_ml", "volume_prediction_ml"),
+    *("volume_truth_ml", "volume_prediction_ml", "components_prediction"),
 )
 # Metric, statistic and whether the median is beside it, of the tables that compare.
 COMPARED = (("dice", "mean", True), ("sens", "mean", False), ("hd95_mm", "mean", True), ("lesion_dice", "mean", False))
@@ -97,8 +97,8 @@ def compared_cells(
             elif line is None or not line["n"]:
                 cells.append(Cell(UNDEFINED))
             else:
-                mean = number_cell(line[statistic], find_metric(metric).decimals)
-                median = f" ({number(line['median'], find_metric(metric).decimals)})" if with_median else ""
+                mean = number_cell(line[statistic], find_metric(metric).statistic_decimals)
+                median = f" ({number(line['median'], find_metric(metric).statistic_decimals)})" if with_median else ""
                 fewer = f", n = {int(line['n'])}" if line["undefined"] else ""
                 cells.append(replace(mean, text=mean.text + median + fewer))
     return cells
@@ -122,6 +122,7 @@ def score_section(source: Source, pair: Pair) -> dict[str, Any]:
         "name": pair.name,
         "anchor": slug("scores", pair.model, pair.set),
         "words": f"{words} {UNSEEN}: {reasons}." if reasons else words,
+        "warnings": source.warnings(pair),
         "summary": summary_table(pair, summaries, regions, unseen),
         "groups": group_tables(source, pair, regions),
         "ungrouped": ungrouped_words(source, pair),
@@ -175,7 +176,7 @@ def summary_table(pair: Pair, summaries: Mapping[Tta, Summary], regions: Sequenc
 def line_cells(line: Mapping[str, Any]) -> list[Cell]:
     """Return mean with its interval, median, range and numbers of cases of a row of a summary."""
     metric = line["metric"]
-    shown = {name: number(line[name], find_metric(metric).decimals) for name in STATISTICS}
+    shown = {name: number(line[name], find_metric(metric).statistic_decimals) for name in STATISTICS}
     cells = [UNDEFINED] * 4
     if line["n"]:
         mean = shown["mean"] + (f" ± {shown['sd']}" if shown["sd"] != UNDEFINED else "")

@@ -92,7 +92,11 @@ def embed_figure(figure: Figure, alt: str) -> Picture | None:
 
 
 class Source:
-    """A study and its results. ``pairs``: one mapping a prediction set; ``trained``: model to number of folds."""
+    """A study and its results.
+
+    ``pairs``: one mapping a set that is scored; ``trained``: model to number of folds; ``unscored``: ``model/set`` of each
+    set without truth.
+    """
 
     def __init__(
         self,
@@ -101,12 +105,14 @@ class Source:
         results: str | Path,
         pairs: Iterable[Mapping[str, Any]],
         trained: Mapping[str, int],
+        unscored: Iterable[str] = (),
     ) -> None:
         self.study = study
         self.config_file = config_file
         self.root = Path(results)
         self.pairs = [Pair(pair["model"], pair["set"], pair["cohort"], bool(pair["failure"])) for pair in pairs]
         self.trained = trained
+        self.unscored = list(unscored)
         self.regions: list[str] = list(study["evaluation"]["regions"])
         self._tables: dict[Path, pd.DataFrame] = {}
 
@@ -152,6 +158,13 @@ class Source:
         text = ("covariate", "value", "label", "metric")
         return read_table(path, text)
 
+    def warnings(self, pair: Pair) -> list[str]:
+        """Return what may be wrong with a set's masks and scores, a sentence each."""
+        tables = [self.table("predictions", pair.model, "given", "warnings.csv")] if pair.set == "given" else []
+        tables.append(self.table("scores", pair.model, f"{pair.set}_warnings.csv"))
+        texts = [str(text) for table in tables for text in table["found"]]
+        return [f"{text[0].upper()}{text[1:]}{'' if text.endswith('?') else '.'}" for text in texts]
+
     def unseen(self, pair: Pair) -> dict[str, str]:
         """Return the regions that a set's model cannot show, each with the reason."""
         scores = self.scores(pair)
@@ -173,7 +186,7 @@ class Source:
         return any(len(self.summaries(pair)) > 1 for pair in self.pairs)
 
     def failure(self, pair: Pair, name: str) -> pd.DataFrame:
-        """Return a table of a set's failure analysis: ``extremes``, ``effects``, ``overlays``."""
+        """Return a table of a set's failures, such as ``extremes``, ``associations``, ``failure_types`` or ``overlays``."""
         return self.table("failure", pair.model, pair.set, f"{name}.csv")
 
     def covariate_effects(self, pair: Pair) -> pd.DataFrame:
@@ -181,6 +194,12 @@ class Source:
         path = self.existing(self.root / "failure" / pair.model / pair.set / "covariates.csv")
         text = ("covariate", "kind", "level", "effect_name", "note")
         return read_table(path, text)
+
+    def quality(self, pair: Pair, name: str) -> pd.DataFrame:
+        """Return a table of a set's volumes and shapes: ``volumes``, ``agreement``, ``sessions``, ``responses`` and others."""
+        text = ("measure", "unit", "class_truth", "class_prediction", "region", "mask", "covariate", "feature")
+        others = ("session_by", "session_unit", "levels", "response_truth", "response_prediction")
+        return read_table(self.existing(self.root / "quality" / pair.model / pair.set / f"{name}.csv"), (*text, *others))
 
     def comparison(self) -> pd.DataFrame:
         """Return the differences between models that were scored on the same cases; names are text, as 01 is."""
@@ -278,7 +297,7 @@ class Source:
         words = {
             "cv": "out of fold: each training case predicted by the fold that never saw it",
             "test": f"held out: cases that no fold was trained on, predicted by {folds}",
-            "given": "masks given with the study",
+            "given": "precomputed masks",
         }
         return words.get(pair.set, f"external: all cases of the cohort {pair.cohort}, predicted by {folds}")
 

@@ -5,7 +5,10 @@ from typing import Any
 
 from glioflow.console import count
 from glioflow.formatting import UNDEFINED, number
+from glioflow.report.cohorts import cohort_scheme, scheme_words
 from glioflow.report.failure import failure_sentence
+from glioflow.report.problems import study_warnings
+from glioflow.report.quality import measured_pairs, quality_sentence
 from glioflow.report.source import Source
 from glioflow.report.tables import TTA_WORDS, Cell, Table, count_cell, join_words, unseen_cell
 from glioflow.study.metric_registry import find_metric
@@ -16,9 +19,13 @@ def summary_section(source: Source) -> dict[str, Any]:
     return {
         "cohorts": [cohort_sentence(source, name) for name in source.study["cohorts"]],
         "models": [(name, source.model_words(name)) for name in source.models()],
+        "unscored": [unscored_sentence(source, *pair.split("/")) for pair in source.unscored],
         "table": headline_table(source),
         "unseen": unseen_words(source),
+        "warnings": study_warnings(source),
+        "schemes": scheme_table(source),
         "failures": [failure_sentence(source, pair) for pair in source.pairs if pair.failure],
+        "quality": [quality_sentence(source, pair) for pair in measured_pairs(source)],
     }
 
 
@@ -35,6 +42,26 @@ def cohort_sentence(source: Source, name: str) -> str:
     else:
         divided = f": {join_words(parts)}" if len(parts) > 1 else ""
     return f"The cohort {name} has {count(len(split), 'case')}{of_patients}{divided}."
+
+
+def unscored_sentence(source: Source, model: str, set_name: str) -> str:
+    """Return that a set was predicted and not scored, and where its masks are."""
+    folder = f"{'postprocessed' if source.is_postprocessed(model) else 'predictions'}/{model}/{set_name}"
+    cases = source.table(*folder.split("/"), "predictions.csv")["case_id"].nunique()
+    return (
+        f"The cohort {set_name} has no truth: {model} predicted its {count(cases, 'case')}, and nothing of it was scored; "
+        f"the masks are in {folder}/."
+    )
+
+
+def scheme_table(source: Source) -> Table | None:
+    """Return the label schemes in use: of each cohort's truth and of each model's precomputed masks; None where none is."""
+    study = source.study
+    used = [("truth", name, cohort_scheme(spec)) for name, spec in study["cohorts"].items()]
+    used += [("masks", name, spec["label_scheme"]) for name, spec in study["models"].items() if "predictions" in spec]
+    rows = [[Cell(what), Cell(name), Cell(scheme), Cell(scheme_words(scheme))] for what, name, scheme in used if scheme]
+    caption = "Label schemes: what the values of the files mean, as the study names them."
+    return Table(caption, ["Of", "Cohort or model", "Scheme", "Values"], rows, headers=2) if rows else None
 
 
 def unseen_words(source: Source) -> str:
@@ -72,5 +99,5 @@ def _headline_cell(line: Mapping[str, Any] | None, metric: str, statistic: str, 
     """Return one number, with the number of its cases where that is not all of them."""
     if line is None:
         return Cell(UNDEFINED)
-    text = number(line[statistic], find_metric(metric).decimals)
+    text = number(line[statistic], find_metric(metric).statistic_decimals)
     return Cell(text if line["n"] == cases or text == UNDEFINED else f"{text} (n = {int(line['n'])})")

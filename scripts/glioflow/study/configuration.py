@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from glioflow.console import UserError
 from glioflow.study.metric_registry import RankingMetric
@@ -21,7 +21,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders and nnU-Net data s
 TRAINED_SETS = ("cv", "test")
 RESERVED_SETS = (*TRAINED_SETS, "given")
 # What follows a set's name in the names of the files beside its scores (rules/evaluation.smk).
-RESERVED_ENDINGS = ("_summary", "_groups", "_conventions", "_convention_ranks", "_shards", "_export")
+RESERVED_ENDINGS = ("_summary", "_groups", "_warnings", "_conventions", "_convention_ranks", "_shards", "_export")
 OWN_LAYOUTS = ("folders", "table", "bids")  # data sets of the user's own, which need a label scheme
 DATA_VARIABLE = "GLIOFLOW_DATA"
 
@@ -83,7 +83,9 @@ class Cohort(Block):
         None, description="Covariate whose values each set and each fold gets alike, before tumour volume."
     )
     external: bool = Field(
-        False, description="The cohort is only predicted or scored; nothing is trained on it, no case is held out."
+        False,
+        description="The cohort is only predicted and scored; nothing is trained on it, no case is held out. Without truth "
+        "masks: `labelled: false`.",
     )
     seed: int = Field(0, ge=0, description="Seed of the train/test split and of the folds (and of the phantoms).")
 
@@ -110,6 +112,11 @@ class RealCohort(Cohort):
         description="With `on_missing_channel: substitute`: what takes the place of each channel where it is missing, as "
         "`{t1: flair, t1ce: zeros}`: another channel of the case, or an image of zeros. Others stay errors.",
     )
+    labelled: bool = Field(
+        True,
+        description="Whether the cases have truth masks. `false`, of an `external` cohort: it is predicted and not scored, and "
+        "labels that are there are not read.",
+    )
     grid: Grid | None = Field(None, description="Bring the images to a common grid. Default: they stay as they are.")
     skull_stripped: bool | None = Field(
         None, description="Whether the images show the brain alone, which is then checked. Default: as of the data set."
@@ -123,7 +130,12 @@ class PhantomCohort(Cohort):
     cases: int = Field(24, ge=1, description="How many cases to make.")
     planted: dict[Literal["low_contrast", "small_volume", "heavy_noise"], Annotated[int, Field(ge=0)]] = Field(
         default={"low_contrast": 5, "small_volume": 1, "heavy_noise": 1},
-        description="How many cases get each planted difficulty.",
+        description="How many cases get each planted difficulty, an extreme one.",
+    )
+    difficulty: Literal["graded", "volume", "none"] = Field(
+        "graded",
+        description="What makes the other cases harder or easier, by degrees: `graded`, contrast above all, noise and size "
+        "too; `volume`, the tumour's size alone; `none`, nothing.",
     )
     shape: tuple[int, int, int] = Field((80, 96, 80), description="Voxels along x, y and z.")
     spacing_mm: tuple[float, float, float] = Field((2.0, 2.0, 2.0), description="Voxel edge lengths in mm.")
@@ -162,7 +174,7 @@ class TableCohort(RealCohort):
         description="CSV with columns case_id, patient_id, one per channel (t1, t1ce, t2, flair), label; further columns are "
         "covariates. Paths are relative to the table's folder."
     )
-    label_scheme: str = Field(description="A key of `config/label_schemes.yaml`.")
+    label_scheme: str | None = Field(None, description="A key of `config/label_schemes.yaml`; needed unless `labelled: false`.")
 
 
 class BidsCohort(RealCohort):
@@ -170,7 +182,7 @@ class BidsCohort(RealCohort):
 
     dataset: Literal["bids"] = Field(description="`bids`.")
     path: str = Field(description="Folder with the tree's `dataset_description.json`.")
-    label_scheme: str = Field(description="A key of `config/label_schemes.yaml`.")
+    label_scheme: str | None = Field(None, description="A key of `config/label_schemes.yaml`; needed unless `labelled: false`.")
     filters: dict[Role, dict[str, str]] | None = Field(
         None,
         description="What a file's entities must be for each role, as `{t1ce: {suffix: T1w, ce: gadolinium}}`; an "
@@ -396,9 +408,38 @@ class Failure(Block):
 
     rank_by: RankingMetric = Field("hausdorff", description="Column of the score table that ranks the cases.")
     region: Region = Field("WT", description="Region whose score ranks the cases and whose mask the features come from.")
-    extremes: int = Field(20, ge=1, description="How many worst and how many best cases to compare.")
-    image: Channel = Field("flair", description="Channel that the features and the pictures show.")
+    extremes: int = Field(
+        20, ge=1, description="How many worst and how many best cases to compare; fewer where the set has no more."
+    )
+    penalised: Literal["apart", "include"] = Field(
+        "apart",
+        description="Cases in which the truth or the prediction lacks the region, so that the metric is a penalty or a rule's "
+        "value: list them apart from those that are ranked, or rank them too.",
+    )
+    cases: Literal["all", "extremes"] = Field(
+        "all",
+        description="Cases to compute features of: `all` of the set, which associations are found in, or the `extremes` alone, "
+        "which allow a description and no finding.",
+    )
+    image: Annotated[
+        Annotated[Channel, Tag("one")] | Annotated[list[Channel], Field(min_length=1), Tag("several")],
+        Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+    ] = Field(
+        "flair",
+        description="Channel that the features are of and the pictures show, or a list of channels: features are then computed "
+        "of each, and pictures show the first.",
+    )
     mask: Literal["truth", "prediction"] = Field("truth", description="Whose mask the features are computed in.")
+    feature_regions: list[Region] | None = Field(
+        None,
+        min_length=1,
+        description="Regions of `evaluation.regions` whose features are computed. Default: `region`.",
+    )
+    radiomics: str | None = Field(
+        None,
+        description="Instead of `bin_width` and `normalise`: a parameter file of pyradiomics (imageType, featureClass, "
+        "setting). Default: the original image, all classes.",
+    )
     sets: list[str] | None = Field(
         None,
         description="Sets to analyse. Default: `cv` of trained models and ensembles, `given` of precomputed predictions, the "
@@ -406,6 +447,65 @@ class Failure(Block):
     )
     bin_width: float = Field(25.0, gt=0, description="Grey-level bin width of the texture features, after normalisation.")
     normalise: bool = Field(True, description="z-score each image (mean 0, standard deviation 100) before the features.")
+    stability: bool = Field(
+        False,
+        description="Also compute the features in the mask eroded and dilated by a voxel and with noise added, and say of each "
+        "whether it is stable (`stability.csv`). Takes four times as long as the features.",
+    )
+    binning: bool = Field(
+        False,
+        description="Also compute the features with half and twice the bin width and with the other normalisation, and say how "
+        "far the cases keep their order (`binning.csv`). Takes six times as long as the features.",
+    )
+
+    @property
+    def images(self) -> list[Channel]:
+        """The channels that features are computed of; pictures show the first."""
+        return self.image if isinstance(self.image, list) else [self.image]
+
+    @property
+    def featured_regions(self) -> list[Region]:
+        """The regions whose features are computed."""
+        return self.feature_regions or [self.region]
+
+
+class Quality(Block):
+    """Volumes, volumes over time, and shape."""
+
+    sets: list[str] | None = Field(
+        None, description="Sets whose masks are measured, such as `[cv, test]`; `[]` for none. Default: all."
+    )
+    session_by: str | None = Field(
+        None,
+        description="Covariate that orders a patient's sessions: a number (days, weeks) or a date (`2021-03-05`). Default, and "
+        "where it is missing: the order of the case ids.",
+    )
+    follow: list[Region] = Field(
+        ["ET", "WT"], description="Regions whose volume is followed over a patient's sessions; `[]` for none."
+    )
+    response_increase: float = Field(
+        0.40,
+        gt=0,
+        description="Increase of volume over the smallest so far, as a fraction, that is called progression (modified RANO).",
+    )
+    response_decrease: float = Field(
+        0.65,
+        gt=0,
+        lt=1,
+        description="Decrease of volume from the first session, as a fraction, that is called partial response (same).",
+    )
+    measurable_ml: float = Field(
+        1.0,
+        ge=0,
+        description="Volumes below this are not measurable: such a baseline allows no partial response, such a session is no "
+        "progression; ml. Default: a cube of 10 mm, RANO's smallest diameter.",
+    )
+    shape: Region | None = Field("WT", description="Region whose shape is measured; `null` for none.")
+
+
+def _failure_block(value: Any) -> Any:
+    """Return the block that ``off`` stands for, which YAML reads as false: an analysis of no set."""
+    return {"sets": []} if value is False or value == "off" else value
 
 
 class Report(Block):
@@ -482,7 +582,10 @@ class Study(Block):
     models: dict[Name, AnyModel] = Field({}, description="Models by name.")
     ensembles: dict[Name, Ensemble] = Field({}, description="Ensembles by name; they are scored like models.")
     evaluation: Evaluation = Field(default_factory=lambda: Evaluation(), description="What is scored.")
-    failure: Failure = Field(default_factory=lambda: Failure(), description="Failure analysis.")
+    failure: Annotated[Failure, BeforeValidator(_failure_block, json_schema_input_type=Failure | Literal[False])] = Field(
+        default_factory=lambda: Failure(), description="Failure analysis; `off` for none."
+    )
+    quality: Quality = Field(default_factory=lambda: Quality(), description="Volumes, volumes over time, and shape.")
     report: Report = Field(default_factory=lambda: Report(), description="The report.")
     published: list[Published] = Field([], description="Published values to show beside the study's own.")
     bundle: Bundle | None = Field(None, description="The study as one file. Default: none is made.")
@@ -495,6 +598,10 @@ class Study(Block):
     def trained(self) -> dict[str, TrainedModel]:
         """Return the models that nnU-Net trains."""
         return {name: model for name, model in self.models.items() if isinstance(model, TrainedModel)}
+
+    def given(self) -> dict[str, GivenModel]:
+        """Return the models whose masks exist already."""
+        return {name: model for name, model in self.models.items() if isinstance(model, GivenModel)}
 
     def predicting(self) -> dict[str, TrainedModel | ImportedModel]:
         """Return the models whose networks predict: trained and imported ones."""
@@ -513,17 +620,32 @@ class Study(Block):
         held_out = ["test"] if holds_out(self.cohorts[spec.cohort]) else []
         return ["cv", *held_out, *spec.external]
 
+    def scored_sets_of(self, model: str) -> list[str]:
+        """Return the sets of a model whose cases have a truth."""
+        unlabelled = {name for name, cohort in self.cohorts.items() if not is_labelled(cohort)}
+        return [name for name in self.sets_of(model) if self.cohort_of_set(model, name) not in unlabelled]
+
     def failure_sets_of(self, model: str) -> list[str]:
         """Return the sets of a model whose failures are analysed."""
-        sets = self.sets_of(model)
+        sets = self.scored_sets_of(model)
         spec = self.models.get(model)
         own = [spec.cohort] if isinstance(spec, ImportedModel) else []
         wanted = ["cv", "given", *own] if self.failure.sets is None else self.failure.sets
         return [name for name in sets if name in wanted]
 
+    def quality_sets_of(self, model: str) -> list[str]:
+        """Return the sets of a model whose volumes and shapes are measured."""
+        wanted = self.quality.sets
+        return [name for name in self.scored_sets_of(model) if wanted is None or name in wanted]
+
     def cohort_of_set(self, model: str, set_name: str) -> str:
         """Return the cohort that the cases of a model's set belong to."""
         return self.cohort_of(model) if set_name in RESERVED_SETS else set_name
+
+
+def is_labelled(cohort: AnyCohort) -> bool:
+    """Tell whether the cases of a cohort have truth masks, so that their predictions are scored."""
+    return isinstance(cohort, PhantomCohort) or cohort.labelled
 
 
 def expand_path(path: str) -> str:
@@ -569,7 +691,11 @@ def cohort_dataset(cohort: AnyCohort) -> Dataset:
     names = ("files", "label_scheme", "patient_id", "skull_stripped")
     said = {name: value for name in names if (value := getattr(cohort, name, None)) is not None}
     options = {name: value for name in ("filters", "spacing_mm") if (value := getattr(cohort, name, None)) is not None}
-    return entry.model_copy(update={**said, "options": {**entry.options, **options}})
+    entry = entry.model_copy(update={**said, "options": {**entry.options, **options}})
+    if is_labelled(cohort):
+        return entry
+    files = entry.files and {role: patterns for role, patterns in entry.files.items() if role != "label"}
+    return entry.model_copy(update={"files": files, "labelled_in_part": False})
 
 
 def cohort_channels(cohort: AnyCohort) -> list[str] | None:

@@ -9,7 +9,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 # A convention defines each distance, or leaves it out; `nsd` is the family of columns, one a tolerance, that it names.
-Kind = Literal["distance", "overlap", "nsd", "volume", "lesion", "lesion_count", "defect", "other"]
+Kind = Literal["distance", "overlap", "nsd", "volume", "component", "lesion", "lesion_count", "defect", "other"]
+
+COUNT_DECIMALS = 2  # of statistics of counts: of a hundred cases, one more or less is seen
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Metric:
         return f"{self.short} ({self.unit})" if self.unit in ("mm", "ml") else self.short
 
     @property
+    def statistic_decimals(self) -> int:
+        """As many decimals as a mean, a median or a quantile has: of whole numbers it is none."""
+        return COUNT_DECIMALS if self.unit == "count" else self.decimals
+
+    @property
     def may_rank(self) -> bool:
         """Whether the failure analysis can rank cases by it."""
         return self.kind in ("distance", "overlap")
@@ -71,6 +78,7 @@ METRICS = (
     Metric("volume_prediction_ml", "predicted volume", "Prediction", "volume", "ml", 0, 2),
     Metric("volume_error_ml", "volume error", "Volume error", "volume", "ml", -1, 2, signed=True),
     Metric("volume_error_relative", "relative volume error", "Relative volume error", "volume", "ratio", -1, 3, signed=True),
+    Metric("components_prediction", "predicted components", "Components", "component", "count", 0, 0),
     Metric("lesion_dice", "lesion-wise Dice", "Lesion Dice", "lesion", "ratio", 1, 3),
     Metric("lesion_hd95_mm", "lesion-wise HD95", "Lesion HD95", "lesion", "mm", -1, 2),
     Metric("lesion_sens", "sensitivity to lesions", "Lesion sensitivity", "lesion", "ratio", 1, 3),
@@ -90,7 +98,8 @@ def columns_of(kind: Kind) -> tuple[str, ...]:
 
 
 DISTANCES, OVERLAPS, VOLUMES = columns_of("distance"), columns_of("overlap"), columns_of("volume")
-LESION_COUNTS = columns_of("lesion_count")
+COMPONENTS, LESION_COUNTS = columns_of("component"), columns_of("lesion_count")
+COUNTS = (*COMPONENTS, *LESION_COUNTS)
 RANKING_METRICS = tuple(metric.column for metric in METRICS if metric.may_rank)
 # A type checker takes no Literal that is computed; pydantic does.
 if TYPE_CHECKING:

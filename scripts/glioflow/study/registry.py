@@ -89,16 +89,17 @@ class Dataset(Entry):
 @cache
 def datasets() -> dict[str, Dataset]:
     """Return the registry of data sets by key. Raises UserError."""
-    return dict(_read_registry("datasets.yaml", dict[str, Dataset]))
+    return dict(read_registry("datasets.yaml", dict[str, Dataset]))
 
 
 @cache
 def label_schemes() -> dict[str, dict[int, int]]:
     """Return the label schemes by name: raw value to canonical label. Raises UserError."""
-    return dict(_read_registry("label_schemes.yaml", dict[str, dict[StrictInt, CanonicalLabel]]))
+    return dict(read_registry("label_schemes.yaml", dict[str, dict[StrictInt, CanonicalLabel]]))
 
 
-def _read_registry(name: str, form: Any) -> Any:
+def read_registry(name: str, form: Any) -> Any:
+    """Return a YAML file of ``config/`` as the type ``form``. Raises UserError with every entry that does not fit."""
     path = CONFIG_DIR / name
     try:
         return TypeAdapter(form).validate_python(read_yaml(path))

@@ -36,6 +36,7 @@ from glioflow.study.configuration import (
     Plans,
     Postprocessing,
     Published,
+    Quality,
     Report,
     Study,
     Swa,
@@ -45,11 +46,13 @@ from glioflow.study.configuration import (
     cohort_dataset,
     data_folder,
     expand_path,
+    is_labelled,
     substitutes,
 )
 from glioflow.study.metric_registry import DISTANCES
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.published_checks import unlike_the_scores, wrong_scale
+from glioflow.workflow.radiomics_settings import radiomics_problems
 
 
 def load_study(config: Mapping[str, Any], source: str) -> Study:
@@ -108,6 +111,7 @@ _BLOCKS: dict[str, type[Block]] = {
     "ensembles": Ensemble,
     "evaluation": Evaluation,
     "failure": Failure,
+    "quality": Quality,
     "report": Report,
     "published": Published,
     "bundle": Bundle,
@@ -146,21 +150,27 @@ def _cross_check(study: Study) -> Iterator[str]:
         elif isinstance(model, ImportedModel):
             yield from _check_imported(key, model, study)
         else:
-            yield from _check_given(key, model)
+            yield from _check_given(key, model, study.cohorts[model.cohort])
     for name, ensemble in study.ensembles.items():
         yield from _check_ensemble(f"ensembles.{name}", ensemble, study)
     known_sets = {*RESERVED_SETS, *cohorts}
     for set_name in study.failure.sets or []:
         if set_name not in known_sets:
             yield f"failure.sets: no set is called {set_name!r}; {suggestion(set_name, sorted(known_sets))}"
+        elif set_name in study.cohorts and not is_labelled(study.cohorts[set_name]):
+            yield f"failure.sets: the cohort {set_name!r} is not labelled: nothing is scored, and no case can be ranked"
+    for set_name in study.quality.sets or []:
+        if set_name not in known_sets:
+            yield f"quality.sets: no set is called {set_name!r}; {suggestion(set_name, sorted(known_sets))}"
     yield from _check_failure_image(study)
     yield from _check_failure_region(study)
+    yield from radiomics_problems(study.failure, study.evaluation.regions)
     yield from _check_conventions(study)
     yield from _check_published(study)
-    if study.failure.region not in study.evaluation.regions:
+    if study.failure.sets != [] and study.failure.region not in study.evaluation.regions:
         yield (
             f"failure.region: {study.failure.region} is not among evaluation.regions "
-            f"({', '.join(study.evaluation.regions)}); the cases are ranked by a score of that region"
+            f"({', '.join(study.evaluation.regions)}); the cases are ranked by a score of that region (failure: off ranks none)"
         )
 
 
@@ -188,6 +198,10 @@ def _check_cohort(key: str, name: str, cohort: AnyCohort, data: str | None) -> I
     if isinstance(cohort, FolderCohort):
         yield from _check_folders(key, cohort, data)
     yield from _check_scheme(f"{key}.label_scheme", cohort.label_scheme)
+    if isinstance(cohort, TableCohort | BidsCohort) and cohort.labelled and cohort.label_scheme is None:
+        yield f"{key}.label_scheme: missing; expected: {type(cohort).model_fields['label_scheme'].description}"
+    if not cohort.labelled and not cohort.external:
+        yield f"{key}.labelled: false; only a cohort with external: true can be without truth masks: nothing is trained on it"
 
 
 def _is_known(dataset: str) -> bool:
@@ -231,10 +245,10 @@ def _check_folders(key: str, cohort: FolderCohort, data: str | None) -> Iterator
     """Yield what is wrong with the patterns of a cohort, and whether its folder is named or can be fetched."""
     entry = cohort_dataset(cohort)
     if cohort.dataset == "folders":
-        for part in ("path", "files", "label_scheme"):
+        for part in ("path", "files", *(["label_scheme"] if cohort.labelled else [])):
             if getattr(cohort, part) is None:
                 yield f"{key}.{part}: missing; a cohort of the data set 'folders' needs it"
-    if entry.label_scheme is None and cohort.dataset != "folders":
+    if entry.label_scheme is None and cohort.dataset != "folders" and cohort.labelled:
         yield (
             f"{key}.label_scheme: missing; the sources of {cohort.dataset} contradict each other on what its labels mean "
             "(docs/data-sets.md): name a scheme of config/label_schemes.yaml"
@@ -360,7 +374,8 @@ def _check_conventions(study: Study) -> Iterator[str]:
                 f"evaluation.convention: {convention.name!r} measures in voxels, and the tables are in mm; score_folders.py "
                 f"can use it as it is, and a copy of config/conventions/{convention.name}.yaml with units: mm may be chosen"
             )
-        if study.failure.rank_by in DISTANCES and getattr(convention, study.failure.rank_by) is None:
+        ranks = study.failure.sets != []
+        if ranks and study.failure.rank_by in DISTANCES and getattr(convention, study.failure.rank_by) is None:
             metrics = [name for name in DISTANCES if getattr(convention, name)]
             yield (
                 f"failure.rank_by: the convention {convention.name!r} defines no {study.failure.rank_by}; "
@@ -389,11 +404,15 @@ def _check_failure_image(study: Study) -> Iterator[str]:
         if model.cohort in study.cohorts and name not in study.ensembles
         for set_name in study.failure_sets_of(name)
     }
-    image = study.failure.image
     for cohort in (name for name in study.cohorts if name in analysed and _is_known(study.cohorts[name].dataset)):
         channels = cohort_channels(study.cohorts[cohort])
-        if channels is not None and image not in channels:
-            yield f"failure.image: the cohort {cohort!r} has no channel {image}; it has {', '.join(channels)}"
+        for image in study.failure.images:
+            if channels is not None and image not in channels:
+                has = ", ".join(channels) or "labels alone"
+                yield (
+                    f"failure.image: the cohort {cohort!r} has no channel {image}; it has {has}. Choose another channel, "
+                    "name the sets to analyse, or write failure: off, and the masks are scored all the same"
+                )
 
 
 def _check_failure_region(study: Study) -> Iterator[str]:
@@ -433,7 +452,9 @@ def _seen_regions(name: str, study: Study) -> Sequence[str]:
         return []
 
 
-def _check_given(key: str, model: GivenModel) -> Iterator[str]:
+def _check_given(key: str, model: GivenModel, cohort: AnyCohort) -> Iterator[str]:
+    if not is_labelled(cohort):
+        yield f"{key}.cohort: {model.cohort!r} is not labelled, and masks that exist already can only be scored against a truth"
     if "{case}" not in model.predictions:
         yield f"{key}.predictions: {model.predictions!r} has no {{case}}; it must stand where the case's id stands in the path"
     else:

@@ -14,6 +14,7 @@ from glioflow.study.configuration import (
     Study,
     cohort_dataset,
     expand_path,
+    is_labelled,
     substitutes,
 )
 from glioflow.study.registry import CHANNELS, label_schemes
@@ -93,14 +94,18 @@ class CohortLookups:
         return len(self.cases(cohort)) or ((cohort_dataset(spec).cases or 0) if self.is_fetched(cohort) else 0)
 
     def scheme_name(self, cohort: str) -> str:
-        """Return the name of the cohort's label scheme."""
-        name = cohort_dataset(self.study.cohorts[cohort]).label_scheme
+        """Return the name of the cohort's label scheme, empty where it has no truth."""
+        name = cohort_dataset(self.study.cohorts[cohort]).label_scheme if self.is_labelled(cohort) else ""
         assert name is not None  # checking the study has seen to it
         return name
 
+    def is_labelled(self, cohort: str) -> bool:
+        """Tell whether the cases of the cohort have truth masks."""
+        return is_labelled(self.study.cohorts[cohort])
+
     def scheme(self, cohort: str) -> dict[int, int]:
-        """Return the cohort's label scheme: raw value to canonical label."""
-        return label_schemes()[self.scheme_name(cohort)]
+        """Return the cohort's label scheme, raw value to canonical label; nothing where it has no truth."""
+        return label_schemes()[self.scheme_name(cohort)] if self.is_labelled(cohort) else {}
 
     def labels(self, cohort: str) -> list[int]:
         """Return the canonical labels that a cohort can have, without the background."""
@@ -148,7 +153,7 @@ class CohortLookups:
         """Return the channels that the study reads from a cohort, in canonical order."""
         used = {channel for channels in self._inputs(cohort) for channel in channels}
         if self._failure_sets(cohort):
-            used.add(self.study.failure.image)
+            used.update(self.study.failure.images)
         return [channel for channel in CHANNELS if channel in used]
 
     def _inputs(self, cohort: str) -> list[list[str]]:
@@ -185,6 +190,4 @@ class CohortLookups:
             "split": self.split_block(cohort),
             "trained": bool(inputs),
             "blank": sorted({tuple(channels) for channels in inputs if all(known.get(name) == ZEROS for name in channels)}),
-            "failure_sets": self._failure_sets(cohort),
-            "extremes": self.study.failure.extremes,
         }

@@ -38,6 +38,7 @@ SECTIONS: dict[str, type[configuration.Block]] = {
     "ensembles": configuration.Ensemble,
     "evaluation": configuration.Evaluation,
     "failure": configuration.Failure,
+    "quality": configuration.Quality,
     "report": configuration.Report,
     "published": configuration.Published,
     "bundle": configuration.Bundle,

@@ -142,6 +142,15 @@ class ModelLookups:
         """Return the regions that the labels of a set's cohort can show."""
         return scheme_regions(self.cohorts.scheme(self.study.cohort_of_set(model, set_name)).values())
 
+    def truth_scheme(self, model: str, set_name: str) -> str:
+        """Return the name of the label scheme of the truths of a set."""
+        return self.cohorts.scheme_name(self.study.cohort_of_set(model, set_name))
+
+    def prediction_scheme(self, model: str) -> str | None:
+        """Return the name of the label scheme of precomputed masks; None where glioflow makes the masks."""
+        spec = self.study.models.get(model)
+        return spec.label_scheme if isinstance(spec, GivenModel) else None
+
     def shown_regions(self, model: str) -> list[str]:
         """Return the regions to score that a model's masks can show."""
         return visible_regions(self.predicted_regions(model), self.study.evaluation.regions)

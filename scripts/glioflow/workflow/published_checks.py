@@ -26,7 +26,7 @@ def unlike_the_scores(study: Study, value: Published, seen: list[str]) -> Iterat
     models = [*study.models, *study.ensembles]
     if value.model not in models:
         yield "model", f"no model or ensemble is called {value.model!r}", models
-    elif _has_cohort(study, value.model) and value.set not in (sets := study.sets_of(value.model)):
+    elif _has_cohort(study, value.model) and value.set not in (sets := study.scored_sets_of(value.model)):
         yield "set", f"{value.model} has no set {value.set!r}", sets
     known = scored_metrics(study.evaluation)
     if known and value.metric not in known:

@@ -8,7 +8,7 @@ from glioflow.study.configuration import Study
 
 # Cases per job: a case takes about 0.1 s to score and 1 s to extract features from, a job some seconds to start.
 SCORES_PER_SHARD = 50
-RADIOMICS_PER_SHARD = 20
+RADIOMICS_PER_SHARD = 50
 
 
 def model_sets(study: Study) -> list[str]:
@@ -16,9 +16,25 @@ def model_sets(study: Study) -> list[str]:
     return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.sets_of(model)]
 
 
+def scored_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every prediction set whose cases have a truth."""
+    return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.scored_sets_of(model)]
+
+
+def unscored_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every prediction set whose cases have no truth."""
+    scored = scored_sets(study)
+    return [pair for pair in model_sets(study) if pair not in scored]
+
+
 def failure_sets(study: Study) -> list[str]:
     """Return ``model/set`` for every set whose failures are analysed."""
     return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.failure_sets_of(model)]
+
+
+def quality_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every set whose volumes and shapes are measured."""
+    return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.quality_sets_of(model)]
 
 
 def compared_sets(study: Study) -> list[str]:
@@ -33,9 +49,9 @@ def published_sets(study: Study) -> list[str]:
 
 
 def report_pairs(study: Study) -> list[dict[str, Any]]:
-    """Return what the report shows: every prediction set, its cohort, and whether its failures are analysed."""
+    """Return what the report shows: every set that is scored, its cohort, and whether its failures are analysed."""
     analysed = failure_sets(study)
-    pairs = [pair.split("/") for pair in model_sets(study)]
+    pairs = [pair.split("/") for pair in scored_sets(study)]
     return [
         {"model": model, "set": name, "cohort": study.cohort_of_set(model, name), "failure": f"{model}/{name}" in analysed}
         for model, name in pairs
@@ -47,6 +63,7 @@ def score_shards(cases: int) -> int:
     return max(1, ceil(cases / SCORES_PER_SHARD))
 
 
-def radiomics_shards(study: Study) -> int:
-    """Return how many jobs extract the features of a set's extreme cases."""
-    return max(1, ceil(2 * study.failure.extremes / RADIOMICS_PER_SHARD))
+def radiomics_shards(study: Study, cases: int) -> int:
+    """Return how many jobs extract the features of a set of so many cases, or of its extremes."""
+    chosen = cases if study.failure.cases == "all" else min(cases, 2 * study.failure.extremes)
+    return max(1, ceil(chosen / RADIOMICS_PER_SHARD))

@@ -27,7 +27,7 @@ THREE = cohort(p0="b", p1="a", p2="b", p3="a", p4="c", p5="c")
 def found(manifest: pd.DataFrame, folds: int, **plan: Any) -> list[str]:
     """Return the messages about a cohort to be divided by site."""
     split = {"folds_by": {"site": [folds]}, **plan}
-    requirements = {"split": split, "trained": False, "blank": [], "failure_sets": [], "extremes": 1, "source": "there"}
+    requirements = {"split": split, "trained": False, "blank": [], "source": "there"}
     return [problem["message"] for problem in check_requirements(manifest, requirements)]
 
 

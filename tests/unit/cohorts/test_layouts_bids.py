@@ -80,7 +80,7 @@ def test_participants_and_sessions_tables_become_covariates(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "problem", "words"),
     [
-        (b"participant_id\tn\xe4me\nsub-01\t3\n", "unreadable_table", "line 1 is not in UTF-8"),
+        (b"participant_id\tn\xe4\x81me\nsub-01\t3\n", "unreadable_table", "line 1 is neither in UTF-8 nor in Windows-1252"),
         (b"participant_id\tage\tsex\nsub-01\t3\n", "unreadable_table", "line 2 has 2 fields, where the header (line 1) has 3"),
         (b"participant_id\tage\tage_years\nsub-01\t3\t3\n", "unreadable_table", "'age' and 'age_years' are both age_years"),
         (b"participant\tage\nsub-01\t3\n", "covariate_table", "the columns participant, age; expected a column participant_id"),

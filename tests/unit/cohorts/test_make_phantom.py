@@ -116,6 +116,50 @@ def test_the_planted_cases_are_not_the_first_ones() -> None:
     assert 8.0 < np.mean(positions) < 11.0  # 9.5 where every position is as likely
 
 
+def properties(difficulty: str, planted: dict[str, int] | None = None, cases: int = 200) -> pd.DataFrame:
+    return pd.DataFrame([dataclasses.asdict(case) for case in plan_phantoms(cases, 7, planted or {}, difficulty)])
+
+
+def test_graded_cases_vary_by_degrees_and_contrast_goes_with_difficulty_most() -> None:
+    plan = properties("graded")
+    rho = plan[["flair_contrast", "noise_sd", "tumour_radius_mm"]].corrwith(plan["difficulty"], method="spearman")
+    assert rho["flair_contrast"] < -0.9
+    assert 0.4 < rho["noise_sd"] < 0.85
+    assert -0.85 < rho["tumour_radius_mm"] < -0.4
+    assert plan["flair_contrast"].between(0.4, 1.1).all()
+    assert np.diff(np.sort(plan["flair_contrast"])).max() < 0.03  # no gap that would make two groups of them
+    assert (plan["rim_contrast"] - plan["flair_contrast"]).round(4).eq(0.15).all()
+
+
+def test_by_volume_size_is_all_that_differs_by_degrees() -> None:
+    graded, plain = properties("volume"), properties("none")
+    assert graded["tumour_radius_mm"].corr(graded["difficulty"], method="spearman") < -0.999
+    assert graded["tumour_radius_mm"].between(14, 31).all()
+    same = [name for name in plain if name not in ("difficulty", "tumour_radius_mm")]
+    pd.testing.assert_frame_equal(graded[same], plain[same])
+
+
+def test_with_no_difficulty_all_cases_are_alike() -> None:
+    plan = properties("none")
+    assert plan["difficulty"].isna().all()
+    assert plan["flair_contrast"].min() >= 0.9
+
+
+def test_the_extreme_cases_stay_apart_from_the_graded_ones() -> None:
+    plan = properties("graded", {"low_contrast": 20})
+    assert plan.loc[plan["planted"] == "low_contrast", "flair_contrast"].max() < 0.2
+    assert plan.loc[plan["planted"] == "", "flair_contrast"].min() > 0.35
+
+
+def test_a_longer_graded_cohort_begins_with_the_same_cases() -> None:
+    assert plan_phantoms(30, 7, {}, "graded")[:12] == plan_phantoms(12, 7, {}, "graded")
+
+
+def test_a_difficulty_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UserError, match="difficulty is 'hard'; it is one of graded, volume, none"):
+        plan_phantoms(3, 7, {}, "hard")
+
+
 @pytest.mark.parametrize(
     ("cases", "planted", "message"),
     [
@@ -285,7 +329,7 @@ def test_noise_has_the_sd_of_the_plan() -> None:
 
 def run(folder: Path, threads: int = 1, **changed: object) -> str:
     params = {"cases": 3, "seed": 7, "planted": {"small_volume": 1}, "shape": [40, 48, 40], "spacing_mm": 4}
-    params |= {"made_in": str(folder / "images"), "cache": str(folder / "cache.jsonl")}
+    params |= {"difficulty": "none", "made_in": str(folder / "images"), "cache": str(folder / "cache.jsonl")}
     snakemake = SimpleNamespace(
         params=SimpleNamespace(**{**params, **changed}),
         output=SimpleNamespace(truth=str(folder / "cohorts/demo/phantom.csv")),

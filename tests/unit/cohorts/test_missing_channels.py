@@ -30,7 +30,7 @@ from verify_cohort import files_key, main, verify_cases
 CASE = "BraTS2021_00001"
 FLAIR_FOR_T1 = {"on_missing_channel": "substitute", "substitute": {"t1": "flair", "t1ce": "flair"}}
 ZEROS_FOR_T1CE = {"on_missing_channel": "substitute", "substitute": {"t1ce": "zeros"}}
-REQUIREMENTS = {"source": "here", "split": {}, "trained": True, "blank": [], "failure_sets": [], "extremes": 1}
+REQUIREMENTS = {"source": "here", "split": {}, "trained": True, "blank": []}
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def verify(cases: dict[str, dict], rules: CheckRules, folder: Path, **requiremen
     )
     missing = {"on_missing_channel": rules.on_missing_channel, "substitute": dict(rules.substitute)}
     params = SimpleNamespace(
-        scheme=rules.scheme, scheme_name=rules.scheme_name, channels=rules.channels, missing=missing,
+        scheme=rules.scheme, scheme_name=rules.scheme_name, labelled=True, channels=rules.channels, missing=missing,
         on_geometry_mismatch="error", skull_stripped=True, made_in=rules.labels, reread=False,
         cache=str(folder / "cache.jsonl"),
         requirements={**REQUIREMENTS, **requirements},

@@ -237,7 +237,7 @@ def test_two_cases_with_one_id_and_one_image_under_two_ids_are_found(brats_folde
 
 
 SPLIT = {"test_fraction": 0.25, "folds": []}
-REQUIREMENTS = {"source": "here", "split": SPLIT, "trained": True, "blank": [], "failure_sets": [], "extremes": 3}
+REQUIREMENTS = {"source": "here", "split": SPLIT, "trained": True, "blank": []}
 
 
 def sized(cases: int) -> pd.DataFrame:
@@ -253,13 +253,6 @@ def test_fewer_patients_than_folds_is_an_error_that_says_how_many_there_are():
     problem = check_requirements(sized(4), {**REQUIREMENTS, "split": {**SPLIT, "folds": [3, 5]}})[0]
     assert problem["found"] == "3 training patients for 5 folds"
     assert len(check_requirements(sized(4), {**REQUIREMENTS, "split": {**SPLIT, "folds": [3]}})) == 0
-
-
-def test_more_extremes_than_half_the_cases_is_an_error_that_says_the_largest_possible():
-    problem = check_requirements(sized(8), {**REQUIREMENTS, "failure_sets": ["cv"], "extremes": 4})[0]
-    assert problem["found"] == "failure.extremes: 4 for a set 'cv' of 6 cases"
-    assert problem["expected"].startswith("3 at most")
-    assert check_requirements(sized(8), {**REQUIREMENTS, "failure_sets": ["cv", "given"], "extremes": 3}) == []
 
 
 def test_a_case_stays_checked_until_a_file_or_a_rule_changes(case, rules):
@@ -384,7 +377,7 @@ def test_what_converting_came_upon_stands_in_the_table_once(brats_folder, rules,
     pd.DataFrame([row, row]).to_csv(tmp_path / "conversion.csv", index=False)
     params = {
         **vars(rules),
-        "requirements": {**REQUIREMENTS, "extremes": 1},
+        "requirements": REQUIREMENTS,
         "cache": str(tmp_path / "cache.jsonl"),
         "reread": False,
     }

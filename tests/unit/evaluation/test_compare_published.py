@@ -76,7 +76,7 @@ def test_a_metric_that_is_undefined_in_every_case_has_no_value_of_ours(tmp_path:
             {"measured_on": "cv", "set": "test", "differs": "skulls"},
             "published: out-of-fold predictions of training cases; here: the study's own test set; skulls",
         ),
-        ({"measured_on": "test", "set": "given"}, "published: a test set; here: masks given with the study"),
+        ({"measured_on": "test", "set": "given"}, "published: a test set; here: precomputed masks"),
         ({"measured_on": "test", "set": "other"}, "published: a test set; here: an external cohort"),
     ],
 )

@@ -178,6 +178,31 @@ def test_volumes_and_their_errors_are_in_ml() -> None:
     assert volumes == pytest.approx([0.08, 0.27, 0.19, 19 / 8])
 
 
+@pytest.mark.parametrize(
+    ("voxels", "components"),
+    [
+        ([], 0),
+        ([(1, 1, 1)], 1),
+        ([(1, 1, 1), (2, 2, 2)], 1),
+        ([(1, 1, 1), (3, 1, 1)], 2),
+        ([(0, 0, 0), (8, 8, 8), (4, 4, 4)], 3),
+    ],
+)
+def test_components_of_the_prediction_touch_by_a_corner_at_least(voxels: list[tuple[int, int, int]], components: int) -> None:
+    prediction = label_map((9, 9, 9), *((ED, voxel(*place)) for place in voxels))
+    truth = label_map((9, 9, 9), (ED, cube(0, 2)), (ED, cube(5, 7)))  # whose components do not count
+    assert score(truth, prediction)["components_prediction"] == components
+
+
+@settings(max_examples=30, deadline=None)
+@given(arrays(np.uint8, (5, 6, 4), elements=st.sampled_from([0, 0, ED, ET])))
+def test_components_are_those_that_scipy_finds(prediction: NDArray[np.uint8]) -> None:
+    truth = label_map((5, 6, 4), (ED, cube(0, 2)))
+    for region in ("WT", "ET"):
+        expected = ndimage.label(region_mask(prediction, region), np.ones((3, 3, 3)))[1]
+        assert score(truth, prediction, region)["components_prediction"] == expected
+
+
 def test_surface_overlap_counts_what_is_within_the_tolerance() -> None:
     # A line of 4 voxels and one of 6: the ends of the longer are 1 and 2 mm from the shorter.
     truth = label_map((9, 3, 3), (ED, (slice(0, 4), slice(1, 2), slice(1, 2))))

@@ -28,7 +28,7 @@ def written(columns: list[str]) -> list[str]:
 
 
 def test_every_metric_is_defined_once() -> None:
-    defined = defined_in("From counts of voxels", "Distances", "Volumes")
+    defined = defined_in("From counts of voxels", "Distances", "Volumes", "Components")
     assert len(defined) == len(set(defined))
     for convention in conventions().values():
         assert set(written(metric_columns(convention))) <= set(defined), convention.name

@@ -124,7 +124,7 @@ def test_a_case_has_a_row_per_region_with_the_columns_in_their_order(shard: Shar
     assert ",".join(table.columns) == (
         "patient_id,label,tta,hausdorff,dice,sens,spec,"
         "case_id,fold,iou,precision,hd95_mm,assd_mm,masd_mm,nsd_1mm,nsd_2mm,"
-        "volume_truth_ml,volume_prediction_ml,volume_error_ml,volume_error_relative,note"
+        "volume_truth_ml,volume_prediction_ml,volume_error_ml,volume_error_relative,components_prediction,note"
     )
     assert list(table["label"]) == REGIONS
     whole = table.iloc[0]
@@ -160,7 +160,7 @@ def test_undefined_values_are_empty_cells_and_the_note_says_why(shard: Shard) ->
     shard.add("a", block(0, 4), block(0, 4))
     shard.run()
     lines = (shard.folder / "scores.csv").read_text().splitlines()
-    assert lines[2] == "patient a,ET,,,,,1.0,a,,,,,,,,,0.0,0.0,0.0,,absent in truth and prediction"
+    assert lines[2] == "patient a,ET,,,,,1.0,a,,,,,,,,,0.0,0.0,0.0,,0,absent in truth and prediction"
 
 
 @pytest.mark.parametrize(("tta", "written"), [(True, "True"), (False, "False"), (None, "")])
@@ -205,8 +205,8 @@ def test_a_region_that_the_model_cannot_show_has_a_truth_and_a_reason(shard: Sha
     shard.add("a", truth, block(0, 4))
     shard.run(trained_regions=["WT"])
     whole, enhancing = (shard.folder / "scores.csv").read_text().splitlines()[1:]
-    assert whole.endswith(",1.0,1.0,0.256,0.256,0.0,0.0,")
-    assert enhancing == "patient a,ET,,,,,,a,,,,,,,,,0.064,,,,not applicable: the model predicts WT only"
+    assert whole.endswith(",1.0,1.0,0.256,0.256,0.0,0.0,1,")
+    assert enhancing == "patient a,ET,,,,,,a,,,,,,,,,0.064,,,,,not applicable: the model predicts WT only"
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,17 @@ def test_infinite_and_negative_values_are_shown_as_they_are() -> None:
     assert text.splitlines()[2].split() == ["a", "WT", "∞", "−1.50"]
 
 
+def test_counts_are_whole_numbers_and_their_means_are_not() -> None:
+    plan = Plan(["WT"], conventions()["glioflow"])
+    rows = [
+        {"case_id": case, "label": "WT", "components_prediction": parts} for case, parts in (("a", 1), ("b", 2), ("c", None))
+    ]
+    table = pd.DataFrame(rows, columns=plan.columns).astype({"components_prediction": "Int64"})
+    lines = [line.split() for line in readable_table(table, ["components_prediction"], {}).splitlines()]
+    assert lines[2:5] == [["a", "WT", "1"], ["b", "WT", "2"], ["c", "WT", "–"]]
+    assert lines[6:] == [["mean", "WT", "1.50"], ["median", "WT", "1.50"]]
+
+
 def test_the_two_folders_have_a_label_scheme_each(folders: Folders) -> None:
     truth = block(3, value=2, et=4)
     truth[2] = 1

@@ -37,10 +37,9 @@ def run(
         write_table(path, shard)
     (folder / "manifest.csv").write_text(manifest)
     given = SimpleNamespace(shards=paths, manifest=str(folder / "manifest.csv"))
-    output = SimpleNamespace(
-        scores=str(folder / "cv.csv"), summary=str(folder / "cv_summary.csv"), groups=str(folder / "cv_groups.csv")
-    )
-    params = SimpleNamespace(group_by=list(group_by))
+    tables = ("summary", "groups", "warnings")
+    output = SimpleNamespace(scores=str(folder / "cv.csv"), **{name: str(folder / f"cv_{name}.csv") for name in tables})
+    params = SimpleNamespace(group_by=list(group_by), truth_scheme="brats2024", prediction_scheme="brats2023")
     said = summarise_scores.main(SimpleNamespace(input=given, output=output, params=params), Console())
     return said, read_table(output.scores), read_table(output.summary)
 

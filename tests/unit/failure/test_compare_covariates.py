@@ -14,8 +14,9 @@ from scipy.stats import kruskal, mannwhitneyu, spearmanr
 import compare_covariates
 from compare_covariates import COLUMNS, compare_levels, correlate
 from glioflow.cohorts.covariate_values import typed_covariate
+from glioflow.cohorts.covariates import is_reserved
 from glioflow.console import Console
-from glioflow.files import write_table
+from glioflow.files import read_table, write_table
 
 ADVICE = "numbers (with a decimal point) or a few categories could be compared"
 DATES = "dates; days since a date of each case, or years of age, could be compared"
@@ -210,32 +211,74 @@ def job(folder: Path, manifest: str) -> SimpleNamespace:
     (folder / "manifest.csv").write_text(manifest)
     labels = [{"case_id": case, "patient_id": case, "hausdorff": value} for case, value in zip(CASES, HAUSDORFF, strict=True)]
     scores = pd.DataFrame([{**row, "label": label} for row in labels for label in ("WT", "TC")])
-    write_table(folder / "cv.csv", scores)
+    write_table(folder / "cv.csv", scores.assign(volume_truth_ml=5.0, components_prediction=1, volume_error_ml=0.5))
     write_table(folder / "extremes.csv", EXTREMES)
     files = {name: str(folder / f"{name}.csv") for name in ("extremes", "manifest")}
     return SimpleNamespace(
         input=SimpleNamespace(**files, scores=str(folder / "cv.csv")),
         output=SimpleNamespace(covariates=str(folder / "covariates.csv")),
-        params=SimpleNamespace(rank_by="hausdorff", region="WT"),
+        params=SimpleNamespace(rank_by="hausdorff", region="WT", penalised="apart"),
     )
 
 
 def test_the_table_is_written_with_codes_as_they_are(tmp_path: Path) -> None:
-    rows = [f"{case},{case},x.nii.gz,{code},{age}" for case, code, age in zip(CASES, ["01", "02"] * 3, range(6), strict=True)]
-    manifest = "\n".join(["case_id,patient_id,label,centre,age", *rows]) + "\n"
+    rows = [f"{case},{case},x.nii.gz,9,{code},{age}" for case, code, age in zip(CASES, ["01", "02"] * 3, range(6), strict=True)]
+    manifest = "\n".join(["case_id,patient_id,label,volume_WT_ml,centre,age", *rows]) + "\n"
     # The p of a perfect order of six cases, for two covariates tested: 2 · 2 / 6!.
-    assert compare_covariates.main(job(tmp_path, manifest), Console()) == "2 covariates, 2 tested, the smallest q 0.00556 (age)"
+    assert compare_covariates.main(job(tmp_path, manifest), Console()) == "5 covariates, 2 tested, the smallest q 0.00556 (age)"
     lines = (tmp_path / "covariates.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert lines[1].startswith("age,number,,6,6,,2,2,0.5,4.5,")
-    assert [line.split(",")[:6] for line in lines[2:]] == [["centre", "category", code, "6", "6", "3"] for code in ("01", "02")]
+    assert [line.split(",")[:6] for line in lines[2:4]] == [
+        ["centre", "category", code, "6", "6", "3"] for code in ("01", "02")
+    ]
 
 
-def test_a_cohort_without_covariates_has_an_empty_table(tmp_path: Path) -> None:
-    rows = [f"{case},{case},x.nii.gz" for case in CASES]
-    said = compare_covariates.main(job(tmp_path, "\n".join(["case_id,patient_id,label", *rows]) + "\n"), Console())
-    assert said == "0 covariates, none tested"
-    assert (tmp_path / "covariates.csv").read_text() == ",".join(COLUMNS) + "\n"
+def test_a_cohort_without_covariates_has_the_standard_ones(tmp_path: Path) -> None:
+    rows = [f"{case},{case},x.nii.gz,9" for case in CASES]
+    said = compare_covariates.main(job(tmp_path, "\n".join(["case_id,patient_id,label,volume_WT_ml", *rows]) + "\n"), Console())
+    assert said == "3 covariates, none tested"
+    names = [line.split(",")[0] for line in (tmp_path / "covariates.csv").read_text().splitlines()]
+    assert names == ["covariate", "predicted_components_WT", "true_volume_WT_ml", "volume_error_WT_ml"]
+
+
+def test_tumour_volume_components_and_volume_error_are_compared_in_every_study(tmp_path: Path) -> None:
+    manifest = ["case_id,patient_id,label,volume_WT_ml", *(f"{case},{case},x.nii.gz,{10 * n}" for n, case in enumerate(CASES))]
+    task = job(tmp_path, "\n".join(manifest) + "\n")
+    scores = read_table(task.input.scores)
+    of_region = scores["label"] == "TC"
+    scores.loc[of_region, "volume_truth_ml"] = [1.0, 2, 3, 4, 5, 6]
+    scores.loc[of_region, "components_prediction"] = [9, 8, 3, 2, 1, 1]
+    scores.loc[of_region, "volume_error_ml"] = [6.5, 4, 3, 2, 1, -1]
+    write_table(task.input.scores, scores)
+    task.params.region = "TC"
+    compare_covariates.main(task, Console())
+    table = read_table(tmp_path / "covariates.csv").set_index("covariate")
+    rho = table["spearman_rho"]
+    # The worst case is the first, so that what falls from the first case on rises with the distance.
+    assert rho[["true_volume_WT_ml", "true_volume_TC_ml", "volume_error_TC_ml"]].tolist() == pytest.approx([-1, -1, 1])
+    assert rho["predicted_components_TC"] == pytest.approx(spearmanr(HAUSDORFF, [9, 8, 3, 2, 1, 1]).statistic)
+    assert table.loc["volume_error_TC_ml", ["worst", "best"]].tolist() == [5.25, 0]
+
+
+def test_a_case_whose_mask_is_empty_is_compared_only_where_it_is_ranked(tmp_path: Path) -> None:
+    rows = [f"{case},{case},x.nii.gz,9,{age}" for case, age in zip(CASES, [70, 1, 2, 3, 4, 5], strict=True)]
+    task = job(tmp_path, "\n".join(["case_id,patient_id,label,volume_WT_ml,age", *rows]) + "\n")
+    scores = read_table(task.input.scores)
+    write_table(task.input.scores, scores.assign(note=scores["case_id"].map({"a": "penalty: absent in truth"})))
+    found = {}
+    for penalised in ("apart", "include"):
+        task.params.penalised = penalised
+        compare_covariates.main(task, Console())
+        found[penalised] = read_table(tmp_path / "covariates.csv").set_index("covariate").loc["age"]
+    assert (found["apart"]["n"], found["include"]["n"]) == (5, 6)
+    assert found["apart"]["spearman_rho"] == pytest.approx(-1)
+    assert found["include"]["spearman_rho"] > -1
+
+
+def test_a_covariate_may_not_have_the_name_of_a_standard_one() -> None:
+    assert is_reserved("true_volume_WT_ml") and is_reserved("predicted_components_ET") and is_reserved("volume_error_RC_ml")
+    assert not is_reserved("true_volume")
 
 
 def test_a_level_with_a_single_case_is_compared_as_well() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import select_extremes
 from glioflow.console import Console, UserError
 from glioflow.evaluation.rankings import rank_cases
-from glioflow.evaluation.score_tables import read_scores
+from glioflow.evaluation.score_tables import ranked_apart, read_scores
 from glioflow.files import read_table, write_table
 from select_extremes import largest_extremes
 
@@ -37,9 +37,10 @@ def select(folder: Path, table: pd.DataFrame | Path, **params: Any) -> tuple[str
         table = folder / "scores.csv"
     job = SimpleNamespace(
         input=SimpleNamespace(scores=str(table)),
-        output=SimpleNamespace(extremes=str(folder / "extremes.csv")),
+        output=SimpleNamespace(extremes=str(folder / "extremes.csv"), apart=str(folder / "apart.csv")),
         params=SimpleNamespace(
-            **{"rank_by": "hausdorff", "region": "WT", "extremes": 2, "model": "mine", "set": "cv", **params}
+            **{"rank_by": "hausdorff", "region": "WT", "extremes": 2, "penalised": "apart", "model": "mine", "set": "cv"}
+            | params
         ),
     )
     return select_extremes.main(job, Console()), read_table(folder / "extremes.csv")
@@ -85,6 +86,46 @@ def test_of_too_few_cases_as_many_as_possible_are_taken_and_it_is_said(tmp_path:
     assert chosen["case_id"].is_unique
     assert said.startswith(f"{each} worst and {each} best of {cases} case")
     assert f"can be ranked, so {each} worst and as many best are compared" in capsys.readouterr().err
+
+
+NOTES = ["penalty: absent in truth", None, "prediction missing: counted as empty; penalty: absent in prediction", None, None]
+
+
+def test_cases_that_lack_a_mask_are_listed_apart_from_those_that_are_ranked(tmp_path: Path) -> None:
+    said, chosen = select(tmp_path, scores([374.0, 9.0, 300.0, None, 1.0], note=NOTES), extremes=1)
+    assert list(chosen["case_id"]) == ["case_b", "case_e"]
+    apart = read_table(tmp_path / "apart.csv")
+    assert list(apart.columns) == ["case_id", "patient_id", "label", "metric", "value", "note"]
+    assert list(apart["case_id"]) == ["case_a", "case_c", "case_d"]  # the worst first, without a value last
+    assert apart["value"][:2].tolist() == [374.0, 300.0]
+    assert said.startswith("1 worst and 1 best of 2 cases by WT hausdorff")
+    assert said.endswith("2 set apart (no WT in truth or prediction), 1 not ranked (hausdorff undefined)")
+
+
+def test_they_are_ranked_with_the_others_where_the_study_asks_for_it(tmp_path: Path) -> None:
+    _, chosen = select(tmp_path, scores([374.0, 9.0, 300.0, None, 1.0], note=NOTES), extremes=2, penalised="include")
+    assert list(chosen["case_id"]) == ["case_a", "case_c", "case_b", "case_e"]
+    assert list(read_table(tmp_path / "apart.csv")["case_id"]) == ["case_d"]
+
+
+def test_a_rules_value_of_two_empty_masks_is_no_score_to_rank(tmp_path: Path) -> None:
+    # A Dice of 1 where both masks are empty, as some challenges have it.
+    _, chosen = select(
+        tmp_path,
+        scores([1.0, 0.9, 0.2], "dice", note=["absent in truth and prediction", None, None]),
+        rank_by="dice",
+        extremes=1,
+    )
+    assert list(chosen["case_id"]) == ["case_c", "case_b"]
+
+
+@pytest.mark.parametrize("penalised", ["apart", "include"])
+@given(st.lists(st.sampled_from([*NOTES, "absent in truth and prediction"]), min_size=1, max_size=12))
+def test_every_case_is_ranked_or_set_apart(penalised: str, notes: list[str | None]) -> None:
+    table = scores([float(number) for number in range(len(notes))], note=notes)
+    ranked, apart = ranked_apart(table, penalised)
+    assert sorted([*ranked["case_id"], *apart["case_id"]]) == list(table["case_id"])
+    assert len(apart) == (sum(note is not None for note in notes) if penalised == "apart" else 0)
 
 
 def test_the_largest_possible_is_possible(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.ndimage import generate_binary_structure, label
 
-from glioflow.imaging.components import bounding_box, connected_components
+from glioflow.imaging.components import bounding_box, connected_components, count_components, number_components
 
 
 def mask_of(shape, *voxels):
@@ -49,3 +53,19 @@ def test_a_single_slice_has_components_like_any_volume():
 def test_the_box_holds_every_voxel_and_no_more():
     assert bounding_box(mask_of((5, 4, 3), (1, 0, 2), (3, 2, 2))) == (slice(1, 4), slice(0, 3), slice(2, 3))
     assert bounding_box(np.zeros((2, 2, 2), bool)) == (slice(0, 0),) * 3
+
+
+@given(arrays(bool, array_shapes(min_dims=3, max_dims=3, max_side=6)), st.sampled_from([6, 18, 26]), st.sampled_from("CF"))
+def test_fast_components_are_scipys_in_every_memory_layout(mask, neighbours, order):
+    expected, count = label(mask, generate_binary_structure(3, {6: 1, 18: 2, 26: 3}[neighbours]))
+    part = np.pad(mask, ((2, 1), (0, 3), (1, 1)), constant_values=True)[2:-1, : mask.shape[1], 1:-1]  # of a larger array
+    for layout in (np.array(mask, order=order), part, part.transpose().copy().transpose()):
+        numbers = number_components(layout, neighbours)
+        assert len(set(zip(numbers.ravel(), expected.ravel(), strict=True)) - {(0, 0)}) == count
+        assert ((numbers > 0) == mask).all()
+
+
+def test_components_of_a_mask_one_voxel_wide_are_counted():
+    assert count_components(mask_of((1, 3, 1), (0, 0, 0), (0, 2, 0))) == 2
+    assert count_components(mask_of((7, 3, 3), (3, 1, 1))[1:-1, 1:2, 1:2]) == 1
+    assert count_components(np.zeros((0, 4, 4), bool)) == 0

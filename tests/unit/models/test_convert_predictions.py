@@ -153,7 +153,9 @@ class Cohort:
         }
         job = SimpleNamespace(
             input=SimpleNamespace(manifest=self.folder / "manifest.csv", split=self.folder / "split.csv"),
-            output=[self.folder / "given/predictions.csv"],
+            output=SimpleNamespace(
+                predictions=self.folder / "given/predictions.csv", warnings=self.folder / "given/warnings.csv"
+            ),
             params=SimpleNamespace(**{**settings, **params}),
             wildcards=SimpleNamespace(model="theirs"),
             threads=threads,
@@ -224,6 +226,9 @@ def test_masks_of_no_case_are_said_and_left_alone(cohort):
         cohort.mask(case, np.ones((2, 2, 2), np.uint8))
     assert cohort.run() == "3 masks, 3 converted"
     assert cohort.said == "warning: 2 masks of no case of the cohort, not scored: d, e\n"
+    (row,) = read_table(cohort.folder / "given/warnings.csv").to_dict("records")
+    assert (row["severity"], row["problem"]) == ("warning", "mask_of_no_case")
+    assert row["found"] == "2 masks of no case of the cohort, not scored: d, e"
 
 
 def test_masks_of_no_case_are_those_that_match_to_the_letter(tmp_path):
@@ -247,8 +252,11 @@ def test_a_scheme_that_knows_every_value_and_is_not_theirs_is_warned_of_at_every
         cohort.run(**wrong)
         assert "but read as et_ncr_ed they overlap the truth better" in cohort.said
         assert "is 'canonical' right" in cohort.said
+        (row,) = read_table(cohort.folder / "given/warnings.csv").to_dict("records")
+        assert row["problem"] == "label_scheme" and "but read as et_ncr_ed they overlap the truth better" in row["found"]
     cohort.run(**wrong, regions=["WT"])
     assert cohort.said == ""  # the whole tumour is the same under both
+    assert read_table(cohort.folder / "given/warnings.csv").empty
 
 
 def test_how_values_meet_labels_worked_out_by_hand():

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 
 import write_report
+from classify_failures import confusion_table
 from compare_conventions import compare_ranks, rank_table
 from compare_covariates import compare_covariates
-from compare_extremes import effect_table
 from compare_models import compare_groups, compared_metrics, rank_groups
-from draw_effects import draw_effects
+from draw_associations import draw_associations
 from glioflow.cohorts.covariate_values import read_covariates
 from glioflow.cohorts.problems import EXCLUDED, PROBLEM_COLUMNS, problem_row
 from glioflow.cohorts.splits import SplitPlan, split_cases
@@ -25,16 +25,21 @@ from glioflow.console import Console, UserError
 from glioflow.evaluation.comparison_groups import comparison_groups
 from glioflow.evaluation.conventions import conventions
 from glioflow.evaluation.lesions import lesion_columns
-from glioflow.evaluation.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, metric_columns
-from glioflow.evaluation.score_tables import read_scores
+from glioflow.evaluation.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, PENALTY, metric_columns
+from glioflow.evaluation.score_tables import ranked_apart, read_scores
 from glioflow.evaluation.scoring import Plan
+from glioflow.failure.associations import associate
+from glioflow.failure.failure_types import COLUMNS as FAILURE_COLUMNS
+from glioflow.failure.failure_types import KINDS
 from glioflow.files import read_json, read_table, write_json, write_table
 from glioflow.formatting import number, significant
 from glioflow.models.nnunet.keys import training_code
+from glioflow.report import claims, scores
+from glioflow.report import covariates as covariate_report
 from glioflow.report import problems as problem_report
-from glioflow.report import scores
+from glioflow.report.claims import probability, representatives
 from glioflow.report.cohorts import ACCESS_WORDS, cohort_facts, parts_of, split_words
-from glioflow.report.covariates import covariate_table, probability
+from glioflow.report.covariates import covariate_table
 from glioflow.report.definitions import definition_words
 from glioflow.report.figures import axis_top, draw_scores, sideways
 from glioflow.report.plotting import new_figure, save_figure
@@ -45,7 +50,8 @@ from glioflow.report.tables import Cell, Table, join_words, row_groups, without_
 from glioflow.report.training import model_facts
 from glioflow.study.registry import datasets
 from glioflow.workflow.checks import load_study
-from select_extremes import rank_cases, select_extremes
+from glioflow.workflow.sets import unscored_sets
+from select_extremes import apart_table, rank_cases, select_extremes
 from summarise_scores import summarise, summarise_groups
 
 CONVENTION = conventions()["glioflow"]
@@ -57,6 +63,7 @@ CONFIG: dict[str, Any] = {
     "cohorts": {"demo": {"dataset": "phantom", "cases": 12, "test_fraction": 0.25, "planted": {"low_contrast": 2}}},
     "models": {"net": {"cohort": "demo", "folds": 2, "epochs": 3, "plans": {"patch_size": [48, 48, 48]}, "tta": False}},
     "failure": {"extremes": 3},
+    "quality": {"sets": []},
 }
 EXTERNAL: dict[str, Any] = {
     **CONFIG,
@@ -133,7 +140,7 @@ class Workspace:
                 "failure": name in self.study.failure_sets_of(model),
             }
             for model in models
-            for name in self.study.sets_of(model)
+            for name in self.study.scored_sets_of(model)
         ]
         for name in self.study.cohorts:
             self.write_cohort(name)
@@ -194,6 +201,7 @@ class Workspace:
                 row = {"case_id": case, "patient_id": case, "label": region, "tta": False, **dict.fromkeys(METRICS, np.nan)}
                 if (index, region) == (0, "ET"):
                     row |= {"spec": 1.0, "volume_truth_ml": 0.0, "volume_prediction_ml": 0.0, "note": NOTE_BOTH_EMPTY}
+                    row |= {"components_prediction": 0}
                 elif (index, region) == (1, "ET"):
                     row |= {"dice": 0.0, "iou": 0.0, "sens": 0.0, "spec": 1.0, "hausdorff": 300.0, "hd95_mm": 300.0}
                     row |= {
@@ -217,6 +225,10 @@ class Workspace:
         write_table(folder / f"{pair['set']}_summary.csv", summarise(table))
         covariates = read_covariates(self.root / "cohorts" / pair["cohort"] / "manifest.csv")
         write_table(folder / f"{pair['set']}_groups.csv", summarise_groups(table, covariates, group_by))
+        write_table(folder / f"{pair['set']}_warnings.csv", pd.DataFrame(columns=PROBLEM_COLUMNS))
+        if pair["set"] == "given":
+            given = self.root / "predictions" / pair["model"] / "given"
+            write_table(given / "warnings.csv", pd.DataFrame(columns=PROBLEM_COLUMNS))
 
     def change_scores(self, name: str, change: Callable[[pd.DataFrame], pd.DataFrame], group_by: Sequence[str] = ()) -> None:
         """Change the score table of a set of the model ``net``."""
@@ -227,21 +239,50 @@ class Workspace:
         spec = self.study.failure
         folder = self.root / "failure" / pair["model"] / pair["set"]
         source = self.root / "scores" / pair["model"] / f"{pair['set']}.csv"
-        ranked = rank_cases(read_scores(source, spec.region, (spec.rank_by, "dice")), spec.rank_by)
+        scores = read_scores(source, spec.region, (spec.rank_by, "dice"))
+        ranked = rank_cases(ranked_apart(scores, spec.penalised)[0], spec.rank_by)
         extremes = select_extremes(ranked, spec.rank_by, spec.region, spec.extremes)
-        values = np.random.default_rng(3).normal(size=(len(extremes), 25))
-        values[extremes["group"] == "worst", 4] += 9
+        write_table(folder / "apart.csv", apart_table(scores, ranked, spec.rank_by, spec.region))
+        cases = ranked[["case_id", "patient_id"]].assign(image=spec.image, mask=spec.mask, region=spec.region, grey_levels=12)
+        values = np.random.default_rng(3).normal(size=(len(ranked), 25))
+        values[:, 4] = -np.arange(len(ranked))  # the worst case has the largest
         features = pd.DataFrame(values, columns=[f"original_firstorder_Feature{number:02d}" for number in range(25)])
         features["original_shape_Constant"] = 1.0
-        effects = effect_table(extremes[["group", "case_id"]].join(features))
+        radiomics = pd.concat([cases.reset_index(drop=True), features], axis=1).assign(note=pd.NA)
+        volumes = read_scores(source, spec.region, ("volume_truth_ml",)).set_index("case_id")["volume_truth_ml"]
+        metric = ranked.rename(columns={spec.rank_by: "value"})[["case_id", "patient_id", "value"]]
+        associations = associate(radiomics, metric, {spec.region: volumes}, extremes, complete=True)
         write_table(folder / "extremes.csv", extremes)
-        write_table(folder / "effects.csv", effects)
+        self.write_failure_types(folder, read_table(source), extremes)
+        write_table(folder / "radiomics.csv", radiomics)
+        write_table(folder / "associations.csv", associations)
         self.write_covariates(pair)
-        save_figure(draw_effects(effects, "features"), folder / "effects.png", dpi=40)
+        save_figure(draw_associations(associations, "features"), folder / "associations.png", dpi=40)
         names = [f"overlays/{case}.png" for case in extremes["case_id"]]
         for name in names:
             save_figure(new_figure(0.2, 0.2), folder / name)
         write_table(folder / "overlays.csv", extremes.assign(picture=names, slice=40))
+
+    def write_failure_types(self, folder: Path, scores: pd.DataFrame, extremes: pd.DataFrame) -> None:
+        """Write kinds of errors, of which a false island is the farthest in every case and sets the worst cases' distance."""
+        types = scores[["patient_id", "case_id", "label", "dice"]].reindex(columns=list(FAILURE_COLUMNS))
+        types["note"] = scores["note"].str.removeprefix(f"{PENALTY}: ")
+        both = types["note"].notna() & (types["note"] == NOTE_BOTH_EMPTY)
+        for kind in KINDS:
+            types[[f"n_{kind}", f"ml_{kind}", f"gain_{kind}", f"share_{kind}"]] = 0
+        types = types.assign(n_over=40, ml_over=0.04, gain_over=1 - types["dice"], share_over=1 - types["dice"])
+        types = types.assign(
+            dominant="over", farthest_kind="false_lesion", farthest_ml=0.008, false_lesions=3, missed_lesions=0
+        )
+        values = extremes.set_index(["case_id", "label"])["value"]
+        keys = zip(types["case_id"], types["label"], strict=True)
+        types["farthest_mm"] = [values.get(key, 12.0) for key in keys]
+        found = ["n_over", "ml_over", "gain_over", "share_over", "dominant", "farthest_kind", "farthest_ml", "farthest_mm"]
+        types.loc[both, found] = [0, 0.0, 0.0, 0.0, None, None, np.nan, np.nan]
+        write_table(folder / "failure_types.csv", types)
+        ml = np.diag([900.0, 20, 30, 10, 0])
+        ml[3, 2], ml[0, 1] = 2.5, 1.25
+        write_table(folder / "confusion.csv", confusion_table(ml))
 
     def write_conventions(self, pair: Mapping[str, Any]) -> None:
         """Write the set's scores as they are under the default convention, and others for another: the order is turned."""
@@ -308,6 +349,7 @@ class Workspace:
             "results": str(self.root),
             "pairs": self.pairs,
             "trained": {name: model.folds for name, model in self.study.trained().items()},
+            "unscored": unscored_sets(self.study),
         }
 
     def source(self) -> Source:
@@ -480,7 +522,7 @@ def test_a_region_that_a_model_cannot_show_is_not_applicable_with_the_reason(wor
     assert f"n/a: TC and ET {reason}." in page.text
     assert f"n/a is net: {reason}." in page.text
     cases = [row for row in page.table("Every case of net · cv") if row[1] == "ET"]
-    assert all(row.count("n/a") == 9 and row[-1] == reason for row in cases)
+    assert all(row.count("n/a") == 10 and row[-1] == reason for row in cases)
     (alt,) = [alt for alt in page.attributes("alt") if alt.startswith("Dice and Hausdorff distance of net · cv")]
     dice, distance = (workspace.summary("cv")["WT", metric] for metric in ("dice", "hausdorff"))
     words = [f"WT {dice[name]:.3f} and {distance[name]:.1f} mm" for name in ("median", "mean")]
@@ -531,8 +573,23 @@ def test_missing_channels_are_counted_with_what_took_their_place_and_excluded_ca
         ["lost", "no file for channel t2; no file for channel flair"],
     ]
     assert "Every file was read and checked: 3 exclusions in 2 cases." in page.text
-    extremes = len(workspace.table("failure", "net", "cv", "extremes.csv"))
-    assert f"1 of these {extremes} cases lacks FLAIR and has no features: {worst} (shown: T2)." in page.text
+    assert "no features" not in page.text
+
+
+def test_cases_without_features_are_named_with_the_reason(workspace: Workspace) -> None:
+    worst, second = workspace.ranked()[:2]
+    workspace.edit(lambda t: t.assign(substituted=t["case_id"].map({worst: "flair=t2"})), "cohorts", "demo", "manifest.csv")
+
+    def emptied(table: pd.DataFrame) -> pd.DataFrame:
+        rows = table["case_id"].isin([worst, second])
+        table.loc[rows, [column for column in table if column.startswith("original_")]] = np.nan
+        table.loc[rows, "note"] = "WT of the truth: the mask is empty"
+        return table
+
+    workspace.edit(emptied, "failure", "net", "cv", "radiomics.csv")
+    page = workspace.page()
+    words = f"2 of 9 cases have no features: {worst} (no FLAIR, shown is T2) and {second} (WT of the truth: the mask is empty)."
+    assert words in page.text
 
 
 def test_lesion_wise_scores_are_shown_where_there_are_any(workspace: Workspace) -> None:
@@ -566,15 +623,32 @@ def test_every_extreme_case_has_its_picture(untouched: Workspace, page: Page) ->
         assert alt.startswith(f"{row['group']} {row['rank']}")
 
 
-def test_the_largest_effects_come_first_in_words_and_in_the_table(untouched: Workspace, page: Page) -> None:
-    effects = untouched.table("failure", "net", "cv", "effects.csv")
-    rows = page.table("The largest effect sizes of net · cv")[1:]
-    assert len(rows) == 20
-    assert [row[2] for row in rows] == [f"{size:.2f}".replace("-", "−") for size in effects["cohens_d"].head(20)]
-    assert effects["feature"][0] == "original_firstorder_Feature04"
+def test_the_strongest_associations_are_in_the_table_one_of_each_that_tell_the_same(untouched: Workspace, page: Page) -> None:
+    associations = untouched.table("failure", "net", "cv", "associations.csv")
+    shown = representatives(associations).head(20)
+    header, *rows = page.table("Features of net · cv")
+    assert header[:4] == ["Feature", "Tells of", "Stands for", "n"]
+    assert [row[2] for row in rows] == [str(size) for size in shown["stands_for"]]
+    rho = header.index("ρ [95 % CI]")
+    assert [row[rho].partition(" ")[0] for row in rows] == [f"{x:.2f}".replace("-", "−") for x in shown["spearman_rho"]]
+    assert associations["feature"][0] == "original_firstorder_Feature04"
     words = page.text.replace("\u00a0", " ")
-    assert f"most in Feature 04 (first order, higher in the worst, d = {effects['cohens_d'][0]:.2f})" in words
-    assert "1 of 26 features have no effect size: the feature does not vary within the groups." in words
+    constant = "the feature is the same in every patient; the feature is the same in every one of the extremes"
+    assert f"1 of 26 features could not be tested: {constant}." in words
+    assert f"the largest |d| stays below {associations['d_null_95'][0]:.2f}." in words
+
+
+def test_nine_patients_allow_no_claim(page: Page) -> None:
+    words = "Nothing is claimed of features: 9 patients with features and a value of the Hausdorff distance of WT are too few"
+    assert words in page.text.replace("\u00a0", " ")
+    assert "rises with" not in page.text and "falls with" not in page.text
+
+
+def test_what_is_found_is_named_in_summary_and_section(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "FEWEST_CLAIMED", 9)
+    page = workspace.page()
+    words = r"Over 9 patients, the Hausdorff distance of WT rises with Feature 04 \(first order, ρ = 1\.00, q = 0\.00\d\)"
+    assert len(re.findall(words, page.text.replace("\u00a0", " "))) == 2
 
 
 def test_the_planted_difficulty_is_counted_in_both_groups(workspace: Workspace) -> None:
@@ -802,6 +876,7 @@ def test_the_covariates_of_the_extremes_are_shown_in_words(workspace: Workspace)
     header, *rows = page.table("Covariates of the worst and the best cases of net · cv")
     assert header == ["Covariate", "Value", "Worst", "Best", "In the worst", "n worst", "n best", "Over all cases", "p", "q"]
     shown = [[text.replace("\u00a0", " ") for text in row] for row in rows]
+    assert "Nothing is claimed of covariates: 9 patients are too few (10 are the least)." in page.text
     # Ages of the worst 90, 89 and 88, of the best 84, 83 and 82: six years over a standard deviation of one.
     assert shown[0][:8] == ["age_years", "mean", "89.00", "83.00", "higher (d = 6.00)", "3", "3", "ρ = 1.00, n = 9"]
     assert shown[0][8] == "< 0.001"
@@ -812,7 +887,10 @@ def test_the_covariates_of_the_extremes_are_shown_in_words(workspace: Workspace)
     assert "With full precision in failure/net/cv/covariates.csv." in page.text
 
 
-def test_a_covariate_is_named_in_the_summary_only_below_a_q_of_a_twentieth(workspace: Workspace) -> None:
+def test_a_covariate_is_named_in_the_summary_only_below_a_q_of_a_twentieth(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(covariate_report, "FEWEST_CLAIMED", 9)
     ranked = workspace.ranked()
     ages = {case: 90 - index for index, case in enumerate(ranked)}
     workspace.give_covariates(age_years=ages, dose={case: index % 4 for index, case in enumerate(ranked)})
@@ -825,8 +903,9 @@ def test_a_covariate_is_named_in_the_summary_only_below_a_q_of_a_twentieth(works
     assert "age_years" not in item["text"]
 
 
-def test_chance_is_not_told_as_a_finding(page: Page) -> None:
-    words = page.text.replace("\u00a0", " ")
+def test_chance_is_not_told_as_a_finding(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(covariate_report, "FEWEST_CLAIMED", 9)
+    words = workspace.page().text.replace("\u00a0", " ")
     assert (
         "Of 2 covariates tested none goes along with the Hausdorff distance of WT more than chance may do (q ≥ 0.05)." in words
     )
@@ -1048,8 +1127,8 @@ def test_an_imported_model_is_neither_trained_nor_given(tmp_path: Path) -> None:
 
 
 def test_without_failure_sets_the_page_says_so(tmp_path: Path) -> None:
-    page = Workspace(tmp_path, given_study(tmp_path, sets=[])).page()
-    assert "No prediction set of this study is analysed for failures" in page.text
+    page = Workspace(tmp_path, given_study(tmp_path, sets=["cv"])).page()
+    assert "No prediction set of this study is analysed for failures" in " ".join(page.text.split())
     assert "pyradiomics" not in page.text.split("Please cite")[1].split("Provenance")[0]
 
 
@@ -1062,9 +1141,9 @@ def test_without_a_model_the_cohort_is_shown_alone(tmp_path: Path) -> None:
 
 def test_one_case_a_group_has_no_effect_sizes_and_says_why(tmp_path: Path) -> None:
     page = Workspace(tmp_path, {**CONFIG, "failure": {"extremes": 1}}).page()
-    assert "No effect size is defined for this set." in page.text
-    assert "26 of 26 features have no effect size: fewer than two values among the worst and best cases." in page.text
-    assert not any(caption.startswith("The largest effect sizes") for caption in page.tables)
+    header, *rows = page.table("Features of net · cv")
+    assert "d [95 % CI]" in header
+    assert {row[header.index("d [95 % CI]")] for row in rows} == {"–"}
 
 
 def test_a_missing_picture_is_a_sentence(workspace: Workspace) -> None:

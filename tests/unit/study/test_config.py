@@ -84,6 +84,8 @@ def test_a_cohort_whose_scores_would_be_taken_for_another_sets_table_is_refused(
         ("models: {a: {cohort: demo}, b: {cohort: demo, folds: 3}}\nensembles: {e: {members: [a, b]}}", "differ in folds"),
         ("models: {a: {cohort: demo}, b: {cohort: demo}}\nensembles: {a: {members: [a, b]}}", "a model has this name already"),
         ("failure: {sets: [cw]}", "no set is called 'cw'"),
+        ("quality: {sets: [cw]}", "quality.sets: no set is called 'cw'"),
+        ("quality: {response_decrease: 65}", "quality.response_decrease"),
         ("failure: {region: RC}", "RC is not among evaluation.regions"),
         ("models: {m: {cohort: demo, folds: 3, prediction_folds: [0, 3]}}", "there is no fold 3; the model has 3"),
         (

@@ -8,7 +8,7 @@ from glioflow.evaluation.conventions import conventions
 from glioflow.evaluation.lesions import DEFECTS, lesion_columns
 from glioflow.evaluation.metrics import metric_columns
 from glioflow.study.configuration import Failure
-from glioflow.study.metric_registry import DISTANCES, METRICS, RANKING_METRICS, columns_of, find_metric
+from glioflow.study.metric_registry import COUNTS, DISTANCES, METRICS, RANKING_METRICS, columns_of, find_metric
 
 
 def test_the_registry_has_the_columns_of_the_conventions_and_no_others() -> None:
@@ -22,7 +22,7 @@ def test_the_registry_has_the_columns_of_the_conventions_and_no_others() -> None
 
 def test_every_metric_has_a_direction_but_those_that_are_neither_better_nor_worse() -> None:
     undirected = [metric.column for metric in METRICS if not metric.better and metric.kind != "defect"]
-    assert undirected == ["volume_truth_ml", "volume_prediction_ml", "lesions_truth"]
+    assert undirected == ["volume_truth_ml", "volume_prediction_ml", "components_prediction", "lesions_truth"]
     smaller = [metric.column for metric in METRICS if metric.better < 0]
     errors = ["volume_error_ml", "volume_error_relative"]
     assert smaller == [*DISTANCES, *errors, "lesion_hd95_mm", "lesions_false"]
@@ -38,6 +38,12 @@ def test_every_column_in_mm_or_ml_says_so() -> None:
         named = metric.column.endswith(f"_{metric.unit}")
         assert named == (metric.unit in ("mm", "ml") and metric.column != "hausdorff"), metric.column
         assert metric.decimals == {"mm": 2, "ml": 2, "count": 0, "ratio": 4 if metric.column == "spec" else 3}[metric.unit]
+
+
+def test_a_mean_of_whole_numbers_is_none() -> None:
+    assert (find_metric("lesions_false").decimals, find_metric("lesions_false").statistic_decimals) == (0, 2)
+    assert find_metric("dice").statistic_decimals == find_metric("dice").decimals
+    assert {metric.column for metric in METRICS if metric.unit == "count"} == set(COUNTS)
 
 
 @pytest.mark.parametrize(

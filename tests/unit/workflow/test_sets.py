@@ -48,6 +48,12 @@ def test_a_job_scores_up_to_fifty_cases(cases: int, shards: int):
     assert score_shards(cases) == shards
 
 
-@pytest.mark.parametrize(("extremes", "shards"), [(1, 1), (10, 1), (11, 2), (20, 2), (21, 3)])
-def test_a_job_extracts_the_features_of_up_to_twenty_cases(extremes: int, shards: int):
-    assert radiomics_shards(study(models={"x": {"cohort": "a"}}, failure={"extremes": extremes})) == shards
+@pytest.mark.parametrize(("cases", "shards"), [(0, 1), (1, 1), (50, 1), (51, 2), (1350, 27)])
+def test_a_job_extracts_the_features_of_up_to_fifty_cases(cases: int, shards: int):
+    assert radiomics_shards(study(models={"x": {"cohort": "a"}}), cases) == shards
+
+
+@pytest.mark.parametrize(("extremes", "shards"), [(1, 1), (25, 1), (26, 2), (60, 3), (1000, 3)])
+def test_features_of_the_extremes_alone_take_no_more_jobs_than_they_are_cases(extremes: int, shards: int):
+    asked = study(models={"x": {"cohort": "a"}}, failure={"cases": "extremes", "extremes": extremes})
+    assert radiomics_shards(asked, 120) == shards

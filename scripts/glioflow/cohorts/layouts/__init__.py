@@ -7,15 +7,23 @@ A layout is ``find(folder, dataset) -> Listing`` and, where its images are not o
 add one.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glioflow.cohorts.layouts import bids, case_table, lgg_kaggle, msd_task01, patterns, upenn_gbm
 from glioflow.cohorts.layouts.listing import Converted, Listing
 from glioflow.cohorts.layouts.listing import FoundCase as FoundCase
 from glioflow.files import file_stamp, key_of
-from glioflow.study.configuration import AnyCohort, PhantomCohort, TableCohort, cohort_dataset, data_folder, expand_path
+from glioflow.study.configuration import (
+    AnyCohort,
+    PhantomCohort,
+    TableCohort,
+    cohort_dataset,
+    data_folder,
+    expand_path,
+    is_labelled,
+)
 from glioflow.study.registry import Dataset
 
 
@@ -53,7 +61,15 @@ def cohort_folder(cohort: AnyCohort, phantoms: Path, data: str | None) -> Path:
 
 def list_cohort(cohort: AnyCohort, folder: Path) -> Listing:
     """Return the cases that a cohort's source shows below ``folder`` (the table itself, for a table)."""
-    return cohort_layout(cohort).find(folder, cohort_dataset(cohort))
+    listing = cohort_layout(cohort).find(folder, cohort_dataset(cohort))
+    if is_labelled(cohort):
+        return listing
+    return replace(listing, cases=[replace(case, files=without_label(case.files)) for case in listing.cases])
+
+
+def without_label(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the files of a case whose truth is not read."""
+    return {role: path for role, path in files.items() if role != "label"}
 
 
 def source_stamp(cases: list[FoundCase]) -> str:

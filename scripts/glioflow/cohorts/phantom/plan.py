@@ -1,8 +1,9 @@
 """What a cohort of phantoms is planned to be: its cases, and the difficulty planted in some of them.
 
 What is drawn for a case depends on the cohort's seed and the case's number only, not on how many cases there are: a longer
-cohort begins with the same heads and tumours. Planting replaces one property of a case and leaves the rest as it was drawn;
-which cases are planted, and who has two sessions, does depend on the number of cases.
+cohort begins with the same heads and tumours. A case's difficulty moves its contrast, noise and size together, so that failing
+depends on them by degrees, as in real cohorts. Planting replaces one property of a case by an extreme one and leaves the rest
+as it was drawn; which cases are planted, and who has two sessions, does depend on the number of cases.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,13 @@ import numpy as np
 from glioflow.console import UserError
 
 PLANTED_KINDS = ("low_contrast", "small_volume", "heavy_noise")
+# What makes the other cases harder or easier: contrast above all, size and noise too; size alone; or nothing.
+DIFFICULTIES = ("graded", "volume", "none")
+# From the easiest to the hardest case, and how much of it is the case's difficulty; the rest is chance.
+_GRADED = {"flair_contrast": (1.1, 0.4, 0.85), "noise_sd": (0.025, 0.05, 0.5), "tumour_radius_mm": (31.0, 19.0, 0.5)}
+_BY_VOLUME = {"tumour_radius_mm": (31.0, 14.0, 1.0)}
+# How far the enhancing rim's contrast is above the tumour's where that is lowered.
+_RIM_ABOVE = 0.15
 # A cohort of at least this many cases has one patient with two sessions, so that grouping by patient is exercised.
 CASES_WITH_A_SECOND_SESSION = 10
 
@@ -21,7 +29,8 @@ CASES_WITH_A_SECOND_SESSION = 10
 class PhantomCase:
     """One planned case.
 
-    ``strength`` (0, 1] is how strongly the difficulty is planted, None where nothing is. ``flair_contrast`` multiplies the
+    ``strength`` (0, 1] is how strongly the difficulty is planted, None where nothing is. ``difficulty`` [0, 1) is how hard the
+    case is among those that differ by degrees, None where all are alike. ``flair_contrast`` multiplies the
     contrast of tumour to brain (1 = plain to see, 0 = invisible) in FLAIR, T2 and T1, ``rim_contrast`` that of the enhancing
     rim in T1ce; ``noise_sd`` is the standard deviation of the acquisition noise as a fraction of the white-matter signal of
     each channel; ``tumour_radius_mm`` is the radius of the whole tumour (of the main one in a multifocal case) before its
@@ -33,6 +42,7 @@ class PhantomCase:
     seed: int
     planted: str
     strength: float | None
+    difficulty: float | None
     multifocal: bool
     has_et: bool
     flair_contrast: float
@@ -41,16 +51,19 @@ class PhantomCase:
     tumour_radius_mm: float
 
 
-def plan_phantoms(cases: int, seed: int, planted: Mapping[str, int]) -> list[PhantomCase]:
+def plan_phantoms(cases: int, seed: int, planted: Mapping[str, int], difficulty: str = "none") -> list[PhantomCase]:
     """Return the plan of a cohort: ``cases`` cases, where ``planted`` is how many get each of ``PLANTED_KINDS``.
 
-    A case gets one kind at most. Patients have one session each and their id is that of the case, save that in a cohort of
-    ten or more one patient, drawn from the first ten cases, has two.
+    ``difficulty``, of ``DIFFICULTIES``, is what makes the others harder or easier. A case gets one kind at most. Patients
+    have one session each and their id is that of the case, save that in a cohort of ten or more one patient, drawn from the
+    first ten cases, has two.
 
-    Raises UserError where the numbers cannot be had or a kind is unknown.
+    Raises UserError where the numbers cannot be had, or a kind or the difficulty is unknown.
     """
     _check_counts(cases, planted)
-    drawn, lots = zip(*(_draw_case(number, seed) for number in range(cases)), strict=True)
+    if difficulty not in DIFFICULTIES:
+        raise UserError(f"phantom: difficulty is {difficulty!r}; it is one of {', '.join(DIFFICULTIES)}")
+    drawn, lots = zip(*(_draw_case(number, seed, difficulty) for number in range(cases)), strict=True)
     plan: list[PhantomCase] = list(drawn)
     strengths = [draw["strength"] for draw in lots]
     for kind in PLANTED_KINDS:
@@ -77,7 +90,7 @@ def _check_counts(cases: int, planted: Mapping[str, int]) -> None:
         raise UserError(f"phantom: {total} cases are to be planted ({parts}) but the cohort has {cases}; plant {cases} at most")
 
 
-def _draw_case(number: int, seed: int) -> tuple[PhantomCase, dict[str, float]]:
+def _draw_case(number: int, seed: int, difficulty: str) -> tuple[PhantomCase, dict[str, float]]:
     """Return case ``number`` with nothing planted, and its lots: a rank per kind (the lowest are planted) and a strength."""
     sequence = np.random.SeedSequence(seed, spawn_key=(0, number))
     rng = np.random.default_rng(sequence)
@@ -87,6 +100,7 @@ def _draw_case(number: int, seed: int) -> tuple[PhantomCase, dict[str, float]]:
         seed=int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)),  # fits a signed 64-bit table column
         planted="",
         strength=None,
+        difficulty=None,
         multifocal=bool(rng.random() < 0.2),
         has_et=bool(rng.random() < 0.8),
         flair_contrast=round(rng.uniform(0.9, 1.1), 4),
@@ -95,7 +109,22 @@ def _draw_case(number: int, seed: int) -> tuple[PhantomCase, dict[str, float]]:
         tumour_radius_mm=round(rng.uniform(20.0, 31.0), 2),
     )
     lots = {kind: float(rng.random()) for kind in PLANTED_KINDS}
-    return case, {**lots, "strength": round(rng.uniform(0.4, 1.0), 3)}
+    strength = round(rng.uniform(0.4, 1.0), 3)
+    if difficulty != "none":
+        graded = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, number)))
+        case = _grade(case, _GRADED if difficulty == "graded" else _BY_VOLUME, graded)
+    return case, {**lots, "strength": strength}
+
+
+def _grade(case: PhantomCase, ranges: Mapping[str, tuple[float, float, float]], rng: np.random.Generator) -> PhantomCase:
+    """Return ``case`` with a difficulty drawn at random, and the properties in ``ranges`` as hard as that makes them."""
+    difficulty = round(float(rng.random()), 4)
+    values: dict[str, float] = {}
+    for name, (easy, hard, share) in ranges.items():
+        values[name] = round(easy + (hard - easy) * (share * difficulty + (1 - share) * float(rng.random())), 4)
+    if "flair_contrast" in values:
+        values["rim_contrast"] = round(_RIM_ABOVE + values["flair_contrast"], 4)
+    return replace(case, difficulty=difficulty, **values)  # type: ignore[arg-type]
 
 
 def _plant(case: PhantomCase, kind: str, strength: float) -> PhantomCase:
@@ -103,7 +132,7 @@ def _plant(case: PhantomCase, kind: str, strength: float) -> PhantomCase:
     case = replace(case, planted=kind, strength=strength)
     if kind == "low_contrast":
         contrast = round(0.24 - 0.19 * strength, 4)
-        return replace(case, flair_contrast=contrast, rim_contrast=round(0.15 + contrast, 4))
+        return replace(case, flair_contrast=contrast, rim_contrast=round(_RIM_ABOVE + contrast, 4))
     if kind == "small_volume":
         return replace(case, tumour_radius_mm=round(11.0 - 4.5 * strength, 2), multifocal=False)
     return replace(case, noise_sd=round(case.noise_sd * (4.0 + 14.0 * strength), 4))

@@ -1,0 +1,116 @@
+# masks → volumes, their agreement and their course over a patient's sessions → shape, and what goes along with it
+
+
+rule measure_volumes:
+    input:
+        manifest=set_file("manifest.csv"),
+        predictions=final_predictions,
+    output:
+        volumes="<results>/quality/{model}/{set}/volumes.csv",
+    log:
+        "<logs>/measure_volumes/{model}/{set}.log",
+    benchmark:
+        "<benchmarks>/measure_volumes/{model}/{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        session_by=STUDY.quality.session_by,
+        trained_regions=by_model(MODELS.predicted_regions),
+        truth_regions=by_set(MODELS.labelled_regions),
+        cache=lambda w: case_cache("measure_volumes", w.model, w.set),
+        code=code_fingerprint("measure_volumes"),
+    script:
+        "../scripts/measure_volumes.py"
+
+
+rule compare_volumes:
+    input:
+        volumes="<results>/quality/{model}/{set}/volumes.csv",
+    output:
+        agreement="<results>/quality/{model}/{set}/agreement.csv",
+    log:
+        "<logs>/compare_volumes/{model}/{set}.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_fingerprint("compare_volumes"),
+    script:
+        "../scripts/compare_volumes.py"
+
+
+rule follow_volumes:
+    input:
+        volumes="<results>/quality/{model}/{set}/volumes.csv",
+    output:
+        sessions="<results>/quality/{model}/{set}/sessions.csv",
+        responses="<results>/quality/{model}/{set}/responses.csv",
+    log:
+        "<logs>/follow_volumes/{model}/{set}.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        follow=STUDY.quality.follow,
+        increase=STUDY.quality.response_increase,
+        decrease=STUDY.quality.response_decrease,
+        measurable_ml=STUDY.quality.measurable_ml,
+        code=code_fingerprint("follow_volumes"),
+    script:
+        "../scripts/follow_volumes.py"
+
+
+rule measure_shapes:
+    input:
+        manifest=set_file("manifest.csv"),
+        predictions=final_predictions,
+    output:
+        shapes="<results>/quality/{model}/{set}/shapes.csv",
+    log:
+        "<logs>/measure_shapes/{model}/{set}.log",
+    benchmark:
+        "<benchmarks>/measure_shapes/{model}/{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        region=STUDY.quality.shape,
+        trained_regions=by_model(MODELS.predicted_regions),
+        truth_regions=by_set(MODELS.labelled_regions),
+        cache=lambda w: case_cache("measure_shapes", w.model, w.set),
+        code=code_fingerprint("measure_shapes"),
+    script:
+        "../scripts/measure_shapes.py"
+
+
+rule compare_shapes:
+    input:
+        shapes="<results>/quality/{model}/{set}/shapes.csv",
+        manifest=set_file("manifest.csv"),
+    output:
+        associations="<results>/quality/{model}/{set}/shape_covariates.csv",
+    log:
+        "<logs>/compare_shapes/{model}/{set}.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_fingerprint("compare_shapes"),
+    script:
+        "../scripts/compare_shapes.py"
