@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.failure.associations import EXTREMES_ALONE
+from glioflow.failure.associations import EXTREMES_ALONE, IS_VOLUME_NOTE
 from glioflow.failure.correlations import largest_missed
 from glioflow.failure.feature_groups import feature_groups
 from glioflow.formatting import UNDEFINED, number
@@ -89,6 +89,8 @@ def size_words(row: Mapping[str, Any]) -> str:
     if row["q_given_volume"] < FALSE_DISCOVERIES:
         rho, q = number(row["rho_given_volume"], 2), probability(row["q_given_volume"], "= ")
         return f"at equal tumour volume too (ρ = {rho}, q {q})"
+    if pd.isna(row["q_given_volume"]) and IS_VOLUME_NOTE not in str(row["note"]):
+        return "not tested at equal tumour volume"
     return "as expected from size"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glioflow.failure.associations import COLUMNS, EXTREMES_ALONE
+from glioflow.failure.associations import COLUMNS, EXTREMES_ALONE, IS_VOLUME_NOTE
 from glioflow.failure.correlations import largest_missed
 from glioflow.report.claims import feature_claims, finding_words, findings, representatives, size_words
 
@@ -59,11 +59,17 @@ def test_a_feature_that_chance_may_have_made_is_not_named_however_large_its_d() 
 
 
 @pytest.mark.parametrize("feature", [TEXTURE, LEVEL, "original_glcm_Unheard"])
-@pytest.mark.parametrize("q_given_volume", [0.05, 0.7, np.nan])
+@pytest.mark.parametrize("q_given_volume", [0.05, 0.7])
 def test_a_texture_or_an_intensity_that_vanishes_at_equal_volume_is_as_expected_from_size(
     feature: str, q_given_volume: float
 ) -> None:
     assert say(table(found(feature, q_given_volume=q_given_volume))).endswith("q = 0.003), as expected from size.")
+
+
+def test_a_texture_that_is_volume_is_as_expected_and_one_without_volumes_was_not_tested() -> None:
+    said = say(table(found(TEXTURE, q_given_volume=np.nan, note=IS_VOLUME_NOTE)))
+    assert said.endswith("q = 0.003), as expected from size.")
+    assert say(table(found(TEXTURE, q_given_volume=np.nan))).endswith("q = 0.003), not tested at equal tumour volume.")
 
 
 def test_a_texture_that_stays_at_equal_volume_says_so() -> None:
