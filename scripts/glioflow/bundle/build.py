@@ -39,7 +39,13 @@ WORKFLOW_FILES = (
         "envs/*",
         "profiles/**/*.yaml",
     ),
-    *("config/datasets.yaml", "config/label_schemes.yaml", "config/schema.json", "config/conventions/*.yaml"),
+    *(
+        "config/datasets.yaml",
+        "config/label_schemes.yaml",
+        "config/feature_groups.yaml",
+        "config/schema.json",
+        "config/conventions/*.yaml",
+    ),
     *("LICENSE", "CITATION.cff"),
 )
 TEXTS = (".csv", ".json", ".tsv", ".txt")  # what the jobs that read images write besides images
