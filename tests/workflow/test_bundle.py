@@ -68,8 +68,8 @@ def test_a_crate_whose_job_has_no_script_is_none(bundle, tmp_path, monkeypatch):
 def test_every_job_has_its_script_inputs_outputs_params_and_times(bundle):
     graph = json.loads(contents(bundle)["ro-crate-metadata.json"])["@graph"]
     entities = {entity["@id"]: entity for entity in graph}
-    (job,) = [entity for entity in graph if entity.get("name") == "compare_extremes m given"]
-    assert job["instrument"] == {"@id": "workflow/scripts/compare_extremes.py"}
+    (job,) = [entity for entity in graph if entity.get("name") == "associate_features m given"]
+    assert job["instrument"] == {"@id": "workflow/scripts/associate_features.py"}
     ids = [part["@id"] for part in job["object"]]
     assert "results/failure/m/given/extremes.csv" in ids and job["startTime"] <= job["endTime"]
     assert "results/failure/m/given/radiomics.csv" in [part["@id"] for part in job["result"]]
@@ -120,7 +120,7 @@ def test_a_changed_cell_a_swapped_figure_and_a_changed_page_are_named(bundle, tm
     former, rows[2][column] = rows[2][column], "0.125"
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)
-    figures = [f"results/failure/{model}/given/effects.png" for model in "mn"]
+    figures = [f"results/failure/{model}/given/associations.png" for model in "mn"]
     changed = {
         EFFECTS: table.getvalue().encode(),
         figures[0]: files[figures[1]],

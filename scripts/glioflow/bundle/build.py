@@ -50,7 +50,7 @@ WORKFLOW_FILES = (
 )
 TEXTS = (".csv", ".json", ".tsv", ".txt")  # what the jobs that read images write besides images
 PATH_KEYS = frozenset(
-    {"path", "covariates", "table", "split", "predictions", "archive", "trainer", "data", "pseudonym_key", "file"}
+    {"path", "covariates", "table", "split", "predictions", "archive", "trainer", "data", "pseudonym_key", "file", "radiomics"}
 )
 SHARING_LICENCES = ("CC0", "CC BY", "MIT")  # terms that let anybody pass the data on
 

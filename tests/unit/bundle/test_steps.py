@@ -34,19 +34,19 @@ def results(tmp_path: Path) -> Path:
     table = made(root, "summarise_scores", "scores/m/cv.csv", [shard])
     extremes = made(root, "select_extremes", "failure/m/cv/extremes.csv", [table])
     features = made(root, "extract_radiomics", "failure/m/cv/radiomics_shards/0.csv", [extremes, masks])
-    made(root, "compare_extremes", "failure/m/cv/effects.csv", [extremes, features])
+    made(root, "associate_features", "failure/m/cv/associations.csv", [extremes, features])
     made(root, "other", "scores/unused.csv", [])
     return root
 
 
 def names(results: Path) -> list[str]:
-    return [step.rule for step in collect_steps(results, [str(results / "failure/m/cv/effects.csv")])]
+    return [step.rule for step in collect_steps(results, [str(results / "failure/m/cv/associations.csv")])]
 
 
 def test_makers_come_first_and_what_nothing_needs_is_no_part(results):
     order = names(results)
     assert set(order) == {
-        *("predict_cases", "score_cases", "summarise_scores", "select_extremes", "extract_radiomics", "compare_extremes"),
+        *("predict_cases", "score_cases", "summarise_scores", "select_extremes", "extract_radiomics", "associate_features"),
     }
     assert (
         order.index("predict_cases")
@@ -54,7 +54,7 @@ def test_makers_come_first_and_what_nothing_needs_is_no_part(results):
         < order.index("select_extremes")
         < order.index("extract_radiomics")
     )
-    assert order[-1] == "compare_extremes"
+    assert order[-1] == "associate_features"
 
 
 def test_paths_are_below_results_wherever_the_folder_was(results):
@@ -64,8 +64,12 @@ def test_paths_are_below_results_wherever_the_folder_was(results):
 
 
 def test_what_follows_from_tables_is_told_from_what_reads_images(results):
-    steps = collect_steps(results, [str(results / "failure/m/cv/effects.csv")])
-    assert [step.rule for step in steps if not step.reads_images] == ["summarise_scores", "select_extremes", "compare_extremes"]
+    steps = collect_steps(results, [str(results / "failure/m/cv/associations.csv")])
+    assert [step.rule for step in steps if not step.reads_images] == [
+        "summarise_scores",
+        "select_extremes",
+        "associate_features",
+    ]
     assert [step.rule for step in keep_what_images_need(steps) if step.kept] == ["select_extremes"]
 
 
