@@ -15,7 +15,7 @@ from workflows import planned_jobs, snakemake
 pytestmark = pytest.mark.e2e
 
 STUDY = ("--configfile", "study.yaml")
-OTHER_TABLES = ("_summary", "_groups", "_conventions", "_convention_ranks")  # beside the scores of a set
+OTHER_TABLES = ("_summary", "_groups", "_conventions", "_convention_ranks", "_warnings")  # beside the scores of a set
 
 
 @pytest.fixture(scope="module")

@@ -124,10 +124,10 @@ def test_a_problem_of_one_case_keeps_none_of_the_others_from_being_finished(tmp_
 def test_a_defect_of_ours_stops_the_work_and_loses_nothing_that_was_finished(tmp_path, threads):
     path = tmp_path / "c.jsonl"
     with pytest.raises(ZeroDivisionError):
-        compute(path, {"one": 1, "two": 2, "defect": 99, **{str(number): 5 for number in range(50)}}, threads)
+        compute(path, {"one": 1, "two": 2, "defect": 99, **{str(number): 5 for number in range(500)}}, threads)
     done = [json.loads(line)[0] for line in path.read_text().splitlines()]
     assert {"one", "two"} <= set(done)
-    assert len(done) < 30
+    assert len(done) < 400  # what the processes had begun
 
 
 def test_without_a_cache_everything_is_computed_and_need_not_be_json():

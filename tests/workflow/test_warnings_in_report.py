@@ -51,7 +51,7 @@ def test_wrong_label_schemes_of_real_masks_and_of_their_truth_are_in_the_report(
     done = run(checkout, tmp_path, study)
     assert done.returncode == 0, done.stdout
     text = report(tmp_path)
-    warnings = text.split(" Warnings ")[1].split(" Cohorts ")[0]
+    warnings = text.split(" Warnings ")[1].split(" Volumes and shape ")[0]
     assert "wrong · given : The masks hold 1, 2, 3, which the scheme 'nnunet' knows; but read as" in warnings
     assert "other · given : ET is in none of 2 truths and in 2 of their predictions" in warnings
     assert "right · given" not in warnings

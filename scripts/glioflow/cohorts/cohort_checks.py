@@ -95,30 +95,27 @@ def check_patients(manifest: pd.DataFrame) -> list[Problem]:
 
 
 def check_visits(manifest: pd.DataFrame) -> list[Problem]:
-    """Return a warning where the ids of patients differ only in what names a visit, naming their cases.
+    """Return a warning where the ids of cases differ only in what names a visit, naming the cases.
 
-    Without ``patient_id`` each case is a patient of its own, and the visits of one patient may train and test.
+    A case without ``patient_id`` is a patient of its own, under the case's id, and the visits of one patient may train and
+    test. Cases whose patient is known have nothing to ask.
     """
-    cases: dict[str, list[str]] = defaultdict(list)
-    for case_id, patient_id in zip(manifest["case_id"].astype(str), manifest["patient_id"].astype(str), strict=True):
-        cases[patient_id].append(case_id)
     groups: dict[str, list[str]] = defaultdict(list)
     only_numbers = True
-    for patient_id in sorted(cases):
-        visit, numbered = VISIT.fullmatch(patient_id), NUMBERED_VISIT.fullmatch(patient_id)
+    for case_id in sorted(manifest.loc[manifest["case_id"] == manifest["patient_id"], "case_id"].astype(str)):
+        visit, numbered = VISIT.fullmatch(case_id), NUMBERED_VISIT.fullmatch(case_id)
         only_numbers &= visit is None
-        patient = visit["patient"] or visit["numbered"] if visit else numbered["patient"] if numbered else patient_id
-        groups[patient].append(patient_id)
+        patient = visit["patient"] or visit["numbered"] if visit else numbered["patient"] if numbered else case_id
+        groups[patient].append(case_id)
     if only_numbers and len(groups) == 1:
         return []
-    together = [ids for ids in groups.values() if 1 < len(ids) <= MOST_VISITS]
-    if not together:
+    named = [case for cases in groups.values() if 1 < len(cases) <= MOST_VISITS for case in cases]
+    if not named:
         return []
-    named = [case for ids in together for patient_id in ids for case in cases[patient_id]]
     more = f" and {len(named) - NAMED_CASES} more" if len(named) > NAMED_CASES else ""
     found = (
-        f"{count(len(named), 'case')} under ids of patients that differ only in a visit, "
-        f"{', '.join(named[:NAMED_CASES])}{more}: they count as different patients, and may be divided between sets and folds"
+        f"{count(len(named), 'case')} whose ids differ only in a visit, {', '.join(named[:NAMED_CASES])}{more}: they count as "
+        "different patients, and may be divided between sets and folds"
     )
     expected = (
         "one patient_id for a patient (the cohort's key or column patient_id); if they are different people, nothing is wrong"

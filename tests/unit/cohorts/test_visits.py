@@ -7,7 +7,7 @@ from glioflow.cohorts.cohort_checks import check_patients, check_visits
 
 
 def warned(*patients: str) -> list[str]:
-    manifest = pd.DataFrame({"case_id": [f"case {patient}" for patient in patients], "patient_id": patients})
+    manifest = pd.DataFrame({"case_id": patients, "patient_id": patients})
     return [row["found"] for row in check_visits(manifest)]
 
 
@@ -26,9 +26,9 @@ def warned(*patients: str) -> list[str]:
 )
 def test_ids_that_differ_in_a_visit_are_warned_of_with_their_cases(ids: tuple[str, ...]) -> None:
     (text,) = warned(*ids)
-    assert f"case {ids[0]}" in text and f"case {ids[1]}" in text
+    assert all(name in text for name in ids[:2])
     assert "they count as different patients" in text
-    assert "case P2_baseline" not in text and "case P002_1" not in text
+    assert "P2_baseline" not in text and "P002_1" not in text
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,15 @@ def test_visits_under_one_patient_id_are_well() -> None:
     assert check_patients(manifest) == []
 
 
+def test_numbers_of_patients_that_are_known_are_no_visits() -> None:
+    patients = ["Brats18_2013_11", "Brats18_2013_23", "Brats18_CBICA_ABM"]
+    manifest = pd.DataFrame({"case_id": [f"{patient}_1" for patient in patients], "patient_id": patients})
+    assert check_visits(manifest) == []
+
+
 def test_it_is_a_warning_that_says_what_to_do_and_many_cases_are_counted() -> None:
     patients = [f"P{patient:02}_v{visit}" for patient in range(8) for visit in (1, 2)]
     (row,) = check_patients(pd.DataFrame({"case_id": patients, "patient_id": patients}))
     assert (row["problem"], row["severity"]) == ("visit_ids", "warning")
-    assert row["found"].startswith("16 cases under ids of patients") and " and 6 more: " in row["found"]
+    assert row["found"].startswith("16 cases whose ids differ only in a visit") and " and 6 more: " in row["found"]
     assert "patient_id" in row["expected"]

@@ -18,7 +18,7 @@ NETWORKS = ["attention_resunet", "equiunet"]
 @pytest.fixture
 def trainers(repo, monkeypatch) -> Path:
     """The folder of nnU-Net's trainers on the path, as glioflow's trainer puts it there."""
-    folder = repo / "scripts" / "glioflow" / "nnunet" / "trainers"
+    folder = repo / "scripts" / "glioflow" / "models" / "nnunet" / "trainers"
     monkeypatch.syspath_prepend(str(folder))
     return folder
 
