@@ -51,8 +51,10 @@ def is_running(process: Path) -> bool:
 @pytest.mark.long
 def test_plans_and_cases_are_those_of_nnunets_own_commands(composite, tmp_path):
     ours = composite.checkout / "results/models/classes/nnunet"
-    shutil.copytree(ours / "raw", tmp_path / "raw")
-    folders = ModelFolders("classes", tmp_path)
+    other = tmp_path / "models/classes/nnunet"  # as deep as in the results, since dataset.json has relative paths
+    shutil.copytree(ours / "raw", other / "raw")
+    (tmp_path / "cohorts").symlink_to(composite.checkout / "results/cohorts")
+    folders = ModelFolders("classes", other)
     env = environment(folders, 2, "cpu")
     mine = ours / "preprocessed" / folders.dataset
 
@@ -73,8 +75,8 @@ def test_plans_and_cases_are_those_of_nnunets_own_commands(composite, tmp_path):
     cases = sorted((folders.preprocessed / "glioflowPlans_3d_fullres").glob("*.b2nd"))
     assert len(cases) == 2 * 6  # image and label map
     for case in cases:
-        other = mine / "glioflowPlans_3d_fullres" / case.name
-        assert np.array_equal(blosc2.open(str(case))[...], blosc2.open(str(other))[...])
+        quickly_made = mine / "glioflowPlans_3d_fullres" / case.name
+        assert np.array_equal(blosc2.open(str(case))[...], blosc2.open(str(quickly_made))[...])
 
 
 def test_a_command_that_fails_says_what_it_printed_last(tmp_path):
