@@ -15,10 +15,8 @@ extremes with a value.
 
 The tests are over all these cases, by patient, since cases of one patient are not independent: a patient counts once, by the
 means of its cases; in a category once for each level that its cases have. They are Spearman's rho of covariate and metric
-(scipy.stats.spearmanr, p two-sided by Student's t), and for a category the Kruskal-Wallis H of the metric across its levels
-(scipy.stats.kruskal, p by chi-squared), on the first row of the covariate. Both approximations are too sure of themselves in
-small samples, so below ``FEWEST_FOR_APPROXIMATION`` patients p is that of a permutation test of the same statistic
-(scipy.stats.permutation_test): exact where there are at most ``RESAMPLES`` permutations, else from as many drawn with a seed.
+(``glioflow.failure.correlations``), and for a category the Kruskal-Wallis H of the metric across its levels
+(``glioflow.evaluation.group_tests``), on the first row of the covariate; in small samples p is that of a permutation test.
 p is uncorrected; q is corrected for the number of covariates tested (Benjamini & Hochberg 1995, J R Stat Soc B 57:289-300;
 scipy.stats.false_discovery_control).
 
@@ -31,13 +29,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, kruskal, permutation_test, rankdata, spearmanr
+from scipy.stats import false_discovery_control
 
 from glioflow.cohorts.covariate_values import all_different, are_dates, is_identifier, read_covariates, typed_covariate
 from glioflow.cohorts.covariates import PREDICTED_COMPONENTS, TRUE_VOLUME, VOLUME_ERROR
 from glioflow.console import Console, count, run_script
+from glioflow.evaluation.group_tests import kruskal_wallis
 from glioflow.evaluation.score_tables import ranked_apart, read_scores
+from glioflow.failure.correlations import FEWEST_TESTED, correlate
 from glioflow.failure.effects import cohens_d
 from glioflow.files import read_table, read_text_table, write_table
 from glioflow.formatting import exact
@@ -48,43 +47,8 @@ COLUMNS = (
 )
 STANDARD = ("volume_truth_ml", "components_prediction", "volume_error_ml")  # columns of the score table
 COHENS_D, RISK_DIFFERENCE = "Cohen's d", "risk difference"
-FEWEST_FOR_APPROXIMATION = 20
-FEWEST_TESTED = 3
-RESAMPLES = 9999
 
-Floats = NDArray[np.float64]
 Row = dict[str, Any]
-
-
-def correlate(values: Floats, metric: Floats) -> tuple[float, float]:
-    """Return Spearman's rho of a number with the metric, and its two-sided p. Neither may be constant."""
-    rho, p = map(float, spearmanr(values, metric))
-    if len(values) < FEWEST_FOR_APPROXIMATION:
-        fixed = rankdata(metric) - (len(metric) + 1) / 2
-        # With the ranks of the metric held, rho is proportional to this sum.
-        p = _permutation_p([rankdata(values)], lambda ranks, axis: np.abs(np.sum(ranks * fixed, axis=axis)))
-    return rho, p
-
-
-def compare_levels(metric: pd.Series, levels: pd.Series) -> tuple[float, float]:
-    """Return the Kruskal-Wallis H of the metric across at least two levels, and its p. The metric may not be constant."""
-    h, p = map(float, kruskal(*(group for _, group in metric.groupby(levels))))
-    if len(metric) < FEWEST_FOR_APPROXIMATION:
-        members = [(levels.reindex(metric.index) == level).to_numpy() for level in levels.unique()]
-        # H is this sum but for a factor and a term that no permutation changes.
-        p = _permutation_p(
-            [rankdata(metric)],
-            lambda ranks, axis: sum(np.sum(ranks * member, axis=axis) ** 2 / member.sum() for member in members),
-        )
-    return h, p
-
-
-def _permutation_p(data: list[Any], statistic: Any) -> float:
-    rng = np.random.default_rng(0)
-    found = permutation_test(
-        data, statistic, permutation_type="pairings", vectorized=True, n_resamples=RESAMPLES, alternative="greater", rng=rng
-    )
-    return float(found.pvalue)
 
 
 def untested(values: pd.Series, metric: pd.Series) -> str:
@@ -120,7 +84,8 @@ def compare_number(values: pd.Series, metric: pd.Series, patients: pd.Series, gr
     tested = pd.DataFrame({"value": values, "metric": metric}).groupby(patients.to_numpy(object)).mean()
     notes = [effect.note, untested(tested["value"], tested["metric"])]
     if not notes[1]:
-        row["spearman_rho"], row["p"] = correlate(tested["value"].to_numpy(float), tested["metric"].to_numpy(float))
+        rho, p = correlate(tested[["value"]].to_numpy(float), tested["metric"].to_numpy(float))
+        row["spearman_rho"], row["p"] = float(rho[0]), float(p[0])
     return [{**row, "note": "; ".join(filter(None, notes))}]
 
 
@@ -141,7 +106,7 @@ def compare_category(values: pd.Series, metric: pd.Series, patients: pd.Series, 
     if reason := untested(levels, tested):
         rows[0]["note"] = "; ".join(filter(None, [note, reason]))
     else:
-        rows[0]["kruskal_h"], rows[0]["p"] = compare_levels(tested, levels)
+        rows[0]["kruskal_h"], rows[0]["p"] = kruskal_wallis(tested, levels)
     return rows
 
 

@@ -7,7 +7,7 @@ A patient counts once, by the mean of a feature over its cases; one whose cases 
 
 - of the feature cut at its median over the tested patients (above it, or not), the Fisher–Freeman–Halton test, ``fisher_p``, as
   in Mazurowski et al. 2017 (doi:10.1007/s11060-017-2420-1);
-- of the feature itself, the Kruskal–Wallis test, ``kruskal_h`` and ``kruskal_p`` (both: ``glioflow.quality.group_tests``).
+- of the feature itself, the Kruskal–Wallis test, ``kruskal_h`` and ``kruskal_p`` (both: ``glioflow.evaluation.group_tests``).
 
 ``fisher_q`` and ``kruskal_q`` are corrected for all tests of their kind in one mask (Benjamini & Hochberg 1995, J R Stat Soc B
 57:289-300). Covariates are tested by their values: whole numbers from 0 to ``LARGEST_CODE`` are taken for codes, as those of
@@ -24,9 +24,9 @@ from scipy.stats import false_discovery_control
 
 from glioflow.cohorts.covariate_values import all_different, are_dates, is_identifier, read_covariates, typed_covariate
 from glioflow.console import Console, count, run_script
+from glioflow.evaluation.group_tests import fisher_freeman_halton, kruskal_wallis
 from glioflow.files import read_table, write_table
 from glioflow.formatting import exact
-from glioflow.quality.group_tests import fisher_freeman_halton, kruskal_wallis
 from glioflow.quality.shapes import FEATURES
 
 COLUMNS = (

@@ -12,10 +12,13 @@ import pytest
 from scipy.stats import kruskal, mannwhitneyu, spearmanr
 
 import compare_covariates
-from compare_covariates import COLUMNS, compare_levels, correlate
+from compare_covariates import COLUMNS
 from glioflow.cohorts.covariate_values import typed_covariate
 from glioflow.cohorts.covariates import is_reserved
 from glioflow.console import Console
+from glioflow.evaluation import group_tests
+from glioflow.evaluation.group_tests import kruskal_wallis
+from glioflow.failure import correlations
 from glioflow.files import read_table, write_table
 
 ADVICE = "numbers (with a decimal point) or a few categories could be compared"
@@ -23,6 +26,12 @@ DATES = "dates; days since a date of each case, or years of age, could be compar
 CASES = list("abcdef")
 HAUSDORFF = [60.0, 50.0, 40.0, 30.0, 20.0, 10.0]  # a is the worst, f the best
 EXTREMES = pd.DataFrame({"group": ["worst", "worst", "best", "best"], "case_id": ["a", "b", "e", "f"]})
+
+
+def correlate(values: Any, metric: Any) -> tuple[float, float]:
+    """Return rho and p of one number with the metric."""
+    rho, p = correlations.correlate(values[:, None], metric)
+    return float(rho[0]), float(p[0])
 
 
 def text(values: Sequence[object]) -> pd.Series:
@@ -163,7 +172,7 @@ def test_a_perfect_order_of_three_cases_is_no_finding() -> None:
 def test_small_groups_have_the_exact_p_of_the_rank_sum() -> None:
     metric = pd.Series([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     levels = pd.Series(list("xxyxyy"))
-    _, p = compare_levels(metric, levels)
+    _, p = kruskal_wallis(metric, levels)
     assert p == pytest.approx(mannwhitneyu([1, 2, 4], [3, 5, 6], method="exact").pvalue)
 
 
@@ -172,16 +181,17 @@ def test_from_twenty_cases_on_the_approximations_are_used() -> None:
     values, metric, levels = rng.normal(size=20), rng.normal(size=20), np.repeat(list("xyz"), [8, 6, 6])
     assert correlate(values, metric) == pytest.approx(tuple(spearmanr(values, metric)))
     groups = [metric[levels == level] for level in "xyz"]
-    assert compare_levels(pd.Series(metric), pd.Series(levels)) == pytest.approx(tuple(kruskal(*groups)))
+    assert kruskal_wallis(pd.Series(metric), pd.Series(levels)) == pytest.approx(tuple(kruskal(*groups)))
 
 
 def test_permutations_and_approximations_agree_where_they_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(6)
     values, levels = rng.normal(size=19), pd.Series(np.repeat(list("xyz"), [7, 6, 6]))
     metric = values + rng.normal(size=19) * 2
-    permuted = correlate(values, metric)[1], compare_levels(pd.Series(metric), levels)[1]
-    monkeypatch.setattr(compare_covariates, "FEWEST_FOR_APPROXIMATION", 0)
-    assert permuted == pytest.approx((correlate(values, metric)[1], compare_levels(pd.Series(metric), levels)[1]), abs=0.03)
+    permuted = correlate(values, metric)[1], kruskal_wallis(pd.Series(metric), levels)[1]
+    for module in (correlations, group_tests):
+        monkeypatch.setattr(module, "FEWEST_FOR_APPROXIMATION", 0)
+    assert permuted == pytest.approx((correlate(values, metric)[1], kruskal_wallis(pd.Series(metric), levels)[1]), abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +293,7 @@ def test_a_covariate_may_not_have_the_name_of_a_standard_one() -> None:
 
 def test_a_level_with_a_single_case_is_compared_as_well() -> None:
     metric = pd.Series([6.0, 5.0, 4.0, 3.0, 2.0, 1.0], CASES)
-    h, p = compare_levels(metric, pd.Series(list("xyyyyy"), CASES))
+    h, p = kruskal_wallis(metric, pd.Series(list("xyyyyy"), CASES))
     # x has rank 6 of 6: H = 12 / (6 · 7) · (6² + 15² / 5) - 3 · 7; one of six places is as far out at either end.
     assert h == pytest.approx(12 / 42 * (36 + 45) - 21)
     assert p == pytest.approx(2 / 6)

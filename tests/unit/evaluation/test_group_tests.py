@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import MonteCarloMethod, PermutationMethod, fisher_exact, kruskal, mannwhitneyu
 
-from glioflow.quality import group_tests
-from glioflow.quality.group_tests import fisher_freeman_halton, kruskal_wallis
+from glioflow.evaluation import group_tests
+from glioflow.evaluation.group_tests import fisher_freeman_halton, kruskal_wallis
 
 
 @settings(deadline=None)
