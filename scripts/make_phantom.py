@@ -31,7 +31,7 @@ from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.phantom.plan import PLANTED_KINDS, PhantomCase, plan_phantoms
 from glioflow.cohorts.phantom.rendering import CHANNELS, Phantom, render_phantom
 from glioflow.console import Console, UserError, count, run_script
-from glioflow.files import key_of, sha256_file, write_table
+from glioflow.files import key_of, write_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import Volume, write_volume
 
@@ -41,11 +41,6 @@ REGIONS_MEASURED = ("WT", "TC", "ET", "ED", "NCR")
 def case_files(folder: Path, case_id: str) -> dict[str, Path]:
     """Return the five files of a case by channel, and ``seg``."""
     return {name: folder / case_id / f"{case_id}_{name}.nii.gz" for name in (*CHANNELS, "seg")}
-
-
-def file_hashes(folder: Path, case_id: str) -> dict[str, str]:
-    """Return the SHA-256 of a case's files by channel, and ``seg``; nothing for one that is not there."""
-    return {name: sha256_file(path) for name, path in case_files(folder, case_id).items() if path.is_file()}
 
 
 def spacing_of(value: float | Sequence[float]) -> tuple[float, float, float]:
