@@ -27,7 +27,7 @@ def stability_table(varied: pd.DataFrame) -> pd.DataFrame:
     for (image, region), part in varied.groupby(["image", "region"], sort=False):
         for feature in feature_columns(varied.columns):
             found = agreement(part.pivot(index="case_id", columns="variant", values=feature).to_numpy(float))
-            stable = pd.NA if found.note else found.icc >= GOOD
+            stable = pd.NA if pd.isna(found.icc) else found.icc >= GOOD
             rows.append(
                 {
                     "image": image,

@@ -18,6 +18,7 @@ GOOD = 0.75
 # How many cases Koo and Li 2016 ask for at least; with fewer the interval is wide.
 ENOUGH_CASES = 30
 FEWEST_CASES = 3
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def agreement(values: ArrayLike, confidence: float = 0.95) -> Agreement:
     if rest == 0 and across == 0:
         return Agreement(n, 1.0, 1.0, 1.0)
     low, high = _interval(float(icc), float(between), float(across), float(rest), n, k, confidence)
+    if not low - ROUNDING <= icc <= high + ROUNDING:  # Satterthwaite's approximation fails for some that are below 0
+        return Agreement(n, float(icc), note="the interval is undefined")
     return Agreement(n, float(icc), low, high)
 
 

@@ -49,6 +49,12 @@ def test_icc_is_that_of_the_covariances_and_inside_its_interval(table: NDArray[n
         assert found.icc <= 1
 
 
+def test_measurements_that_turn_the_cases_round_have_a_value_and_no_interval() -> None:
+    found = agreement([[0, 0], [0, 0], [1, -1]])
+    assert (round(found.icc, 9), found.note) == (-1, "the interval is undefined")
+    assert np.isnan([found.ci_low, found.ci_high]).all()
+
+
 def test_the_interval_holds_the_true_value_as_often_as_it_says() -> None:
     rng, held = np.random.default_rng(0), 0
     for _ in range(400):
