@@ -15,7 +15,7 @@ from pathlib import Path
 from glioflow.bundle.crate import METADATA
 from glioflow.bundle.publish import publish_to_folder, publish_to_invenio, publish_to_s3
 from glioflow.bundle.zip_files import checksum_problems, opened_bundle
-from glioflow.console import Console, UserError
+from glioflow.console import Console, UserError, run_command
 
 SERVERS = {"zenodo": "https://zenodo.org", "zenodo-sandbox": "https://sandbox.zenodo.org"}
 
@@ -45,15 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--public", action="store_true", help="let everybody read it; on an InvenioRDM: publish, for good")
     told = parser.parse_args(arguments)
-    try:
+
+    def command() -> int:
         print(publish(told.bundle, told.target, told.public, Console(name="publish_bundle")))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{error.filename or told.bundle}: {error.strerror}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return run_command(command, told.bundle)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from glioflow.archives import building
 from glioflow.bundle.rerun import lay_out_folds, lay_out_workflow, link_inputs
 from glioflow.bundle.zip_files import checksum_problems, unpack_bundle
-from glioflow.console import Console, UserError, count
+from glioflow.console import Console, UserError, count, run_command
 
 SHOWN = 20
 
@@ -49,24 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder")
     parser.add_argument("--data", type=Path, metavar="PATH", help="folder with the study's images and tables")
     told = parser.parse_args(arguments)
-    try:
+
+    def command() -> int:
         missing = rerun(told.bundle, told.folder, told.data, Console(name="rerun_from_bundle"))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{error.filename or told.bundle}: {error.strerror}", file=sys.stderr)
-        return 2
-    for line in missing:
-        print(line)
-    if missing:
-        print(
-            f"{count(len(missing), 'file')} of the study missing or other; what is made from them will be other, or not at all"
-        )
-    elif told.data is None:
-        print("put your data under the names in inputs.csv, or name their folder by --data")
-    print(f"cd {told.folder} && snakemake --cores 8 --configfile study.yaml")
-    return 1 if missing else 0
+        for line in missing:
+            print(line)
+        if missing:
+            print(
+                f"{count(len(missing), 'file')} of the study missing or other; what is made from them will be other, "
+                "or not at all"
+            )
+        elif told.data is None:
+            print("put your data under the names in inputs.csv, or name their folder by --data; phantoms are made by the run")
+        print(f"cd {told.folder} && snakemake --cores 8 --configfile study.yaml")
+        return 1 if missing else 0
+
+    return run_command(command, told.bundle)
 
 
 if __name__ == "__main__":

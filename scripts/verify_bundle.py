@@ -17,7 +17,7 @@ from pathlib import Path
 from glioflow.bundle.replay import IMAGES, TABLES
 from glioflow.bundle.verify import find_inputs, lacking_masks, other_code, place_inputs, recompute
 from glioflow.bundle.zip_files import checksum_problems, opened_bundle, unpack_bundle
-from glioflow.console import Console, UserError, count
+from glioflow.console import Console, UserError, count, run_command
 
 SHOWN = 5
 
@@ -79,19 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--run-its-code", action="store_true", help="run the bundle's workflow though it is not this checkout's"
     )
     told = parser.parse_args(arguments)
-    console = Console(name="verify_bundle")
-    try:
-        problems = verify(told.bundle, told.recompute, told.data, told.run_its_code, console)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{error.filename or told.bundle}: {error.strerror}", file=sys.stderr)
-        return 2
-    for problem in problems:
-        print(problem)
-    print(f"{told.bundle.name}: {count(len(problems), 'problem') if problems else 'all is as it was written'}")
-    return 1 if problems else 0
+
+    def command() -> int:
+        problems = verify(told.bundle, told.recompute, told.data, told.run_its_code, Console(name="verify_bundle"))
+        for problem in problems:
+            print(problem)
+        print(f"{told.bundle.name}: {count(len(problems), 'problem') if problems else 'all is as it was written'}")
+        return 1 if problems else 0
+
+    return run_command(command, told.bundle)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,17 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def run_command(command: Callable[[], int], file: Path) -> int:
+    """Run what a person called by hand on ``file``; return its exit status, 2 after a mistake or where a file cannot be read."""
+    try:
+        return command()
+    except UserError as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(f"{error.filename or file}: {error.strerror or error}", file=sys.stderr)
+    return 2
+
+
 def run_script(main: Callable[[Any, Console], str], snakemake: Any) -> None:
     """Run a rule's ``main(snakemake, console)`` and print the one closing line it returns, with the time it took.
 

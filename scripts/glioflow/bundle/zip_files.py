@@ -57,6 +57,8 @@ def check_entries(bundle: Path) -> list[str]:
         Where it is no zip; has a path that leads elsewhere, a link, a device, an encrypted file, two files of one name or of
         names that differ in case alone, a file below a file, too many files, or announces too many bytes.
     """
+    if not bundle.is_file():
+        raise UserError(f"{bundle}: there is no such file; expected a bundle that write_bundle wrote")
     try:
         with zipfile.ZipFile(bundle) as opened:
             infos = opened.infolist()

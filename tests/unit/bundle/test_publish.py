@@ -124,6 +124,16 @@ def test_s3_is_public_by_the_flag_alone(bundle, bucket):
     assert any("AllUsers" in grant["Grantee"].get("URI", "") for grant in grants)
 
 
+def test_without_credentials_for_s3_the_message_names_them(bundle, bucket, monkeypatch, capsys):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "client", boto3.session.Session().client)  # boto3's own session has the credentials it found before
+    assert publish_bundle.main([str(bundle), "s3://lab/papers"]) == 2
+    assert "put them into $AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY" in capsys.readouterr().err
+
+
 def test_an_upload_to_s3_goes_on_where_it_was_cut_off(bundle, bucket, monkeypatch, capsys):
     first, second = Watched(bucket, after=2), Watched(bucket)
     monkeypatch.setattr(boto3, "client", lambda _: first)

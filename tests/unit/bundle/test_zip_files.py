@@ -100,6 +100,8 @@ def test_a_bomb_is_refused_by_what_it_announces(tmp_path):
 
 
 def test_no_zip_and_a_zip_that_is_no_bundle_are_refused(tmp_path):
+    with pytest.raises(UserError, match="there is no such file"):
+        check_entries(tmp_path / "x.zip")
     (tmp_path / "x.zip").write_text("no zip")
     with pytest.raises(UserError, match="no zip file"):
         check_entries(tmp_path / "x.zip")
