@@ -129,7 +129,7 @@ def test_without_credentials_for_s3_the_message_names_them(bundle, bucket, monke
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(boto3, "client", boto3.session.Session().client)  # boto3's own session has the credentials it found before
+    monkeypatch.setattr(boto3, "client", boto3.session.Session().client)  # its own has found some before
     assert publish_bundle.main([str(bundle), "s3://lab/papers"]) == 2
     assert "put them into $AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY" in capsys.readouterr().err
 
