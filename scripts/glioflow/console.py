@@ -78,7 +78,7 @@ def count(number: int, noun: str) -> str:
 
 
 def run_command(command: Callable[[], int], file: Path) -> int:
-    """Run what a person called by hand on ``file``; return its exit status: 2 after a mistake, or where a file cannot be read."""
+    """Run what a person called by hand on ``file``; return its exit status: 2 after a mistake, or on an unreadable file."""
     try:
         return command()
     except UserError as error:
