@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench demo test test-long test-studies fuzz bench bench-radiomics bench-truth lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-studies fuzz bench bench-radiomics bench-truth lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -22,14 +22,24 @@ unexport PYTHONPATH VIRTUAL_ENV
 # Many container images set this; every job would then compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
+# A folder that `make wheels` filled, to install from without network or compiler.
+ifdef OFFLINE
+export UV_OFFLINE := 1
+FROM_FOLDER := --no-index --find-links $(OFFLINE)
+endif
+lock_file = $(if $(OFFLINE),$(OFFLINE)/$(notdir $<),$<)
+
 help:  ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
 
-setup: .venv/setup.stamp  ## install the locked runtime environment into .venv
+setup: .venv/setup.stamp  ## install the locked runtime environment into .venv (OFFLINE=wheels from that folder)
 
 setup-dev: .venv/setup-dev.stamp  ## install the runtime and what tests and linters need
 
 setup-bench: .venv-bench/setup.stamp  ## install glioflow's scoring and its peers into .venv-bench
+
+wheels: setup .venv-uv/bin/uv  ## fetch what setup installs into wheels/, for machines without network or compiler
+	@$(PYTHON) envs/write_wheels.py wheels .venv-uv/bin/python -m pip --python $(PYTHON)
 
 demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by default all cores)
 	@$(PYTHON) -m snakemake --cores $(CORES) --quiet rules -- all
@@ -88,13 +98,16 @@ clean:  ## remove the environments and tools' caches; results stay
 # Byte code is compiled at once: where PYTHONDONTWRITEBYTECODE is set, as in many container images, or the environment is
 # read-only, every command would compile it again, and nnU-Net's trainers take half a minute of that.
 # Two passes, because pyradiomics' build needs numpy, setuptools and wheel in place; the lock gives both their hashes.
+DOWNLOAD := 3 GB
 define install_lock
 	@$(@D)/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != ($(subst .,$(comma),$(PYTHON_VERSION))))' || { \
 	  echo "glioflow needs Python $(PYTHON_VERSION), but $(@D) holds $$($(@D)/bin/python -V): run 'make clean' and try again" >&2; exit 1; }
-	@echo "installing $< into $(@D)"
-	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes -c $< \
-	  $$(grep -oE '^(numpy|setuptools|wheel)==[^ ]+' $<)
-	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes --compile-bytecode --no-build-isolation-package pyradiomics -r $<
+	@[ -f $(lock_file) ] || { echo "$(lock_file): there is no such file; 'make wheels' writes glioflow.lock and uv.lock" >&2; exit 1; }
+	@echo "installing $(lock_file) into $(@D)$(if $(OFFLINE),, ($(DOWNLOAD) to fetch where uv has nothing in its cache))"
+	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes $(FROM_FOLDER) -c $(lock_file) \
+	  $$(grep -oE '^(numpy|setuptools|wheel)==[^ ]+' $(lock_file))
+	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes $(FROM_FOLDER) --compile-bytecode \
+	  --no-build-isolation-package pyradiomics -r $(lock_file)
 	@$(@D)/bin/python -m compileall -q scripts
 	@touch $@
 endef
@@ -115,6 +128,6 @@ $(PYTHON) .venv-bench/bin/python: | $(OWN_UV)
 
 .venv-uv/bin/uv: envs/uv.lock
 	@echo "installing uv into .venv-uv"
-	@{ python3 -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet --require-hashes -r $<; } || { \
+	@{ python3 -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet --require-hashes $(FROM_FOLDER) -r $(lock_file); } || { \
 	  rm -rf .venv-uv; echo "uv could not be installed: install it yourself (https://docs.astral.sh/uv) and try again" >&2; exit 1; }
 	@touch $@
