@@ -68,6 +68,12 @@ class CaseCache:
             found |= {name: value for name, value in held.items() if value is not None}
         return found
 
+    def file_hashes(self) -> dict[Path, str]:
+        """Return the SHA-256 of every file that was written for a case, or read as it is, by its absolute path."""
+        hashes = {path: sha256 for _, _, files in self._entries.values() for path, sha256 in files.items()}
+        folder = self.path.parent.absolute()
+        return {Path(os.path.normpath(folder / path)): sha256 for path, sha256 in hashes.items()}
+
     def put(self, name: str, key: str, value: Any, files: Iterable[PathLike] = ()) -> Any:
         """Record the value (JSON-able) of a case and the hashes of its ``files`` on disk; return the value as JSON has it."""
         hashes = {os.path.relpath(path, self.path.parent): sha256_file(path) for path in files}
