@@ -70,7 +70,11 @@ def main(snakemake: Any, console: Console) -> str:
     without = [path for path in unrecorded_files(results, recorded) if path != table]
     console.note("\n".join(["files without a recorded hash:", *map(str, without)]))
     if rows or damaged:
-        lines = [f"{count(len(rows), 'file')} of {len(recorded)} not as it was finished ({table}):", *told(rows), *damaged]
+        lines = [
+            f"{count(len(rows), 'file')} of {len(recorded)} not as when they were finished ({table}):",
+            *told(rows),
+            *damaged,
+        ]
         raise UserError("\n  ".join(lines))
     return f"{count(len(recorded), 'file')} as they were finished; {count(len(without), 'file')} without a recorded hash"
 
