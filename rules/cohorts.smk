@@ -28,7 +28,7 @@ rule make_phantom:
         "../scripts/make_phantom.py"
 
 
-rule fetch_dataset:
+checkpoint fetch_dataset:
     output:
         fetched="<results>/cohorts/{cohort}/fetched.json",
     log:

@@ -9,6 +9,7 @@ from glioflow.evaluation.conventions import conventions, parameters_hash
 from glioflow.failure.feature_groups import groups_hash
 from glioflow.failure.radiomics_parameters import whole_image_needed
 from glioflow.models.nnunet.keys import prediction_code, preprocessing_code, training_code
+from glioflow.shards import shard_names
 from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
@@ -27,7 +28,7 @@ from glioflow.workflow.sets import (
     unscored_sets,
 )
 
-COHORTS = CohortLookups(STUDY)
+COHORTS = CohortLookups(STUDY, planned=not workflow.is_main_process)
 MODELS = ModelLookups(STUDY, COHORTS)
 RADIOMICS = told(radiomics_parameters, STUDY.failure)
 
@@ -42,7 +43,7 @@ wildcard_constraints:
     model=one_of([*STUDY.models, *STUDY.ensembles]),
     set=one_of({"cv", "test", "given", *STUDY.cohorts}),
     fold=r"\d+",
-    shard=r"\d+",
+    shard=r"\d+-of-\d+",
 
 
 def under(path):

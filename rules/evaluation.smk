@@ -25,8 +25,7 @@ rule score_cases:
         lesionwise=STUDY.evaluation.lesionwise,
         reproduce_defects=STUDY.evaluation.reproduce_defects,
         conventions=parameters_hash(STUDY.evaluation.convention, STUDY.evaluation.lesionwise),
-        shard=lambda w: int(w.shard),
-        shards=set_score_shards,
+        shard=lambda w: w.shard,
         cache=lambda w: case_cache("score_cases", w.model, w.set, w.shard),
         code=code_fingerprint("score_cases"),
     script:
@@ -35,8 +34,10 @@ rule score_cases:
 
 rule summarise_scores:
     input:
+        unpack(fetched_set),
         shards=score_tables,
         manifest=set_file("manifest.csv"),
+        split=set_file("split.csv"),
     output:
         scores="<results>/scores/{model}/{set}.csv",
         summary="<results>/scores/{model}/{set}_summary.csv",
@@ -50,6 +51,7 @@ rule summarise_scores:
         mem_mb=2000,
         runtime=10,
     params:
+        set=lambda w: w.set,
         group_by=STUDY.evaluation.group_by,
         truth_scheme=by_set(MODELS.truth_scheme),
         prediction_scheme=by_model(MODELS.prediction_scheme),

@@ -51,8 +51,7 @@ rule extract_radiomics:
         regions=STUDY.failure.featured_regions,
         ranked=STUDY.failure.region,
         parameters=RADIOMICS,
-        shard=lambda w: int(w.shard),
-        shards=set_radiomics_shards,
+        shard=lambda w: w.shard,
         cache=lambda w: case_cache("extract_radiomics", w.model, w.set, w.shard),
         code=code_fingerprint("extract_radiomics"),
     script:
@@ -86,8 +85,7 @@ rule vary_features:
         regions=STUDY.failure.featured_regions,
         ranked=STUDY.failure.region,
         parameters=RADIOMICS,
-        shard=lambda w: int(w.shard),
-        shards=set_radiomics_shards,
+        shard=lambda w: w.shard,
         cache=lambda w: case_cache("vary_features", w.model, w.set, w.kind, w.shard),
         code=code_fingerprint("vary_features"),
     script:
@@ -96,7 +94,11 @@ rule vary_features:
 
 rule measure_stability:
     input:
+        unpack(fetched_set),
+        unpack(extreme_cases),
         shards=varied_tables("stability"),
+        scores="<results>/scores/{model}/{set}.csv",
+        manifest=set_file("manifest.csv"),
     output:
         stability="<results>/failure/{model}/{set}/stability.csv",
     log:
@@ -108,6 +110,9 @@ rule measure_stability:
         mem_mb=2000,
         runtime=10,
     params:
+        images=STUDY.failure.images,
+        regions=STUDY.failure.featured_regions,
+        ranked=STUDY.failure.region,
         code=code_fingerprint("measure_stability"),
     script:
         "../scripts/measure_stability.py"
@@ -115,7 +120,11 @@ rule measure_stability:
 
 rule measure_binning:
     input:
+        unpack(fetched_set),
+        unpack(extreme_cases),
         shards=varied_tables("binning"),
+        scores="<results>/scores/{model}/{set}.csv",
+        manifest=set_file("manifest.csv"),
     output:
         binning="<results>/failure/{model}/{set}/binning.csv",
     log:
@@ -127,6 +136,9 @@ rule measure_binning:
         mem_mb=2000,
         runtime=10,
     params:
+        images=STUDY.failure.images,
+        regions=STUDY.failure.featured_regions,
+        ranked=STUDY.failure.region,
         parameters=RADIOMICS,
         code=code_fingerprint("measure_binning"),
     script:
@@ -155,6 +167,7 @@ rule export_features:
 
 rule associate_features:
     input:
+        unpack(fetched_set),
         scores="<results>/scores/{model}/{set}.csv",
         extremes="<results>/failure/{model}/{set}/extremes.csv",
         shards=radiomics_tables,

@@ -12,6 +12,15 @@ def cohort_origin(wildcards):
     return {"fetched": f"{folder}/fetched.json"} if COHORTS.is_fetched(wildcards.cohort) else {}
 
 
+def fetched_set(wildcards):
+    """Return the record of the fetched data set that a set's cases are of, as a named input; nothing where files are at hand.
+
+    Once it is there, the checkpoint that made it has Snakemake count the cases and plan the shards again.
+    """
+    cohort = STUDY.cohort_of_set(wildcards.model, wildcards.set)
+    return {"fetched": f"<results>/cohorts/{cohort}/fetched.json"} if COHORTS.is_fetched(cohort) else {}
+
+
 def further_files(wildcards):
     """Return the user's files, besides the images, that a cohort's table of cases depends on."""
     return [local(path) for path in told(COHORTS.further_files, wildcards.cohort)]
@@ -94,7 +103,7 @@ def quality_tables():
 def score_tables(wildcards):
     """Return the scores of every shard of a set."""
     pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"
-    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_score_shards(wildcards)))
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=shard_names(set_score_shards(wildcards)))
 
 
 def extreme_cases(wildcards):
@@ -106,7 +115,7 @@ def extreme_cases(wildcards):
 def radiomics_tables(wildcards):
     """Return the features of every shard of a set."""
     pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
-    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_radiomics_shards(wildcards)))
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=shard_names(set_radiomics_shards(wildcards)))
 
 
 def varied_tables(kind):
@@ -114,7 +123,7 @@ def varied_tables(kind):
 
     def find(wildcards):
         pattern = "<results>/failure/{model}/{set}/{kind}_shards/{shard}.csv"
-        shards = range(set_radiomics_shards(wildcards))
+        shards = shard_names(set_radiomics_shards(wildcards))
         return expand(pattern, model=wildcards.model, set=wildcards.set, kind=kind, shard=shards)
 
     return find

@@ -10,7 +10,8 @@ Some outputs are tables of files that no rule names, such as the images of phant
 their folder, and the record has a stamp of each file there. Where one of them is missing or altered, the output counts as
 made from something else as well, and its job makes what is missing.
 
-A record is removed before its job starts, and written when the job has ended well. It also has the job itself (rule, named
+A record is removed before its job starts, and written when the job has ended well. It also has the SHA-256 and the bytes of the
+output, which ``verify_results`` compares, and the job itself (rule, named
 inputs, outputs and params, start and end), which a bundle's provenance and its recomputation are made of.
 """
 
@@ -57,7 +58,8 @@ def write_records(snakemake: Any, started: datetime) -> None:
     }
     for output in map(str, snakemake.output):
         files = {os.path.relpath(path, Path(output).parent): stamp for path, stamp in stamps.items()}
-        write_json(record_path(output), {"output": output, "params": params, "inputs": inputs, "files": files, "job": job})
+        made = {"output": output, "sha256": sha256_file(output), "bytes": Path(output).stat().st_size}
+        write_json(record_path(output), {**made, "params": params, "inputs": inputs, "files": files, "job": job})
 
 
 def _named(values: Any) -> list[list[Any]]:
