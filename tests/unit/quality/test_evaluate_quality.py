@@ -14,7 +14,7 @@ from glioflow.quality.rank_statistics import aurc
 def quality(n: int, seed: int = 0, patients: list[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cases of which the prediction tells more than expected Dice does, and their truth."""
     rng = np.random.default_rng(seed)
-    dice = rng.uniform(0.4, 0.95, n)
+    dice = rng.uniform(0.4, 0.8, n)
     ids = [f"c{number}" for number in range(n)]
     predicted = np.clip(dice + 0.05 * rng.normal(size=n), 0, 1)
     table = pd.DataFrame(
