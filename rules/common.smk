@@ -19,6 +19,7 @@ from glioflow.workflow.sets import (
     compared_sets,
     failure_sets,
     model_sets,
+    predicted_quality_sets,
     published_sets,
     quality_sets,
     radiomics_shards,

@@ -92,12 +92,30 @@ def kept_postprocessing(wildcards):
     return {"postprocessing": file} if told(MODELS.is_postprocessed, wildcards.model) else {}
 
 
+def probability_records(wildcards):
+    """Return what the probabilities of a set told, as a named input; nothing where no network of the study's made its masks."""
+    table = f"<results>/predictions/{wildcards.model}/{wildcards.set}/uncertainty.csv"
+    return {"uncertainty": table} if wildcards.model in STUDY.predicting() else {}
+
+
+def calibration_tables(wildcards):
+    """Return features and scores of a model's ``cv``, as named inputs; nothing where it has none."""
+    model = wildcards.model
+    features = f"<results>/quality/{model}/cv/quality_features.csv"
+    scores = f"<results>/scores/{model}/cv.csv"
+    return {"calibration": features, "scores": scores} if "cv" in STUDY.scored_sets_of(model) else {}
+
+
 def quality_tables():
-    """Return the tables of volumes, of volumes over time and of shape, as far as the study asks for them."""
+    """Return the tables of volumes, over time and of shape as the study asks for them, and of quality without truth."""
     tables = ["volumes", "agreement"]
     tables += ["sessions", "responses"] if STUDY.quality.follow else []
     tables += ["shapes", "shape_covariates"] if STUDY.quality.shape else []
-    return expand("<results>/quality/{pair}/{table}.csv", pair=quality_sets(STUDY), table=tables)
+    tables += ["quality_evaluation"]
+    return [
+        *expand("<results>/quality/{pair}/{table}.csv", pair=quality_sets(STUDY), table=tables),
+        *expand("<results>/quality/{pair}/quality.csv", pair=predicted_quality_sets(STUDY)),
+    ]
 
 
 def score_tables(wildcards):

@@ -136,6 +136,7 @@ rule collect_cv:
         folds=all_folds,
     output:
         "<results>/predictions/{model}/cv/predictions.csv",
+        uncertainty="<results>/predictions/{model}/cv/uncertainty.csv",
     log:
         "<logs>/collect_cv/{model}.log",
     wildcard_constraints:
@@ -163,6 +164,7 @@ rule predict_cases:
     output:
         "<results>/predictions/{model}/{set}/predictions.csv",
         probabilities="<results>/predictions/{model}/{set}/probabilities.csv",
+        uncertainty="<results>/predictions/{model}/{set}/uncertainty.csv",
     log:
         "<logs>/predict_cases/{model}/{set}.log",
     benchmark:

@@ -29,6 +29,7 @@ from glioflow.report.conventions import convention_section
 from glioflow.report.definitions import definition_words
 from glioflow.report.failure import failure_section
 from glioflow.report.feature_notes import features_words
+from glioflow.report.mask_quality import mask_quality_section, predicted_pairs
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
 from glioflow.report.published import published_table
@@ -66,6 +67,7 @@ def report_context(source: Source) -> dict[str, Any]:
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
         "quality": [quality_section(source, pair) for pair in measured_pairs(source)],
         "study_quality": study["quality"],
+        "mask_quality": [mask_quality_section(source, pair) for pair in predicted_pairs(source)],
         "conventions": [convention_section(source, pair) for pair in source.pairs],
         "failure": {
             **study["failure"],

@@ -37,6 +37,12 @@ def quality_sets(study: Study) -> list[str]:
     return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.quality_sets_of(model)]
 
 
+def predicted_quality_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every set whose masks' quality is predicted without their truth, which they need not have."""
+    wanted = study.quality.sets
+    return [pair for pair in model_sets(study) if wanted is None or pair.split("/")[1] in wanted]
+
+
 def compared_sets(study: Study) -> list[str]:
     """Return ``model/set`` for every set that is compared with another model's."""
     groups = comparison_groups(study)
