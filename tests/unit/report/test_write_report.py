@@ -28,6 +28,7 @@ from glioflow.evaluation.lesions import lesion_columns
 from glioflow.evaluation.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, PENALTY, metric_columns
 from glioflow.evaluation.score_tables import ranked_apart, read_scores
 from glioflow.evaluation.scoring import Plan
+from glioflow.evaluation.witnesses import POINT_COLUMNS
 from glioflow.failure.associations import associate
 from glioflow.failure.failure_types import COLUMNS as FAILURE_COLUMNS
 from glioflow.failure.failure_types import KINDS
@@ -261,7 +262,12 @@ class Workspace:
         names = [f"overlays/{case}.png" for case in extremes["case_id"]]
         for name in names:
             save_figure(new_figure(0.2, 0.2), folder / name)
-        write_table(folder / "overlays.csv", extremes.assign(picture=names, slice=40))
+        write_table(folder / "overlays.csv", extremes.assign(picture=names, witness_slice=31, error_slice=40))
+        told = extremes[["group", "rank", "case_id", "label"]].assign(
+            convention="glioflow", units="mm", length_mm=12.34, note=pd.NA
+        )
+        points = {column: float(place) for place, column in enumerate(POINT_COLUMNS)}
+        write_table(folder / "witnesses.csv", told.assign(distance=12.34, length_mm=12.34, measured_from="prediction", **points))
 
     def write_failure_types(self, folder: Path, scores: pd.DataFrame, extremes: pd.DataFrame) -> None:
         """Write kinds of errors, of which a false island is the farthest in every case and sets the worst cases' distance."""
@@ -617,7 +623,7 @@ def test_the_extremes_are_listed_from_the_most_extreme_with_their_values(untouch
 
 
 def test_every_extreme_case_has_its_picture(untouched: Workspace, page: Page) -> None:
-    pictures = [given["alt"] for tag, given in page.elements if tag == "img" and "axial slice" in given["alt"]]
+    pictures = [given["alt"] for tag, given in page.elements if tag == "img" and "axial slices" in given["alt"]]
     for row in untouched.table("failure", "net", "cv", "extremes.csv").to_dict("records"):
         (alt,) = [alt for alt in pictures if row["case_id"] in alt]
         assert alt.startswith(f"{row['group']} {row['rank']}")
@@ -979,7 +985,7 @@ def test_a_summary_of_no_case_is_dashes_and_of_one_has_no_deviation(values: list
 def test_names_and_notes_are_text_whatever_they_hold(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, {**CONFIG, "report": {"title": "<script>alert(1)</script> & co"}})
     evil = "<b onload=x>'\"&amp;</td>"
-    for name in ("extremes", "overlays"):
+    for name in ("extremes", "overlays", "witnesses"):
         workspace.edit(lambda t: t.assign(case_id=t["case_id"].replace("case_02", evil)), "failure", "net", "cv", f"{name}.csv")
     workspace.edit(lambda t: t.assign(case_id=t["case_id"].replace("case_02", evil)), "scores", "net", "cv.csv")
     html = workspace.html()
