@@ -11,6 +11,8 @@ from glioflow.evaluation.score_tables import lacks_a_mask
 from glioflow.formatting import number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.associations import associations_part
+from glioflow.report.case_details import CaseDetails
+from glioflow.report.cases import case_anchor
 from glioflow.report.claims import feature_claims
 from glioflow.report.cohorts import planted_words
 from glioflow.report.covariates import covariate_effects, finding_sentence
@@ -125,7 +127,7 @@ def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: st
     rows = []
     for row in records(extremes[extremes["group"] == group].sort_values("rank")):
         values = {**of_region.loc[row["case_id"], metrics], spec["rank_by"]: row["value"]}
-        cells = [Cell(str(row["rank"])), Cell(row["case_id"])]
+        cells = [Cell(str(row["rank"])), Cell(row["case_id"], link=case_anchor(pair, str(row["case_id"])))]
         cells += [number_cell(values[metric], find_metric(metric).decimals) for metric in metrics]
         cells += [Cell(planted_words(planted.get(row["case_id"], "")) or "nothing")] if planted else []
         rows.append([*cells, text_cell(row["note"])])
@@ -140,6 +142,7 @@ def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
     region = source.study["failure"]["region"]
     witnesses = {row["case_id"]: row for row in records(source.failure(pair, "witnesses")) if row["label"] == region}
     pictures: dict[str, list[dict[str, Any]]] = {}
+    details = CaseDetails(source, pair)
     for row in records(source.failure(pair, "overlays").sort_values("rank")):
         value = metric_text(source.study["failure"]["rank_by"], float(row["value"]))
         title = f"{row['group']} {row['rank']}: {row['case_id']}"
@@ -147,6 +150,8 @@ def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
         item = {
             "rank": row["rank"],
             "case_id": row["case_id"],
+            "anchor": case_anchor(pair, str(row["case_id"])),
+            "details": details.of(str(row["case_id"])),
             "value": together(value),
             "witness": together(witness_words(witnesses.get(row["case_id"], {}))),
             "picture": embed(folder / str(row["picture"]), alt),
