@@ -278,6 +278,7 @@ rule draw_extremes:
         predictions=final_predictions,
     output:
         table="<results>/failure/{model}/{set}/overlays.csv",
+        witnesses="<results>/failure/{model}/{set}/witnesses.csv",
     log:
         "<logs>/draw_extremes/{model}/{set}.log",
     benchmark:
@@ -292,6 +293,11 @@ rule draw_extremes:
         image=STUDY.failure.images[0],
         region=STUDY.failure.region,
         rank_by=STUDY.failure.rank_by,
+        regions=STUDY.evaluation.regions,
+        trained_regions=by_model(MODELS.predicted_regions),
+        truth_regions=by_set(MODELS.labelled_regions),
+        convention=STUDY.evaluation.convention,
+        conventions=parameters_hash(STUDY.evaluation.convention),
         code=code_fingerprint("draw_extremes"),
     script:
         "../scripts/draw_extremes.py"

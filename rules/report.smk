@@ -19,7 +19,12 @@ rule write_report:
         expand(
             "<results>/failure/{pair}/{table}.csv",
             pair=failure_sets(STUDY),
-            table=["extremes", "apart", "radiomics", "associations", "covariates", "failure_types", "confusion", "overlays"],
+            table=["extremes", "apart", "radiomics", "associations", "covariates", "failure_types", "confusion"],
+        ),
+        expand(
+            "<results>/failure/{pair}/{table}.csv",
+            pair=failure_sets(STUDY),
+            table=["overlays", "witnesses"],
         ),
         expand("<results>/failure/{pair}/associations.png", pair=failure_sets(STUDY)),
         requested_tables(),

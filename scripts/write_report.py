@@ -23,6 +23,7 @@ from glioflow.console import Console, count, run_script
 from glioflow.evaluation.conventions import conventions
 from glioflow.files import write_text
 from glioflow.imaging.labels import REGION_NAMES
+from glioflow.report.cases import cases_section
 from glioflow.report.cohorts import cohort_section
 from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
@@ -42,6 +43,9 @@ from glioflow.report.training import training_section
 from glioflow.study.metric_registry import find_metric
 
 TEMPLATES = SCRIPTS / "glioflow" / "report" / "templates"
+# A table of so many columns is set closer, so that a window of 1280 pixels shows them all.
+MANY_COLUMNS = 8
+SCRIPT_FILES = ("sort.js", "cases.js")
 
 
 def report_context(source: Source) -> dict[str, Any]:
@@ -64,6 +68,7 @@ def report_context(source: Source) -> dict[str, Any]:
         "definitions": definition_words(conventions()[study["evaluation"]["convention"]]),
         "folds_by": join_words(sorted({by for name in source.trained if (by := study["models"][name]["folds_by"])})),
         "lesionwise": study["evaluation"].get("lesionwise"),
+        "cases": [cases_section(source, pair) for pair in source.pairs],
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
         "quality": [quality_section(source, pair) for pair in measured_pairs(source)],
         "study_quality": study["quality"],
@@ -91,8 +96,10 @@ def render_page(context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "sort.js"))
-    return environment.get_template("index.html.j2").render(**context, row_groups=row_groups, style=style, script=script)
+    style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+    script = Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPT_FILES))
+    page = environment.get_template("index.html.j2")
+    return page.render(**context, row_groups=row_groups, MANY=MANY_COLUMNS, style=style, script=script)
 
 
 def main(snakemake: Any, console: Console) -> str:

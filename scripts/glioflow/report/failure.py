@@ -1,14 +1,18 @@
 """The report on failures: the worst and the best cases of a set, and what goes along with failing."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from glioflow.console import count
 from glioflow.evaluation.score_tables import lacks_a_mask
+from glioflow.formatting import number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.associations import associations_part
+from glioflow.report.case_details import CaseDetails
+from glioflow.report.cases import case_anchor
 from glioflow.report.claims import feature_claims
 from glioflow.report.cohorts import planted_words
 from glioflow.report.covariates import covariate_effects, finding_sentence
@@ -123,7 +127,7 @@ def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: st
     rows = []
     for row in records(extremes[extremes["group"] == group].sort_values("rank")):
         values = {**of_region.loc[row["case_id"], metrics], spec["rank_by"]: row["value"]}
-        cells = [Cell(str(row["rank"])), Cell(row["case_id"])]
+        cells = [Cell(str(row["rank"])), Cell(row["case_id"], link=case_anchor(pair, str(row["case_id"])))]
         cells += [number_cell(values[metric], find_metric(metric).decimals) for metric in metrics]
         cells += [Cell(planted_words(planted.get(row["case_id"], "")) or "nothing")] if planted else []
         rows.append([*cells, text_cell(row["note"])])
@@ -135,16 +139,44 @@ def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: st
 def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
     """Return the pictures of each group, the most extreme case first."""
     folder = source.root / "failure" / pair.model / pair.set
+    region = source.study["failure"]["region"]
+    witnesses = {row["case_id"]: row for row in records(source.failure(pair, "witnesses")) if row["label"] == region}
     pictures: dict[str, list[dict[str, Any]]] = {}
+    details = CaseDetails(source, pair)
     for row in records(source.failure(pair, "overlays").sort_values("rank")):
         value = metric_text(source.study["failure"]["rank_by"], float(row["value"]))
         title = f"{row['group']} {row['rank']}: {row['case_id']}"
-        alt = f"{title}, axial slice {row['slice']} with the outlines of truth and prediction, {value}"
+        alt = f"{title}, {value}. Outlines of truth and prediction in two axial slices: {slices_words(row, witnesses)}"
         item = {
             "rank": row["rank"],
             "case_id": row["case_id"],
+            "anchor": case_anchor(pair, str(row["case_id"])),
+            "details": details.of(str(row["case_id"])),
             "value": together(value),
+            "witness": together(witness_words(witnesses.get(row["case_id"], {}))),
             "picture": embed(folder / str(row["picture"]), alt),
         }
         pictures.setdefault(row["group"], []).append(item)
     return pictures
+
+
+def slices_words(row: Mapping[str, Any], witnesses: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return in words which slices a picture shows."""
+    error = f"slice {int(row['error_slice'])}, where the wrong area is largest"
+    if pd.isna(row["witness_slice"]):
+        return error
+    length = f"{number(witnesses[row['case_id']]['length_mm'], 1)} mm"
+    return f"slice {int(row['witness_slice'])}, with the line of the Hausdorff distance of {length}, and {error}"
+
+
+def witness_words(witness: Mapping[str, Any]) -> str:
+    """Return in words which points a Hausdorff distance is between; why there is none; nothing where it is not known."""
+    if not witness:
+        return ""
+    if pd.isna(witness["length_mm"]):
+        return f"No Hausdorff distance: {witness['note']}."
+    start = witness["measured_from"]
+    other = "truth" if start == "prediction" else "prediction"
+    ends = (", ".join(number(witness[f"{side}_{axis}_mm"], 0) for axis in "xyz") for side in (start, other))
+    first, second = ends
+    return f"{number(witness['length_mm'], 1)} mm from the {start} at ({first}) mm to the {other} at ({second}) mm, RAS."
