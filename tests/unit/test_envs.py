@@ -16,14 +16,15 @@ ENVS = ROOT / "envs"
 LOCKS = ["glioflow.lock", "dev.lock", "bench.lock", "uv.lock"]
 
 
-def load_write_conda() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("write_conda", ENVS / "write_conda.py")
-    module = importlib.util.module_from_spec(spec)
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ENVS / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-write_conda = load_write_conda()
+write_conda = load("write_conda")
+write_wheels = load("write_wheels")
 
 
 def pins(name: str) -> dict[str, str]:
@@ -91,6 +92,24 @@ def test_every_locked_package_has_hashes(name):
 def test_no_environment_file_names_a_host_an_index_or_a_local_path(path):
     forbidden = re.compile(r"\w+://|--(extra-)?index-url|--find-links|--trusted-host|\s@\s|(?<![\w.!])/\w")
     assert [line for line in path.read_text().splitlines() if forbidden.search(line)] == []
+
+
+def test_fetched_and_built_packages_together_are_the_lock():
+    lock = (ENVS / "glioflow.lock").read_text()
+    fetched = write_wheels.without(lock, write_conda.POST_DEPLOYED)
+    assert write_conda.read_pins(lock).keys() - write_conda.read_pins(fetched).keys() == set(write_conda.POST_DEPLOYED)
+    assert write_wheels.without(fetched, list(write_conda.read_pins(fetched))).count("--hash") == 0
+
+
+def test_the_lock_of_a_folder_has_the_hashes_of_its_wheels(tmp_path):
+    for name in ("a_b-1.0-py3-none-any.whl", "c-2.post1-cp311-cp311-linux_x86_64.whl"):
+        (tmp_path / name).write_bytes(b"abc")
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert write_wheels.lock_of(tmp_path, {"a-b": "1.0", "c": "2.post1"}) == (
+        f"a-b==1.0 --hash=sha256:{abc}\nc==2.post1 --hash=sha256:{abc}\n"
+    )
+    with pytest.raises(SystemExit, match=r"expected one wheel of c 3, found 0"):
+        write_wheels.lock_of(tmp_path, {"c": "3"})
 
 
 def test_python_version_is_the_same_wherever_it_stands():
