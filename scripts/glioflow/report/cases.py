@@ -79,4 +79,7 @@ def main_errors(source: Source, pair: Pair) -> Mapping[tuple[str, str], str]:
 
 def extreme_cases(source: Source, pair: Pair) -> set[str]:
     """Return the cases of a set that the page has a part of its own for."""
-    return set(source.failure(pair, "extremes")["case_id"].astype(str)) if pair.failure else set()
+    if not pair.failure:
+        return set()
+    packed = source.table("report", "viewer", pair.model, pair.set, "volumes.csv")
+    return {*source.failure(pair, "extremes")["case_id"].astype(str), *packed["case_id"].astype(str)}
