@@ -50,7 +50,7 @@ ASSETS = SCRIPTS / "glioflow" / "report" / "assets"
 NIIVUE_VERSION, NIIVUE_SHA256 = "0.69.0", "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
 # A table of so many columns is set closer, so that a window of 1280 pixels shows them all.
 MANY_COLUMNS = 8
-SCRIPT_FILES = ("sort.js", "cases.js", "viewer.js")
+SCRIPT_FILES = ("sort.js", "cases.js", "explore.js", "viewer.js")
 
 
 def report_context(source: Source) -> dict[str, Any]:

@@ -284,3 +284,38 @@ def test_a_page_without_its_folder_says_so(results: Path, tmp_path: Path) -> Non
     with open_page(tmp_path / "alone.html") as page:
         page.click("button.turn")
         page.wait("/belong together/.test(document.querySelector('.viewer').textContent)", "the message")
+
+
+# ---- scatter plots
+
+
+def spread(page: Page, column: str) -> list[float]:
+    """Return a property of every point, in the order of the cases."""
+    return list(page.run(f"[...document.querySelectorAll('.scatter circle')].map((c) => Number(c.getAttribute('{column}')))"))
+
+
+def test_points_are_where_the_tables_put_them_and_lead_to_their_cases(results: Path, page: Page) -> None:
+    scores = pd.read_csv(results / "scores/m/given.csv")
+    scores = scores[scores["label"] == "TC"].reset_index(drop=True)
+    page.choose("[name=explore-region]", "TC")
+    page.choose("[name=explore-x]", "Truth (ml)")
+    page.choose("[name=explore-y]", "Dice")
+    across, up = pd.Series(spread(page, "cx")), pd.Series(spread(page, "cy"))
+    assert len(across) == len(scores) == 6
+    assert across.corr(scores["volume_truth_ml"]) == pytest.approx(1)
+    assert up.corr(scores["dice"]) == pytest.approx(-1), "large values are high up, where y is small"
+    page.run("document.querySelector('.scatter a').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    page.wait("document.querySelector(':target.case details')?.open === true", "the case")
+
+
+def test_axes_take_covariates_and_features_and_colours_tell_groups(page: Page) -> None:
+    options = "[...document.querySelector('[name=explore-{}]').options].map((o) => o.value)"
+    numbers = page.run(options.format("x"))
+    assert {"Dice", "Hausdorff (mm)", "grade"} <= set(numbers) and any("(shape)" in name for name in numbers)
+    before = spread(page, "cx")
+    page.choose("[name=explore-x]", next(name for name in numbers if "(shape)" in name))
+    assert spread(page, "cx") != before
+    page.choose("[name=explore-colour]", "Main error")
+    words = page.run("[...document.querySelectorAll('#explore-plot .viewer-legend span')].map((s) => s.textContent)")
+    colours = page.run("new Set([...document.querySelectorAll('.scatter circle')].map((c) => c.getAttribute('fill'))).size")
+    assert len(words) == colours >= 1

@@ -1006,7 +1006,7 @@ def test_names_and_notes_are_text_whatever_they_hold(tmp_path: Path) -> None:
     assert "<script>alert(1)</script> & co" in page.text
     assert "<script>alert" not in html
     types = [given.get("type", "") for tag, given in page.elements if tag == "script"]
-    assert types == ["application/json"] * 3 + [""], "cases of two sets, kinds of errors, and the page's own script"
+    assert types == ["application/json"] * 5 + [""], "cases of two sets twice, kinds of errors, and the page's own script"
 
 
 def test_the_same_tables_give_the_same_bytes(untouched: Workspace, html: str) -> None:
