@@ -98,7 +98,7 @@ clean:  ## remove the environments and tools' caches; results stay
 # Byte code is compiled at once: where PYTHONDONTWRITEBYTECODE is set, as in many container images, or the environment is
 # read-only, every command would compile it again, and nnU-Net's trainers take half a minute of that.
 # Two passes, because pyradiomics' build needs numpy, setuptools and wheel in place; the lock gives both their hashes.
-DOWNLOAD := 3 GB
+DOWNLOAD := 3.4 GB
 define install_lock
 	@$(@D)/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != ($(subst .,$(comma),$(PYTHON_VERSION))))' || { \
 	  echo "glioflow needs Python $(PYTHON_VERSION), but $(@D) holds $$($(@D)/bin/python -V): run 'make clean' and try again" >&2; exit 1; }

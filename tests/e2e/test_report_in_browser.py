@@ -178,3 +178,144 @@ def test_a_large_cohort_is_filtered_within_a_tenth_of_a_second(results: Path, tm
         page.choose("[name=find]", "")
         page.run("document.querySelector('article.cases .scroll').scrollTop = 1e6")
         page.wait("document.querySelectorAll('article.cases tbody tr').length >= 100", "more rows")
+
+
+# ---- the viewer
+
+
+def turned(page: Page, place: int = 0) -> None:
+    """Open the viewer of a case and wait until it is drawn."""
+    page.run(f"document.querySelectorAll('button.turn')[{place}].click()")
+    page.wait("document.querySelector('.viewer[data-ready]') !== null", "the viewer")
+    page.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+VIEWER = "document.querySelector('.viewer[data-ready]').viewer"
+
+
+def cross(page: Page) -> list[float]:
+    """Return where the viewer's cross is, in mm."""
+    return [
+        float(value) for value in page.run(f"[...{VIEWER}.nv.frac2mm({VIEWER}.nv.scene.crosshairPos, 0, true)].slice(0, 3)")
+    ]
+
+
+def drawn(page: Page) -> dict[str, int]:
+    """Return how many colours the canvas has, and a number that changes with what is drawn."""
+    return dict(
+        page.run(
+            f"(() => {{ const c = document.createElement('canvas'); const v = {VIEWER}; v.nv.drawScene();"
+            "c.width = v.canvas.width; c.height = v.canvas.height; const g = c.getContext('2d'); g.drawImage(v.canvas, 0, 0);"
+            "const d = g.getImageData(0, 0, c.width, c.height).data; let sum = 0; const colours = new Set();"
+            "for (let i = 0; i < d.length; i += 4) { const k = (d[i] << 16) | (d[i + 1] << 8) | d[i + 2]; colours.add(k);"
+            "sum = (sum * 31 + k) % 1000000007; } return { colours: colours.size, sum }; })()"
+        )
+    )
+
+
+def test_the_canvas_shows_the_case_and_changes_on_scroll(page: Page) -> None:
+    turned(page)
+    page.choose("[name=view]", "Axial")
+    before = drawn(page)
+    assert before["colours"] > 20
+    page.wheel(".viewer-frame canvas", 120)
+    page.wait(lambda: drawn(page)["sum"] != before["sum"], "another slice", seconds=10)
+
+
+def test_the_button_moves_the_cross_to_the_ends_of_the_hausdorff_distance(results: Path, page: Page) -> None:
+    extremes = pd.read_csv(results / "failure/m/given/extremes.csv")
+    witnesses = pd.read_csv(results / "failure/m/given/witnesses.csv")
+    row = witnesses[(witnesses["case_id"] == extremes["case_id"][0]) & (witnesses["label"] == "WT")].iloc[0]
+    far, near = row["measured_from"], {"truth": "prediction", "prediction": "truth"}[row["measured_from"]]
+    turned(page)
+    for end in (near, far, near):  # it opens at the far end
+        page.click("[name=witness]")
+        assert cross(page) == pytest.approx([row[f"{end}_{axis}_mm"] for axis in "xyz"], abs=0.01)
+        said = page.run("document.querySelector('.viewer-place').textContent")
+        assert said.startswith(f"WT: {row['length_mm']:.1f} mm between the {end} here")
+        here = page.run("document.querySelector('.viewer-here').textContent")
+        assert f"{end} none" not in here, "the point is in its mask"
+
+
+def test_the_buttons_move_the_cross_to_the_largest_wrong_parts(page: Page) -> None:
+    turned(page)
+    for name, other in (("false", "truth"), ("missed", "prediction")):
+        if page.run(f"document.querySelector('[name={name}]').disabled"):
+            continue
+        page.click(f"[name={name}]")
+        expected = page.run(f"{VIEWER}.data.places.WT['{name}'].mm")
+        assert cross(page) == pytest.approx(expected, abs=0.01)
+        assert f"{other} none" in page.run("document.querySelector('.viewer-here').textContent")
+
+
+def test_channel_region_window_opacity_and_view_change_what_is_drawn(page: Page) -> None:
+    turned(page)
+    sums = [drawn(page)["sum"]]
+    for field, value in (
+        ("channel", "t2"),
+        ("light", "0.3"),
+        ("outlines", "0"),
+        ("errors", "1"),
+        ("view", "Coronal"),
+        ("view", "Render"),
+    ):
+        page.choose(f".viewer-bar [name={field}]", value)
+        page.wait(lambda: drawn(page)["sum"] != sums[-1], f"{field} {value} to act", seconds=20)
+        sums.append(drawn(page)["sum"])
+
+
+def test_one_case_is_turned_at_a_time_and_a_second_click_closes_it(page: Page) -> None:
+    turned(page)
+    page.run("document.querySelectorAll('button.turn')[1].click()")
+    page.wait("document.querySelectorAll('.viewer canvas').length === 1", "the first to close")
+    page.wait("document.querySelectorAll('.viewer')[1].dataset.ready !== undefined", "the second to open")
+    page.run("document.querySelectorAll('button.turn')[1].click()")
+    page.wait("document.querySelectorAll('.viewer canvas').length === 0", "it to close")
+
+
+def test_without_webgl_the_pictures_stay_and_the_button_says_why(results: Path) -> None:
+    with open_page(results / "report/index.html", webgl=False) as page:
+        assert page.run("[...document.querySelectorAll('button.turn')].every((b) => b.disabled && /WebGL/.test(b.title))")
+        assert page.run("document.querySelectorAll('.gallery img').length") > 0
+
+
+def test_a_page_without_its_folder_says_so(results: Path, tmp_path: Path) -> None:
+    (tmp_path / "alone.html").write_text((results / "report/index.html").read_text())
+    with open_page(tmp_path / "alone.html") as page:
+        page.click("button.turn")
+        page.wait("/belong together/.test(document.querySelector('.viewer').textContent)", "the message")
+
+
+# ---- scatter plots
+
+
+def spread(page: Page, column: str) -> list[float]:
+    """Return a property of every point, in the order of the cases."""
+    return list(page.run(f"[...document.querySelectorAll('.scatter circle')].map((c) => Number(c.getAttribute('{column}')))"))
+
+
+def test_points_are_where_the_tables_put_them_and_lead_to_their_cases(results: Path, page: Page) -> None:
+    scores = pd.read_csv(results / "scores/m/given.csv")
+    scores = scores[scores["label"] == "TC"].reset_index(drop=True)
+    page.choose("[name=explore-region]", "TC")
+    page.choose("[name=explore-x]", "Truth (ml)")
+    page.choose("[name=explore-y]", "Dice")
+    across, up = pd.Series(spread(page, "cx")), pd.Series(spread(page, "cy"))
+    assert len(across) == len(scores) == 6
+    assert across.corr(scores["volume_truth_ml"]) == pytest.approx(1)
+    assert up.corr(scores["dice"]) == pytest.approx(-1), "large values are high up, where y is small"
+    page.run("document.querySelector('.scatter a').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    page.wait("document.querySelector(':target.case details')?.open === true", "the case")
+
+
+def test_axes_take_covariates_and_features_and_colours_tell_groups(page: Page) -> None:
+    options = "[...document.querySelector('[name=explore-{}]').options].map((o) => o.value)"
+    numbers = page.run(options.format("x"))
+    assert {"Dice", "Hausdorff (mm)", "grade"} <= set(numbers) and any("(shape)" in name for name in numbers)
+    before = spread(page, "cx")
+    page.choose("[name=explore-x]", next(name for name in numbers if "(shape)" in name))
+    assert spread(page, "cx") != before
+    page.choose("[name=explore-colour]", "Main error")
+    words = page.run("[...document.querySelectorAll('#explore-plot .viewer-legend span')].map((s) => s.textContent)")
+    colours = page.run("new Set([...document.querySelectorAll('.scatter circle')].map((c) => c.getAttribute('fill'))).size")
+    assert len(words) == colours >= 1

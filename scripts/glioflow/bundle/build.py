@@ -36,6 +36,7 @@ WORKFLOW_FILES = (
         "rules/*.smk",
         "scripts/**/*.py",
         "scripts/**/templates/*",
+        "scripts/**/assets/*",
         "envs/*",
         "profiles/**/*.yaml",
     ),

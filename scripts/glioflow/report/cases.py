@@ -8,6 +8,7 @@ import pandas as pd
 
 from glioflow.evaluation.metrics import NOT_APPLICABLE
 from glioflow.models.predictions import read_tta, tta_kinds
+from glioflow.report.explore import explore_data
 from glioflow.report.failure_types import KIND_NAMES
 from glioflow.report.page_data import script_json, table_data
 from glioflow.report.source import Pair, Source, records
@@ -32,6 +33,7 @@ def cases_section(source: Source, pair: Pair) -> dict[str, Any]:
         "anchor": slug("cases", pair.model, pair.set),
         "table": replace(whole, rows=whole.rows[:SHOWN_ROWS]),
         "data": script_json(table_data(whole)),
+        "explore": script_json(explore_data(source, pair)),
         "rows": len(whole.rows),
         "left_out": left_out,
         "file": f"scores/{pair.model}/{pair.set}.csv",
@@ -79,4 +81,7 @@ def main_errors(source: Source, pair: Pair) -> Mapping[tuple[str, str], str]:
 
 def extreme_cases(source: Source, pair: Pair) -> set[str]:
     """Return the cases of a set that the page has a part of its own for."""
-    return set(source.failure(pair, "extremes")["case_id"].astype(str)) if pair.failure else set()
+    if not pair.failure:
+        return set()
+    packed = source.table("report", "viewer", pair.model, pair.set, "volumes.csv")
+    return {*source.failure(pair, "extremes")["case_id"].astype(str), *packed["case_id"].astype(str)}

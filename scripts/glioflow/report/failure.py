@@ -49,6 +49,7 @@ def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
             {"name": group, "table": extremes_table(source, pair, extremes, group), "pictures": pictures.get(group, [])}
             for group in groups
         ],
+        "further": further_cases(source, pair),
         "sentence": failure_sentence(source, pair)["text"],
         "types": failure_types_section(source, pair),
         "apart": apart_table(source, pair),
@@ -142,7 +143,7 @@ def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
     region = source.study["failure"]["region"]
     witnesses = {row["case_id"]: row for row in records(source.failure(pair, "witnesses")) if row["label"] == region}
     pictures: dict[str, list[dict[str, Any]]] = {}
-    details = CaseDetails(source, pair)
+    details, volumes = CaseDetails(source, pair), source.volumes(pair)
     for row in records(source.failure(pair, "overlays").sort_values("rank")):
         value = metric_text(source.study["failure"]["rank_by"], float(row["value"]))
         title = f"{row['group']} {row['rank']}: {row['case_id']}"
@@ -152,12 +153,25 @@ def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
             "case_id": row["case_id"],
             "anchor": case_anchor(pair, str(row["case_id"])),
             "details": details.of(str(row["case_id"])),
+            "volumes": volumes.get(str(row["case_id"]), ""),
             "value": together(value),
             "witness": together(witness_words(witnesses.get(row["case_id"], {}))),
             "picture": embed(folder / str(row["picture"]), alt),
         }
         pictures.setdefault(row["group"], []).append(item)
     return pictures
+
+
+def further_cases(source: Source, pair: Pair) -> list[dict[str, Any]]:
+    """Return what the page shows of the cases that the study names for its viewer, besides the extremes."""
+    packed = source.table("report", "viewer", pair.model, pair.set, "volumes.csv")
+    details, volumes = CaseDetails(source, pair), source.volumes(pair)
+    found = []
+    for row in records(packed[packed["group"] == "further"].sort_values("rank")):
+        case = str(row["case_id"])
+        item = {"rank": row["rank"], "case_id": case, "value": "", "witness": "", "picture": None, "further": True}
+        found.append({**item, "anchor": case_anchor(pair, case), "details": details.of(case), "volumes": volumes.get(case, "")})
+    return found
 
 
 def slices_words(row: Mapping[str, Any], witnesses: Mapping[str, Mapping[str, Any]]) -> str:

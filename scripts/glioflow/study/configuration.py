@@ -512,6 +512,9 @@ class Report(Block):
     """The HTML page."""
 
     title: str = Field("Which cases fail, and why", description="Heading of the report.")
+    viewer_cases: list[str] = Field(
+        [], description="Ids of cases that the report's viewer shows besides the worst and the best ones."
+    )
 
 
 class Published(Block):

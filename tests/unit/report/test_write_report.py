@@ -275,6 +275,11 @@ class Workspace:
             folder / "witnesses.csv", told.assign(distance=12.34, length_mm=12.34, measured_from="prediction", **points)
         )
 
+        volumes = extremes[["group", "rank", "case_id"]].assign(path=[f"{number:02d}.js" for number in range(len(extremes))])
+        place = self.root / "report" / "viewer" / pair["model"] / pair["set"]
+        write_table(place / "volumes.csv", volumes.assign(bytes=1))
+        (place / "00.js").write_text("")
+
     def write_failure_types(self, folder: Path, scores: pd.DataFrame, extremes: pd.DataFrame) -> None:
         """Write kinds of errors, of which a false island is the farthest in every case and sets the worst cases' distance."""
         types = scores[["patient_id", "case_id", "label", "dice"]].reindex(columns=list(FAILURE_COLUMNS))
@@ -369,7 +374,8 @@ class Workspace:
 
     def html(self) -> str:
         target = self.root / "report" / "index.html"
-        write_report.main(SimpleNamespace(output=[str(target)], params=SimpleNamespace(**self.params())), Console())
+        output = [str(target), str(target.parent / "viewer" / "niivue.js")]
+        write_report.main(SimpleNamespace(output=output, params=SimpleNamespace(**self.params())), Console())
         return target.read_text(encoding="utf-8")
 
     def page(self) -> Page:
@@ -1000,7 +1006,7 @@ def test_names_and_notes_are_text_whatever_they_hold(tmp_path: Path) -> None:
     assert "<script>alert(1)</script> & co" in page.text
     assert "<script>alert" not in html
     types = [given.get("type", "") for tag, given in page.elements if tag == "script"]
-    assert types == ["application/json"] * 2 + [""], "data of two sets, and the page's own script"
+    assert types == ["application/json"] * 5 + [""], "cases of two sets twice, kinds of errors, and the page's own script"
 
 
 def test_the_same_tables_give_the_same_bytes(untouched: Workspace, html: str) -> None:
