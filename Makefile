@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-studies fuzz bench bench-radiomics bench-truth lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-studies fuzz bench bench-plan bench-radiomics bench-truth lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -62,6 +62,9 @@ bench-truth: setup  ## plant causes of failure and count how often they are foun
 
 bench: setup-bench  ## time the scoring of a case beside other tools (BENCH="--slow"): docs/benchmarks.md
 	@.venv-bench/bin/python benchmarks/score_cases.py $(BENCH)
+
+bench-plan: setup  ## time the planning of large studies, and reckon what they cost (BENCH="--cases 100"): docs/scale.md
+	@$(PYTHON) benchmarks/plan.py $(BENCH)
 
 bench-radiomics: setup-bench  ## time the features of a region beside other tools (BENCH="--slow"): docs/benchmarks.md
 	@.venv-bench/bin/python benchmarks/extract_radiomics.py $(BENCH)

@@ -17,6 +17,7 @@ from glioflow.workflow.model_lookups import ModelLookups
 from glioflow.workflow.radiomics_settings import radiomics_parameters
 from glioflow.workflow.sets import (
     compared_sets,
+    expected_cases,
     failure_sets,
     model_sets,
     predicted_quality_sets,
@@ -137,9 +138,15 @@ def unscored_predictions():
     return [f"<results>/{folder[told(MODELS.is_postprocessed, model)]}/{model}/{name}/predictions.csv" for model, name in pairs]
 
 
+def set_cases(wildcards):
+    """Return about how many cases a set has."""
+    cases = told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set))
+    return expected_cases(STUDY, wildcards.model, wildcards.set, cases)
+
+
 def set_score_shards(wildcards):
     """Return how many jobs score a set."""
-    return score_shards(told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
+    return score_shards(set_cases(wildcards))
 
 
 def features_memory():
@@ -155,7 +162,7 @@ def requested_tables():
 
 def set_radiomics_shards(wildcards):
     """Return how many jobs extract the features of a set."""
-    return radiomics_shards(STUDY, told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
+    return radiomics_shards(STUDY, set_cases(wildcards))
 
 
 def bundle_file():

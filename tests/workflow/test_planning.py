@@ -156,8 +156,8 @@ def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout,
     assert jobs["train_fold"] == 44
     assert jobs["predict_cases"] == 3  # x: test, b; y: test
     assert jobs["ensemble_models"] == 2  # cv, test
-    assert jobs["score_cases"] == 3 * 6 + 1  # three shards of 120 cases for each of six sets, one for the 20 of b
-    assert jobs["extract_radiomics"] == 3 * 3  # cv of x, y and xy, three shards each
+    assert jobs["score_cases"] == 2 * 6 + 1  # two shards of 60 cases for each of six sets, one for the 20 of b
+    assert jobs["extract_radiomics"] == 2 * 3  # cv of x, y and xy, two shards each
 
 
 def test_models_are_compared_on_the_sets_that_they_share(checkout, tmp_path):

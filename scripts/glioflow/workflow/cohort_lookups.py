@@ -79,6 +79,10 @@ class CohortLookups:
     def _cases(self) -> dict[str, list[FoundCase]]:
         return {}
 
+    @cached_property
+    def _stamps(self) -> dict[str, str]:
+        return {}
+
     def further_files(self, cohort: str) -> list[str]:
         """Return the files, besides the images, that a cohort's table of cases depends on: covariates, a split."""
         spec = self.study.cohorts[cohort]
@@ -92,7 +96,9 @@ class CohortLookups:
         by_hand = not self.is_fetched(cohort) or not (self.folder(cohort) / "fetched.json").exists()
         if self.is_phantom(cohort) or not (by_hand and self.folder(cohort).exists()):
             return self.study.cohorts[cohort].dataset
-        return source_stamp(self.cases(cohort))
+        if cohort not in self._stamps:
+            self._stamps[cohort] = source_stamp(self.cases(cohort))
+        return self._stamps[cohort]
 
     def size(self, cohort: str) -> int:
         """Return how many cases a cohort's source shows, or the registry has while they are not fetched yet.

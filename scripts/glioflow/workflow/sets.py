@@ -64,6 +64,19 @@ def report_pairs(study: Study) -> list[dict[str, Any]]:
     ]
 
 
+def expected_cases(study: Study, model: str, set_name: str, cases: int) -> int:
+    """Return about how many cases a set has before its cohort of so many is divided: for the number of its shards alone.
+
+    Of a split by a file or a list, and where patients have several cases, the estimate can be off; shards are larger then, or
+    smaller.
+    """
+    cohort = study.cohorts[study.cohort_of_set(model, set_name)]
+    held_out = round(cohort.test_fraction * cases) if cohort.test_size is None else min(cohort.test_size, cases)
+    if set_name == "cv":
+        return min(cases - held_out, cases if cohort.train_size is None else cohort.train_size)
+    return held_out if set_name == "test" and held_out else cases
+
+
 def score_shards(cases: int) -> int:
     """Return how many jobs score a set of so many cases."""
     return max(1, ceil(cases / SCORES_PER_SHARD))
