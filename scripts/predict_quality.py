@@ -54,8 +54,11 @@ def predict_rows(targets: pd.DataFrame, calibration: Calibration | None) -> pd.D
         return found.assign(note=few, method=targets[EXPECTED].notna().map({True: RANKING, False: None}))
     if np.ptp(calibration.dice) == 0:
         return found.assign(note=ALIKE)
-    lacking = targets[present][list(FEATURES)].isna().apply(lambda row: tuple(row.index[row]), axis=1)
-    for lacks, own in targets[present].groupby(lacking):
+    lacking: dict[tuple[str, ...], list[Any]] = {}
+    for index, row in targets.loc[present, list(FEATURES)].isna().iterrows():
+        lacking.setdefault(tuple(row.index[row]), []).append(index)
+    for lacks, rows in lacking.items():
+        own = targets.loc[rows]
         features = calibration.usable(lacks)
         if not features:
             found.loc[own.index, "note"] = NO_FEATURE

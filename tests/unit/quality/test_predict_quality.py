@@ -11,7 +11,7 @@ import pytest
 import predict_quality as script
 from glioflow.console import Console
 from glioflow.files import read_table, write_table
-from glioflow.quality.prediction import FEATURES
+from glioflow.quality.prediction import FEATURES, patient_folds
 from glioflow.quality.quality_tables import TEXT
 
 
@@ -75,6 +75,17 @@ def test_a_region_that_is_not_predicted_gets_a_reason_and_no_number() -> None:
     found = script.quality_table(new, known, scores(known), within=False)
     assert found.loc[1, ["predicted_dice", "dice_low", "dice_high", "alarm"]].isna().all()
     assert found["note"][1] == "nothing predicted" and found["predicted_dice"][[0, 2]].notna().all()
+
+
+def test_a_fold_of_patients_of_whom_nothing_is_predicted_is_no_trouble() -> None:
+    known = features(40)
+    own = known["patient_id"].map(dict(zip(known["patient_id"], patient_folds(list(known["patient_id"])), strict=True)))
+    new = features(40)
+    new.loc[own == 3, "log_volume_ml"] = np.nan
+    found = script.quality_table(new, known, scores(known), within=True)
+    assert (found["note"] == "nothing predicted").sum() == 4 and found["predicted_dice"].notna().sum() == 36
+    none = script.quality_table(new[own == 3], known, scores(known), within=False)
+    assert set(none["note"]) == {"nothing predicted"}
 
 
 def test_a_region_that_is_never_predicted_gets_reasons_throughout() -> None:
