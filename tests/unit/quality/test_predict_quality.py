@@ -51,6 +51,14 @@ def test_a_case_of_cv_is_predicted_by_other_patients_alone() -> None:
     assert not np.allclose(after["predicted_dice"], before["predicted_dice"])
 
 
+def test_cases_of_cv_are_predicted_in_the_way_that_all_patients_allow() -> None:
+    for n, features_used in ((21, 3), (51, 9)):
+        known = features(n)
+        found = script.quality_table(known, known, scores(known), within=True)
+        assert set(found["method"]) == {"ridge"} and found["n_calibration"].max() < n - 1
+        assert set(found["features"].str.count(",") + 1) == {features_used}
+
+
 def test_below_twenty_patients_there_is_an_order_and_no_number() -> None:
     known, new = features(19), features(3, 5, "n")
     found = script.quality_table(new, known, scores(known), within=False)
