@@ -26,8 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from glioflow.cohorts.phantom.plan import plan_phantoms
 from glioflow.cohorts.phantom.rendering import render_phantom
@@ -140,9 +139,7 @@ def time_features(folder: Path) -> dict[str, float]:
                 found.add(member, window, (slice(None), *corner))
 
     def mirrorings() -> None:
-        predictor.mirrored = made = uncertainty.MirroredLogits(
-            MIRRORINGS, (3, *BRAIN), torch.ones(PATCH), torch.device("cpu")
-        )
+        predictor.mirrored = made = uncertainty.MirroredLogits(MIRRORINGS, (3, *BRAIN), torch.ones(PATCH), torch.device("cpu"))
         made.sums[:] = logits.float()
         made.weights[:] = 1
         start = time.process_time()
@@ -171,14 +168,27 @@ def main() -> None:
     asked = parser.parse_args()
     missed = []
     print(f"{asked.seeds} cohorts of each size, {asked.new} new cases each; intervals of {100 * CONFIDENCE:.0f} %.\n")
-    head = ("patients", "coverage", "5–95 % of the cohorts", "width", "mean error", "AURC", "expected Dice alone", "no order", "best")
+    head = (
+        "patients",
+        "coverage",
+        "5–95 % of the cohorts",
+        "width",
+        "mean error",
+        "AURC",
+        "expected Dice alone",
+        "no order",
+        "best",
+    )
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for patients in asked.patients:
         table = pd.DataFrame([judge(patients, asked.new, seed) for seed in range(asked.seeds)])
         mean = table.mean()
         low, high = table["coverage"].quantile([0.05, 0.95])
         numbers = [f"{mean[name]:.3f}" for name in ("width", "mae", "aurc", "aurc_expected", "aurc_none", "aurc_best")]
-        print(f"| {patients} | {100 * mean['coverage']:.1f} % | {100 * low:.0f}–{100 * high:.0f} % | {' | '.join(numbers)} |", flush=True)
+        print(
+            f"| {patients} | {100 * mean['coverage']:.1f} % | {100 * low:.0f}–{100 * high:.0f} % | {' | '.join(numbers)} |",
+            flush=True,
+        )
         if not COVERAGE[0] <= mean["coverage"] <= COVERAGE[1]:
             missed.append(f"{patients} patients: mean coverage {100 * mean['coverage']:.1f} %")
     if not asked.no_time:

@@ -173,7 +173,7 @@ class Calibration:
         return Predicted(dice, np.minimum(np.clip(low, 0, 1), dice), np.maximum(np.clip(high, 0, 1), dice))
 
     def baselines(self, targets: pd.DataFrame, features: Sequence[str]) -> dict[str, Floats]:
-        """Return what simpler or other predictors say of ``targets``: the mean, the volume alone and, of many patients, a forest."""
+        """Return what others say of ``targets``: the mean, the volume alone and, of many patients, a forest."""
         found = {"mean": np.full(len(targets), np.average(self.dice, weights=self.weights))}
         volume = [VOLUME] if VOLUME in features else []
         for name, kind, own in (("volume", Ridge, volume), ("forest", Forest, features if self.deciding >= MANY else [])):

@@ -25,7 +25,9 @@ def features(n: int, seed: int = 0, prefix: str = "c", region: str = "WT") -> pd
 def scores(table: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
     noise = np.random.default_rng(seed).normal(size=len(table))
     dice = (0.75 + 0.1 * table["expected_dice"] + 0.02 * noise).clip(0, 1)
-    return pd.DataFrame({"case_id": table["case_id"], "patient_id": table["patient_id"], "label": table["region"], "dice": dice})
+    return pd.DataFrame(
+        {"case_id": table["case_id"], "patient_id": table["patient_id"], "label": table["region"], "dice": dice}
+    )
 
 
 def test_new_cases_get_a_dice_an_interval_and_an_alarm() -> None:

@@ -134,8 +134,9 @@ class RegionHeads:
 class SeenRegions:
     """What logits (heads, …) say of the regions in the few voxels that matter: where any is as probable as ``LIKELY``.
 
-    No mask reaches beyond them. ``voxels``: their numbers in the image; ``p``, ``s``, ``likely``: (regions, voxels), probability,
-    mask, and where the region itself is in the mask or that probable; ``totals``: the sum of each probability over the image.
+    No mask reaches beyond them. ``voxels``: their numbers in the image; ``p``, ``s``, ``likely``: (regions, voxels),
+    probability, mask, and where the region itself is in the mask or that probable; ``totals``: the sum of each probability over
+    the image.
     """
 
     def __init__(self, heads: RegionHeads, logits: torch.Tensor) -> None:
@@ -196,7 +197,7 @@ class MirroredLogits:
         return self.sums[(slice(None), slice(None), *place)].float() / self.weights[place].float()
 
 
-class MeasuringPredictor(_Predictor):
+class MeasuringPredictor(_Predictor):  # type: ignore[misc]
     """nnU-Net's predictor, with a record beside every mask. ``target``: the path of the mask that is due, without ending."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -227,7 +228,7 @@ class MeasuringPredictor(_Predictor):
 
         return super().predict_from_data_iterator(noted(), *args, **kwargs)
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def predict_logits_from_preprocessed_data(self, data: torch.Tensor) -> torch.Tensor:
         """Return the mean logits of all folds, and write the record of the mask."""
         self.target = next(self.waiting)
@@ -235,7 +236,7 @@ class MeasuringPredictor(_Predictor):
         self.finish(logits.to(self.device))
         return logits
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def predict_sliding_window_return_logits(self, input_image: torch.Tensor) -> torch.Tensor:
         """Return the logits of one network; while a fold validates, write the record of the mask."""
         logits = super().predict_sliding_window_return_logits(input_image)
@@ -246,7 +247,7 @@ class MeasuringPredictor(_Predictor):
 
     # ---- the members
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _internal_predict_sliding_window_return_logits(self, data: Any, slicers: Any, do_on_device: bool = True) -> Any:
         self.mirrored = None
         if self.combinations():
@@ -262,7 +263,7 @@ class MeasuringPredictor(_Predictor):
         allowed = [axis + 2 for axis in self.allowed_mirroring_axes or ()] if self.use_mirroring else []
         return [axes for number in range(len(allowed)) for axes in itertools.combinations(allowed, number + 1)]
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:
         # nnU-Net's own steps in their order, since the mean must be the same to the bit.
         if self.mirrored is None:
