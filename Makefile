@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-studies fuzz bench bench-plan bench-radiomics bench-truth lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-studies fuzz bench bench-plan bench-quality bench-radiomics bench-truth lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -59,6 +59,9 @@ fuzz: setup-dev  ## give damaged files to every reader (SECONDS=30 for each of t
 
 bench-truth: setup  ## plant causes of failure and count how often they are found: docs/failure-analysis.md
 	@$(PYTHON) benchmarks/failure_truth.py
+
+bench-quality: setup  ## count how often intervals of predicted Dice hold the true one, and time the features: docs/quality.md
+	@$(PYTHON) benchmarks/quality.py
 
 bench: setup-bench  ## time the scoring of a case beside other tools (BENCH="--slow"): docs/benchmarks.md
 	@.venv-bench/bin/python benchmarks/score_cases.py $(BENCH)

@@ -1,15 +1,15 @@
-"""Compare predicted with true Dice where there is a truth: is the prediction any good, and better than simpler ones?
+"""Compare predicted with true Dice where there is a truth, beside simpler predictions.
 
 Inputs:  ``quality`` (quality.csv of the set), ``scores`` (its score table).
 Outputs: ``evaluation`` (quality_evaluation.csv, ``COLUMNS``): a row a region and predictor.
 
 Predictors: ``ridge`` (the prediction), and beside it ``expected_dice`` alone, ``volume`` (ridge on the volume alone), ``mean``
 (of the calibration cases) and ``forest``, all on the cases that have a prediction; ``ranking`` stands for it where there were
-too few calibration patients. ``mae``: mean absolute error. ``spearman``: with the true Dice. ``auroc``: that a failed case (true
-Dice below 0.7, ``failed`` of them) is ranked below another. ``aurc`` and ``e_aurc``: ``glioflow.quality.rank_statistics``, lower
-is better. ``aurc_difference``: less that of ``expected_dice``. ``coverage`` and ``width`` of the interval. ``alarms``, and how
-many of them are failed cases (``alarms_right``). Intervals (95 %) by patient, as those of the scores
-(``glioflow.evaluation.bootstrap``). ``note`` says why something is undefined.
+too few calibration patients. ``mae``: mean absolute error. ``spearman``: with the true Dice. ``auroc``: that a failed case, one
+of ``failed`` with a true Dice below 0.7, is ranked below another. ``aurc`` and ``e_aurc``: those of
+``glioflow.quality.rank_statistics``, lower is better. ``aurc_difference``: less that of ``expected_dice``. ``coverage`` and
+``width`` of the interval. ``alarms``, and how many of them are failed cases (``alarms_right``). Intervals (95 %) by patient, as
+those of the scores (``glioflow.evaluation.bootstrap``). ``note`` says why something is undefined.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from glioflow.evaluation.bootstrap import draw_patients, expanded_level, interva
 from glioflow.files import read_table, write_table
 from glioflow.quality.prediction import EXPECTED
 from glioflow.quality.quality_tables import ALARM_DICE, OTHERS, RANKING, RIDGE, TEXT, true_dice
-from glioflow.quality.rank_statistics import auroc, aurc, excess_aurc, spearman
+from glioflow.quality.rank_statistics import aurc, auroc, excess_aurc, spearman
 
 MEANS, RANKS = ("mae", "coverage", "width"), ("spearman", "auroc", "aurc", "e_aurc", "aurc_difference")
 STATISTICS = ("mae", *RANKS, "coverage", "width")
@@ -122,7 +122,7 @@ def evaluation_table(quality: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFram
         for region, own in quality.groupby("region", sort=False)
         for row in evaluate_region(own, true_dice(scores, str(region)))
     ]
-    whole = {name: "Int64" for name in ("n", "patients", "failed", "alarms", "alarms_right")}
+    whole = dict.fromkeys(("n", "patients", "failed", "alarms", "alarms_right"), "Int64")
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(whole)
 
 

@@ -75,11 +75,11 @@ def measure_case(case: Case) -> Features:
     labels = read_labels(case.prediction)
     data = np.asarray(labels.data, np.uint8)
     around: dict[str, Surroundings] = {}
-    for image in dict.fromkeys(image for image in case.images.values() if image):
-        volume = read_volume(image[0])
+    for path in dict.fromkeys(image[0] for image in case.images.values() if image):
+        volume = read_volume(path)
         if not same_geometry(volume, labels):
-            raise UserError(f"{case.case_id}: {case.prediction} and {image[0]} do not lie on one grid; one grid is needed")
-        around[image[0]] = Surroundings(volume.data, data)
+            raise UserError(f"{case.case_id}: {case.prediction} and {path} do not lie on one grid; one grid is needed")
+        around[path] = Surroundings(volume.data, data)
     found: Features = {}
     for region, image in case.images.items():
         values = mask_features(data, region, labels.spacing, around[image[0]] if image else None)

@@ -97,8 +97,8 @@ def main(snakemake: Any, console: Console) -> str:
                 place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
                 for ending in PROBABILITY_ENDINGS if purpose else ():
                     place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
-                value = {"uncertainty": read_record(work, case)}
-                found[case + aside] = cache.put(case + aside, keys[case + aside], value, [target / f"{case}.nii.gz"])
+                told = {"uncertainty": read_record(work, case)}
+                found[case + aside] = cache.put(case + aside, keys[case + aside], told, [target / f"{case}.nii.gz"])
             shutil.rmtree(work)
         measured += [row for case in cases for row in record_rows(case, tta, found[case + aside]["uncertainty"])]
         if purpose is None:

@@ -7,7 +7,8 @@ Params:  ``set``, ``schemes`` (names of the label schemes: of the calibration ca
 
 The method depends on how many patients the model was calibrated on (``n_calibration``): ``ridge`` with an interval
 (``glioflow.quality.prediction``), with three features below 50, and below 20 ``ranking``: the order of ``expected_dice``,
-without a prediction. A case of ``cv`` is predicted by the other patients alone, and so by somewhat fewer.
+without a prediction. A case of ``cv`` is predicted by the other patients alone, and so by somewhat fewer, in the way that the
+number of all allows.
 
 ``alarm``: a predicted Dice below 0.7 (``ALARM_DICE`` of ``glioflow.quality.quality_tables``);
 empty where nothing is predicted. ``extrapolates``: the features that are outside the calibration cases' range. ``mean``,
@@ -49,13 +50,16 @@ def predict_rows(targets: pd.DataFrame, calibration: Calibration | None) -> pd.D
     present = targets[VOLUME].notna()
     if calibration is None or not calibration.n:
         return found.assign(note=NO_CALIBRATION)
-    if calibration.n < FEWEST:
-        few = f"{count(calibration.n, 'calibration patient')}: too few for a prediction, {FEWEST} are needed"
+    if calibration.deciding < FEWEST:
+        few = f"{count(calibration.deciding, 'calibration patient')}: too few for a prediction, {FEWEST} are needed"
         return found.assign(note=few, method=targets[EXPECTED].notna().map({True: RANKING, False: None}))
     if np.ptp(calibration.dice) == 0:
         return found.assign(note=ALIKE)
-    lacking = targets[present][list(FEATURES)].isna().apply(lambda row: tuple(row.index[row]), axis=1)
-    for lacks, own in targets[present].groupby(lacking):
+    lacking: dict[tuple[str, ...], list[Any]] = {}
+    for index, row in targets.loc[present, list(FEATURES)].isna().iterrows():
+        lacking.setdefault(tuple(row.index[row]), []).append(index)
+    for lacks, rows in lacking.items():
+        own = targets.loc[rows]
         features = calibration.usable(lacks)
         if not features:
             found.loc[own.index, "note"] = NO_FEATURE

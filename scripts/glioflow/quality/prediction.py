@@ -118,16 +118,25 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Cases of known Dice: ``table`` has the features, a row a case; ``dice``: (cases,); ``patients``: the id of each."""
+    """Cases of known Dice: ``table`` has the features, a row a case; ``dice``: (cases,); ``patients``: the id of each.
+
+    ``of``: the number of patients that decides on the method, where these are what is left of a larger calibration.
+    """
 
     table: pd.DataFrame
     dice: Floats
     patients: Sequence[str]
+    of: int | None = None
 
     @property
     def n(self) -> int:
         """How many patients there are."""
         return len(set(self.patients))
+
+    @property
+    def deciding(self) -> int:
+        """The number of patients that decides on the method."""
+        return self.n if self.of is None else self.of
 
     @cached_property
     def weights(self) -> Floats:
@@ -140,13 +149,13 @@ class Calibration:
         One is used that every calibration case has, and that differs between them.
         """
         known = [name for name in FEATURES if self.table[name].notna().all() and self.table[name].nunique() > 1]
-        return [name for name in known if name not in lacking][: FEW_FEATURES if self.n < MANY else MOST_FEATURES]
+        return [name for name in known if name not in lacking][: FEW_FEATURES if self.deciding < MANY else MOST_FEATURES]
 
     def without(self, left_out: NDArray[np.bool_]) -> "Calibration":
-        """Return the calibration without some cases."""
+        """Return the calibration without some cases, to be used as the whole would be."""
         rest = ~left_out
         patients = [name for name, stays in zip(self.patients, rest, strict=True) if stays]
-        return Calibration(self.table[rest].reset_index(drop=True), self.dice[rest], patients)
+        return Calibration(self.table[rest].reset_index(drop=True), self.dice[rest], patients, self.deciding)
 
     def predict(self, targets: pd.DataFrame, features: Sequence[str]) -> Predicted:
         """Return the predicted Dice of ``targets``, which have all ``features``, and its interval by CV+."""
@@ -164,10 +173,10 @@ class Calibration:
         return Predicted(dice, np.minimum(np.clip(low, 0, 1), dice), np.maximum(np.clip(high, 0, 1), dice))
 
     def baselines(self, targets: pd.DataFrame, features: Sequence[str]) -> dict[str, Floats]:
-        """Return what simpler or other predictors say of ``targets``: the mean, the volume alone and, of many patients, a forest."""
+        """Return what others say of ``targets``: the mean, the volume alone and, of many patients, a forest."""
         found = {"mean": np.full(len(targets), np.average(self.dice, weights=self.weights))}
         volume = [VOLUME] if VOLUME in features else []
-        for name, kind, own in (("volume", Ridge, volume), ("forest", Forest, features if self.n >= MANY else [])):
+        for name, kind, own in (("volume", Ridge, volume), ("forest", Forest, features if self.deciding >= MANY else [])):
             if own:
                 x, new = (table[list(own)].to_numpy(float) for table in (self.table, targets))
                 found[name] = np.clip(kind(x, self.dice, self.weights).predict(new), 0, 1)

@@ -1,6 +1,6 @@
 """How well a score tells good masks from bad ones, over all cases and over bootstrap samples at once.
 
-``counts``: (cases, samples), how often each sample has a case; of the cases themselves it is a column of ones. Each statistic is
+``counts``: (cases, samples), how often each sample has a case; of the cases themselves it is a column of ones. A statistic is
 an array (samples,), NaN where it is undefined. Equal scores are in no order: the statistics are means over all their orders.
 
 Area under the risk-coverage curve (AURC: Geifman & El-Yaniv 2017, arXiv:1705.08500): the mean over k of the mean risk of the k

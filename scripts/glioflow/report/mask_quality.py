@@ -32,7 +32,8 @@ INTERVAL = f"{100 * CONFIDENCE:.0f} % interval"
 def predicted_pairs(source: Source) -> list[Pair]:
     """Return the prediction sets whose masks' quality was predicted: those that have a truth, then those that have none."""
     wanted = source.study["quality"]["sets"]
-    bare = [Pair(*pair.split("/"), cohort=pair.split("/")[1], failure=False) for pair in source.unscored]
+    names = (pair.split("/") for pair in source.unscored)
+    bare = [Pair(model, cohort, cohort, failure=False) for model, cohort in names]
     return [pair for pair in (*source.pairs, *bare) if wanted is None or pair.set in wanted]
 
 
@@ -144,7 +145,8 @@ def method_sentence(quality: pd.DataFrame) -> str:
         return said
     if len(ranking):
         few = int(ranking["n_calibration"].max())
-        return f"{count(few, 'calibration patient')}: too few for a predicted Dice. The cases are ordered by their expected Dice alone."
+        patients = count(few, "calibration patient")
+        return f"{patients}: too few for a predicted Dice. The cases are ordered by their expected Dice alone."
     return "No quality is predicted."
 
 
@@ -213,7 +215,9 @@ def case_table(pair: Pair, quality: pd.DataFrame, ordered: Sequence[str]) -> Tab
     for place, case in enumerate((ordered or list(by_case))[:SHOWN_ROWS], start=1):
         own = {row["region"]: row for row in records(by_case[case])}
         alarms = [region for region, row in own.items() if pd.notna(row["alarm"]) and row["alarm"]]
-        beyond = {name for row in own.values() if isinstance(row["extrapolates"], str) for name in row["extrapolates"].split(", ")}
+        beyond = {
+            name for row in own.values() if isinstance(row["extrapolates"], str) for name in row["extrapolates"].split(", ")
+        }
         folds = [row["fold_dice"] for row in own.values()]
         notes = dict.fromkeys(f"{region}: {row['note']}" for region, row in own.items() if isinstance(row["note"], str))
         rows.append(
@@ -237,11 +241,11 @@ def case_table(pair: Pair, quality: pd.DataFrame, ordered: Sequence[str]) -> Tab
 
 def dice_cell(row: Mapping[str, Any] | None, predicted: bool) -> Cell:
     """Return a predicted Dice with its interval, or the expected Dice where none is predicted of any case."""
-    value = None if row is None else row["predicted_dice" if predicted else EXPECTED]
-    if row is None or pd.isna(value):
+    if row is None:
         return Cell("")
-    if not predicted:
-        return number_cell(value, 2)
+    value = row["predicted_dice" if predicted else EXPECTED]
+    if pd.isna(value) or not predicted:
+        return Cell("") if pd.isna(value) else number_cell(value, 2)
     words = f"{number(value, 2)} [{number(row['dice_low'], 2)}, {number(row['dice_high'], 2)}]"
     return Cell(words, repr(float(value)))
 
@@ -255,7 +259,15 @@ def evaluation_table(pair: Pair, evaluation: pd.DataFrame) -> Table:
         said += [with_ends(row, "coverage", 0, 100), with_ends(row, "width", 2)]
         rows.append([Cell(row["region"]), Cell(PREDICTOR_WORDS[row["predictor"]]), *counts, *said, text_cell(row["note"])])
     columns = [
-        *("Region", "Predictor", "n", f"Dice < {ALARM_DICE:g}", "Mean error [95 % CI]", "Spearman ρ [95 % CI]", "AUROC [95 % CI]"),
+        *(
+            "Region",
+            "Predictor",
+            "n",
+            f"Dice < {ALARM_DICE:g}",
+            "Mean error [95 % CI]",
+            "Spearman ρ [95 % CI]",
+            "AUROC [95 % CI]",
+        ),
         *("AURC [95 % CI]", "e-AURC [95 % CI]", "AURC less that of expected Dice [95 % CI]"),
         *("Coverage, % [95 % CI]", "Width [95 % CI]", "Note"),
     ]

@@ -588,7 +588,8 @@ class Study(Block):
     failure: Annotated[Failure, BeforeValidator(_failure_block, json_schema_input_type=Failure | Literal[False])] = Field(
         default_factory=lambda: Failure(), description="Failure analysis; `off` for none."
     )
-    quality: Quality = Field(default_factory=lambda: Quality(), description="Volumes, volumes over time, shape, and quality without truth."
+    quality: Quality = Field(
+        default_factory=lambda: Quality(), description="Volumes, volumes over time, shape, and quality without truth."
     )
     report: Report = Field(default_factory=lambda: Report(), description="The report.")
     published: list[Published] = Field([], description="Published values to show beside the study's own.")

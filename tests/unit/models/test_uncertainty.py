@@ -29,10 +29,10 @@ VOXEL = 0.005  # nnU-Net keeps logits in half precision, in which a voxel of som
 
 def test_expected_dice_is_the_dice_where_probabilities_are_certain():
     p, s = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.tensor([True, False, True, False])
-    assert module.expected_dice(p, s) == pytest.approx(0.5)
-    assert module.expected_dice(torch.tensor([0.9, 0.6, 0.3]), torch.tensor([True, True, False])) == pytest.approx(3 / 3.8)
-    assert module.expected_dice(torch.tensor([0.4, 0.0]), torch.tensor([False, False])) == 0
-    assert isnan(module.expected_dice(torch.zeros(3), torch.zeros(3, dtype=torch.bool)))
+    assert module.expected_dice(p, s, 2) == pytest.approx(0.5)
+    assert module.expected_dice(torch.tensor([0.9, 0.6]), torch.tensor([True, True]), 1.8) == pytest.approx(3 / 3.8)
+    assert module.expected_dice(torch.tensor([0.4, 0.0]), torch.tensor([False, False]), 0.4) == 0
+    assert isnan(module.expected_dice(torch.zeros(3), torch.zeros(3, dtype=torch.bool), 0))
 
 
 def test_entropy_is_in_bits_and_nothing_where_a_probability_is_certain():

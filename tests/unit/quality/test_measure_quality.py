@@ -46,7 +46,9 @@ class Job:
             record = {"networks": 1, "regions": {"WT": OWN, "TC": OWN, "ET": OWN}}
         self.records += record_rows(case, True, record)
 
-    def run(self, origin: str = "network", regions: Any = ("WT", "TC", "ET"), channels: Any = ("t1ce", "flair")) -> pd.DataFrame:
+    def run(
+        self, origin: str = "network", regions: Any = ("WT", "TC", "ET"), channels: Any = ("t1ce", "flair")
+    ) -> pd.DataFrame:
         write_table(self.folder / "manifest.csv", pd.DataFrame(self.cases))
         write_table(self.folder / "predictions.csv", pd.DataFrame(self.predictions))
         write_records(self.folder / "uncertainty.csv", self.records)

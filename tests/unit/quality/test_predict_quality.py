@@ -11,7 +11,7 @@ import pytest
 import predict_quality as script
 from glioflow.console import Console
 from glioflow.files import read_table, write_table
-from glioflow.quality.prediction import FEATURES
+from glioflow.quality.prediction import FEATURES, patient_folds
 from glioflow.quality.quality_tables import TEXT
 
 
@@ -25,7 +25,9 @@ def features(n: int, seed: int = 0, prefix: str = "c", region: str = "WT") -> pd
 def scores(table: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
     noise = np.random.default_rng(seed).normal(size=len(table))
     dice = (0.75 + 0.1 * table["expected_dice"] + 0.02 * noise).clip(0, 1)
-    return pd.DataFrame({"case_id": table["case_id"], "patient_id": table["patient_id"], "label": table["region"], "dice": dice})
+    return pd.DataFrame(
+        {"case_id": table["case_id"], "patient_id": table["patient_id"], "label": table["region"], "dice": dice}
+    )
 
 
 def test_new_cases_get_a_dice_an_interval_and_an_alarm() -> None:
@@ -49,6 +51,14 @@ def test_a_case_of_cv_is_predicted_by_other_patients_alone() -> None:
     after = script.quality_table(known, known, changed, within=True)
     assert after["predicted_dice"][0] == before["predicted_dice"][0]
     assert not np.allclose(after["predicted_dice"], before["predicted_dice"])
+
+
+def test_cases_of_cv_are_predicted_in_the_way_that_all_patients_allow() -> None:
+    for n, features_used in ((21, 3), (51, 9)):
+        known = features(n)
+        found = script.quality_table(known, known, scores(known), within=True)
+        assert set(found["method"]) == {"ridge"} and found["n_calibration"].max() < n - 1
+        assert set(found["features"].str.count(",") + 1) == {features_used}
 
 
 def test_below_twenty_patients_there_is_an_order_and_no_number() -> None:
@@ -75,6 +85,17 @@ def test_a_region_that_is_not_predicted_gets_a_reason_and_no_number() -> None:
     found = script.quality_table(new, known, scores(known), within=False)
     assert found.loc[1, ["predicted_dice", "dice_low", "dice_high", "alarm"]].isna().all()
     assert found["note"][1] == "nothing predicted" and found["predicted_dice"][[0, 2]].notna().all()
+
+
+def test_a_fold_of_patients_of_whom_nothing_is_predicted_is_no_trouble() -> None:
+    known = features(40)
+    own = known["patient_id"].map(dict(zip(known["patient_id"], patient_folds(list(known["patient_id"])), strict=True)))
+    new = features(40)
+    new.loc[own == 3, "log_volume_ml"] = np.nan
+    found = script.quality_table(new, known, scores(known), within=True)
+    assert (found["note"] == "nothing predicted").sum() == 4 and found["predicted_dice"].notna().sum() == 36
+    none = script.quality_table(new[own == 3], known, scores(known), within=False)
+    assert set(none["note"]) == {"nothing predicted"}
 
 
 def test_a_region_that_is_never_predicted_gets_reasons_throughout() -> None:

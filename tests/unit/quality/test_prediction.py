@@ -1,4 +1,4 @@
-"""Predicted Dice and its interval: CV+ beside a brute-force version from the paper's formula, and cohorts with known answers."""
+"""Predicted Dice and its interval: CV+ beside brute force from the paper's formula, and cohorts with known answers."""
 
 from math import ceil, floor
 
@@ -76,9 +76,7 @@ def test_a_patient_weighs_as_one_however_many_cases_it_has():
 
 def test_copies_of_every_case_change_no_interval():
     single = cohort(30)
-    double = Calibration(
-        pd.concat([single.table] * 2, ignore_index=True), np.tile(single.dice, 2), list(single.patients) * 2
-    )
+    double = Calibration(pd.concat([single.table] * 2, ignore_index=True), np.tile(single.dice, 2), list(single.patients) * 2)
     new = cohort(7, seed=4).table
     alone, twice = (part.predict(new, single.usable()) for part in (single, double))
     assert double.n == 30

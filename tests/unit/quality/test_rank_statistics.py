@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from glioflow.quality.rank_statistics import auroc, aurc, excess_aurc, spearman
+from glioflow.quality.rank_statistics import aurc, auroc, excess_aurc, spearman
 
 ONE = np.ones((1, 1))
 

@@ -25,16 +25,14 @@ def rows(**columns: Any) -> pd.DataFrame:
     blank = {name: None for name in predict_quality.COLUMNS if name not in table}
     found = pd.DataFrame({**table, **blank, "n_calibration": 30, **columns})[list(predict_quality.COLUMNS)]
     numbers = ("predicted_dice", "dice_low", "dice_high", "expected_dice", "fold_dice", "mean", "volume", "forest")
-    return found.astype({name: float for name in numbers})
+    return found.astype(dict.fromkeys(numbers, float))
 
 
 def ridge(dice: list[float | None], **columns: Any) -> pd.DataFrame:
     values = pd.Series(dice, dtype=float)
     alarm = [None if pd.isna(value) else bool(value < 0.7) for value in values]
     method = [None if pd.isna(value) else "ridge" for value in values]
-    return rows(
-        predicted_dice=values, dice_low=values - 0.1, dice_high=values + 0.1, alarm=alarm, method=method, **columns
-    )
+    return rows(predicted_dice=values, dice_low=values - 0.1, dice_high=values + 0.1, alarm=alarm, method=method, **columns)
 
 
 def test_the_case_with_the_worst_region_comes_first() -> None:
@@ -124,9 +122,7 @@ def study(tmp_path: Path, calibration: int) -> Source:
         quality = predict_quality.quality_table(table, known, scores, name == "cv")
         write_table(tmp_path / f"quality/m/{name}/quality.csv", quality)
         if name == "cv":
-            write_table(
-                tmp_path / "quality/m/cv/quality_evaluation.csv", evaluate_quality.evaluation_table(quality, scores)
-            )
+            write_table(tmp_path / "quality/m/cv/quality_evaluation.csv", evaluate_quality.evaluation_table(quality, scores))
     settings = {"quality": {"sets": None}, "evaluation": {"regions": ["WT"]}, "cohorts": {}, "models": {}}
     pairs = [{"model": "m", "set": "cv", "cohort": "c", "failure": False}]
     return Source(settings, "study.yaml", tmp_path, pairs, {}, ["m/new"])

@@ -5,6 +5,7 @@
 The masks are nnU-Net's own to the bit; beside each is a record (``trainers/glioflow_uncertainty.py``).
 """
 
+import importlib
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,9 +18,7 @@ def main(command: str, *arguments: str) -> None:
     from nnunetv2.inference import predict_from_raw_data
 
     sys.path.append(TRAINERS)
-    from glioflow_uncertainty import MeasuringPredictor
-
-    predict_from_raw_data.nnUNetPredictor = MeasuringPredictor
+    predict_from_raw_data.nnUNetPredictor = importlib.import_module("glioflow_uncertainty").MeasuringPredictor
     sys.argv = [command, *arguments]
     (entry,) = entry_points(group="console_scripts", name=command)
     entry.load()()

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as trainer_module
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - nnU-Net's paths are strings
@@ -32,6 +31,7 @@ losses = importlib.import_module("glioflow_losses")
 optimisers = importlib.import_module("glioflow_optimisers")
 resume = importlib.import_module("glioflow_resume")
 uncertainty = importlib.import_module("glioflow_uncertainty")
+trainer_module: Any = sys.modules[nnUNetTrainer.__module__]  # in which nnU-Net's validation looks for its predictor
 
 # To readers of types the class below is a trainer; it really gets one by coming before it among the bases of another class.
 _Trainer: Any = nnUNetTrainer if TYPE_CHECKING else object
@@ -407,7 +407,7 @@ class Glioflow(_Trainer):  # type: ignore[misc]
             print(f"{PROGRESS}asked to stop: {self._predicted} of {self._to_predict} validation cases begun", flush=True)
             os._exit(resume.PAUSED)
         if self.predictor is not None:
-            self.predictor.target = os.path.join(self.to_validate, str(args[0]).removeprefix("predicting "))  # noqa: PTH118
+            self.predictor.target = os.path.join(self.to_validate or "", str(args[0]).removeprefix("predicting "))  # noqa: PTH118
         self._predicted += 1
         print(f"{PROGRESS}predicting validation case {self._predicted} of {self._to_predict}", flush=True)
 

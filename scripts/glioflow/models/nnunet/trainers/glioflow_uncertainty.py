@@ -11,7 +11,8 @@ p: probability of a region, s: its mask, both arrays of one shape. The measures 
 - ``mutual_information_mean``: entropy of the members' mean less the mean of the members' entropies (Houlsby et al. 2011,
   arXiv:1112.5745), the same mean. Members are the mirrorings of a network (the mean over the networks is told), without
   mirroring the networks of several folds.
-- ``mirror_dice``: mean Dice of two mirrorings' masks over all pairs, the mean over the networks.
+- ``mirror_dice``: mean Dice of two mirrorings' masks over all pairs, the mean over the networks; of the voxels in which the
+  network holds any region for at least as probable as ``LIKELY``.
 - ``fold_dice``: mean Dice of two folds' masks over all pairs.
 """
 
@@ -37,9 +38,9 @@ Box = tuple[slice, ...]
 Sums = dict[str, list[float]]
 
 
-def expected_dice(p: torch.Tensor, s: torch.Tensor) -> float:
-    """Return 2 Σ p·s / (Σ p + Σ s); NaN where both are empty."""
-    both = float(p.sum(dtype=torch.float64)) + float(s.sum())
+def expected_dice(p: torch.Tensor, s: torch.Tensor, total: float) -> float:
+    """Return 2 Σ p·s / (Σ p + Σ s); NaN where both are empty. ``total``: Σ p, which may be of more voxels than are given."""
+    both = total + float(s.sum())
     return 2 * float(p[s].sum(dtype=torch.float64)) / both if both else nan
 
 
@@ -108,10 +109,12 @@ class RegionHeads:
         """Return the probabilities (heads, …) of logits (heads, …), in single precision."""
         return self.manager.apply_inference_nonlin(logits)
 
-    def of_regions(self, probabilities: torch.Tensor) -> torch.Tensor:
-        """Return the probabilities (regions, …) of the regions."""
-        parts = [probabilities[heads].sum(0) if len(heads) > 1 else probabilities[heads[0]] for heads in self.heads.values()]
-        return torch.stack(parts).clamp(0, 1)
+    def of_regions(self, probabilities: torch.Tensor) -> list[torch.Tensor]:
+        """Return the probabilities (…) of each region, of those of the outputs (heads, …)."""
+        return [
+            probabilities[heads[0]] if len(heads) == 1 else probabilities[heads].sum(0).clamp(max=1)
+            for heads in self.heads.values()
+        ]
 
     def masks(self, probabilities: torch.Tensor) -> torch.Tensor:
         """Return the bool masks (regions, …) that nnU-Net makes of probabilities (heads, …)."""
@@ -126,6 +129,47 @@ class RegionHeads:
             for value in values:
                 found[place] |= labels == value
         return found
+
+
+class SeenRegions:
+    """What logits (heads, …) say of the regions in the few voxels that matter: where any is as probable as ``LIKELY``.
+
+    No mask reaches beyond them. ``voxels``: their numbers in the image; ``p``, ``s``, ``likely``: (regions, voxels),
+    probability, mask, and where the region itself is in the mask or that probable; ``totals``: the sum of each probability over
+    the image.
+    """
+
+    def __init__(self, heads: RegionHeads, logits: torch.Tensor) -> None:
+        self.heads, self.shape = heads, logits.shape[1:]
+        self.probabilities = heads.probabilities(logits).flatten(1)
+        regions = heads.of_regions(self.probabilities)
+        near = torch.zeros(regions[0].shape, dtype=torch.bool, device=logits.device)
+        for region in regions:
+            near |= region >= LIKELY
+        self.voxels = near.nonzero().flatten()
+        self.totals = [float(region.sum(dtype=torch.float64)) for region in regions]
+        self.p = torch.stack([region[self.voxels] for region in regions])
+        self.s = heads.masks(self.probabilities[:, self.voxels])
+        self.likely = (self.p >= LIKELY) | self.s
+
+    def whole_masks(self) -> torch.Tensor:
+        """Return the masks (regions, …) of the whole image."""
+        masks = torch.zeros((len(self.s), self.probabilities.shape[1]), dtype=torch.bool)
+        masks[:, self.voxels.cpu()] = self.s.cpu()
+        return masks.reshape(-1, *self.shape)
+
+    def whole_probabilities(self) -> torch.Tensor:
+        """Return the probabilities (regions, …) of the whole image in half precision."""
+        return torch.stack(self.heads.of_regions(self.probabilities)).half().cpu().reshape(-1, *self.shape)
+
+    def compare(self, mirrored: "MirroredLogits") -> list[tuple[float, float]]:
+        """Return mutual information and pairwise Dice of the mirrorings, by region."""
+        probabilities = self.heads.probabilities(mirrored.at(self.shape, self.voxels).transpose(0, 1)).to(self.p.device)
+        own, found = self.heads.of_regions(probabilities), self.heads.masks(probabilities)
+        return [
+            (mean_where(mutual_information(p), likely), pairwise_dice(s))
+            for p, s, likely in zip(own, found, self.likely, strict=True)
+        ]
 
 
 class MirroredLogits:
@@ -144,12 +188,16 @@ class MirroredLogits:
         if member == 0:
             self.weights[window[1:]] += self.gaussian
 
-    def inside(self, box: Box) -> torch.Tensor:
-        """Return the logits (members, heads, …) in a box."""
-        return (self.sums[(slice(None), slice(None), *box)] / self.weights[box]).float()
+    def at(self, shape: Sequence[int], voxels: torch.Tensor) -> torch.Tensor:
+        """Return the logits (members, heads, voxels), of the numbers of voxels in the image, of which this is padded."""
+        padded = self.weights.shape
+        place = torch.unravel_index(voxels.to(self.weights.device), tuple(shape))
+        shifts = [(size - own) // 2 for size, own in zip(padded, shape, strict=True)]
+        place = tuple(axis + shift for axis, shift in zip(place, shifts, strict=True))
+        return self.sums[(slice(None), slice(None), *place)].float() / self.weights[place].float()
 
 
-class MeasuringPredictor(_Predictor):
+class MeasuringPredictor(_Predictor):  # type: ignore[misc]
     """nnU-Net's predictor, with a record beside every mask. ``target``: the path of the mask that is due, without ending."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -180,7 +228,7 @@ class MeasuringPredictor(_Predictor):
 
         return super().predict_from_data_iterator(noted(), *args, **kwargs)
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def predict_logits_from_preprocessed_data(self, data: torch.Tensor) -> torch.Tensor:
         """Return the mean logits of all folds, and write the record of the mask."""
         self.target = next(self.waiting)
@@ -188,7 +236,7 @@ class MeasuringPredictor(_Predictor):
         self.finish(logits.to(self.device))
         return logits
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def predict_sliding_window_return_logits(self, input_image: torch.Tensor) -> torch.Tensor:
         """Return the logits of one network; while a fold validates, write the record of the mask."""
         logits = super().predict_sliding_window_return_logits(input_image)
@@ -199,7 +247,7 @@ class MeasuringPredictor(_Predictor):
 
     # ---- the members
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _internal_predict_sliding_window_return_logits(self, data: Any, slicers: Any, do_on_device: bool = True) -> Any:
         self.mirrored = None
         if self.combinations():
@@ -215,7 +263,7 @@ class MeasuringPredictor(_Predictor):
         allowed = [axis + 2 for axis in self.allowed_mirroring_axes or ()] if self.use_mirroring else []
         return [axes for number in range(len(allowed)) for axes in itertools.combinations(allowed, number + 1)]
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:
         # nnU-Net's own steps in their order, since the mean must be the same to the bit.
         if self.mirrored is None:
@@ -234,56 +282,33 @@ class MeasuringPredictor(_Predictor):
 
     def note_network(self, logits: torch.Tensor) -> None:
         """Keep what one network says of the regions: logits (heads, …) on its grid."""
-        heads = self.region_heads()
         several = len(self.list_of_parameters or ()) > 1
         noted: dict[str, Any] = {}
         if several or self.mirrored is not None:
-            probabilities = heads.probabilities(logits)
-            regions, masks = heads.of_regions(probabilities), heads.masks(probabilities)
+            seen = SeenRegions(self.region_heads(), logits)
             if several:
-                noted |= {"masks": masks.cpu(), "regions": None if self.mirrored else regions.half().cpu()}
+                noted |= {"masks": seen.whole_masks(), "regions": None if self.mirrored else seen.whole_probabilities()}
             if self.mirrored is not None:
-                noted["mirrored"] = self.measure_mirrored(heads, regions, masks)
+                noted["mirrored"] = seen.compare(self.mirrored)
         self.mirrored = None
         self.networks.append(noted)
 
-    def measure_mirrored(self, heads: RegionHeads, regions: torch.Tensor, masks: torch.Tensor) -> list[tuple[float, float]]:
-        """Return mutual information and pairwise Dice of a network's mirrorings, by region."""
-        assert self.mirrored is not None
-        where = (regions >= LIKELY) | masks
-        box = bounding_box(where.any(0))
-        if box[0].start == box[0].stop:
-            return [(nan, nan)] * len(masks)
-        padded = self.mirrored.weights.shape
-        below = [(size - own) // 2 for size, own in zip(padded, masks.shape[1:], strict=True)]
-        members = self.mirrored.inside(tuple(slice(b.start + shift, b.stop + shift) for b, shift in zip(box, below, strict=True)))
-        probabilities = [heads.probabilities(member.to(masks.device)) for member in members]
-        own, found = (torch.stack([part(p) for p in probabilities], 1) for part in (heads.of_regions, heads.masks))
-        inside = where[(slice(None), *box)]
-        return [
-            (mean_where(mutual_information(p), at), pairwise_dice(s)) for p, s, at in zip(own, found, inside, strict=True)
-        ]
-
     def finish(self, logits: torch.Tensor) -> None:
         """Write the record of the mask that the logits (heads, …) become."""
-        heads, networks, self.networks = self.region_heads(), self.networks, []
-        probabilities = heads.probabilities(logits)
-        regions, masks = heads.of_regions(probabilities), heads.masks(probabilities)
+        seen, networks, self.networks = SeenRegions(self.region_heads(), logits), self.networks, []
         mirrored = [noted["mirrored"] for noted in networks if "mirrored" in noted]
         folds = torch.stack([noted["masks"] for noted in networks], 1) if len(networks) > 1 else None
         several = torch.stack([n["regions"] for n in networks], 1) if folds is not None and not mirrored else None
         measured = {}
-        for place, name in enumerate(heads.heads):
-            p, s = regions[place], masks[place]
-            where = (p >= LIKELY) | s
-            box = bounding_box(where)
+        for place, name in enumerate(seen.heads.heads):
+            p, s, likely = seen.p[place], seen.s[place], seen.likely[place]
             information = defined_mean([own[place][0] for own in mirrored])
             if several is not None:
-                own = several[(place, slice(None), *box)].to(where.device).float()
-                information = mean_where(mutual_information(own), where[box])
+                own = several[place].flatten(1)[:, seen.voxels.cpu()].to(p.device).float()
+                information = mean_where(mutual_information(own), likely)
             values = (
-                expected_dice(p, s),
-                mean_where(binary_entropy(p[box]), where[box]),
+                expected_dice(p, s, seen.totals[place]),
+                mean_where(binary_entropy(p), likely),
                 information,
                 defined_mean([own[place][1] for own in mirrored]),
                 pairwise_dice(_inside(folds[place])) if folds is not None else nan,
