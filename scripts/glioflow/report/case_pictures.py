@@ -154,7 +154,7 @@ def _draw_projection(axes: Axes, shown: Shown, layout: AxialLayout, box: tuple[s
     """Draw the outline that the mask of the witness's near end has over all slices, which the line runs to."""
     assert shown.witness is not None
     side = 1 - shown.witness.start
-    mask = shown.masks[shown.region][side].any(axis=layout.axis, keepdims=True)
+    mask = np.asarray(shown.masks[shown.region][side].any(axis=layout.axis, keepdims=True))
     _outline(axes, layout.slice(mask, 0)[box].astype(bool), COLOURS[side], (0.0, (0.8, 1.6)), 1.0)
 
 
@@ -209,9 +209,15 @@ def _draw_legend(figure: Figure, shown: Shown) -> None:
     words = ("missed", "too much")
     handles += [Patch(color=colour, alpha=ERROR_ALPHA, label=word) for colour, word in zip(COLOURS, words, strict=True)]
     if shown.witness:
-        line = {"color": "#777777", "marker": "o", "markersize": 4.5, "markerfacecolor": "none", "linewidth": 1.2}
+        line: dict[str, Any] = {
+            "color": "#777777",
+            "marker": "o",
+            "markersize": 4.5,
+            "markerfacecolor": "none",
+            "linewidth": 1.2,
+        }
         handles.append(Line2D([], [], **line, label="Hausdorff distance"))
-    place = {"loc": "lower left", "bbox_to_anchor": (0.0, -0.01)}
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, -0.01)}
     legend = figure.legend(handles=handles, ncols=5, fontsize=7.5, handlelength=2.0, columnspacing=1.4, **place)
     legend.set_in_layout(False)
     thin = f" · thin: {', '.join(others)}" if others else ""

@@ -137,8 +137,10 @@ def error_codes(pair: Pair, region: str, first: Sequence[int], shape: Sequence[i
         errors = find_errors(pair, region, side)
         codes = np.array([1 + KINDS.index(kind) for kind in KINDS_OF[side]], np.uint8)
         box.ravel()[errors.places] = codes[errors.kinds]
-    whole = np.zeros(shape, np.uint8)
-    whole[tuple(slice(start, start + size) for start, size in zip(first, box.shape, strict=True))] = box
+    whole: Bytes = np.zeros(shape, np.uint8)
+    sizes: list[int] = list(box.shape)
+    place = tuple(slice(start, start + size) for start, size in zip(first, sizes, strict=True))
+    whole[place] = box
     return whole
 
 
