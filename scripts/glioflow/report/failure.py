@@ -138,28 +138,30 @@ def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: st
 
 
 def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
-    """Return the pictures of each group, the most extreme case first."""
-    folder = source.root / "failure" / pair.model / pair.set
-    region = source.study["failure"]["region"]
-    witnesses = {row["case_id"]: row for row in records(source.failure(pair, "witnesses")) if row["label"] == region}
-    pictures: dict[str, list[dict[str, Any]]] = {}
+    """Return what the page shows of each extreme case by group, the most extreme first, with its picture where it has one."""
+    folder, spec = source.root / "failure" / pair.model / pair.set, source.study["failure"]
+    drawn = {row["case_id"]: row for row in records(source.failure(pair, "overlays"))}
+    witnesses = {row["case_id"]: row for row in records(source.failure(pair, "witnesses")) if row["label"] == spec["region"]}
+    found: dict[str, list[dict[str, Any]]] = {}
     details, volumes = CaseDetails(source, pair), source.volumes(pair)
-    for row in records(source.failure(pair, "overlays").sort_values("rank")):
-        value = metric_text(source.study["failure"]["rank_by"], float(row["value"]))
-        title = f"{row['group']} {row['rank']}: {row['case_id']}"
-        alt = f"{title}, {value}. Outlines of truth and prediction in two axial slices: {slices_words(row, witnesses)}"
+    for row in records(source.failure(pair, "extremes").sort_values("rank")):
+        case = row["case_id"]
+        value, picture = metric_text(spec["rank_by"], float(row["value"])), None
+        if overlay := drawn.get(case):
+            alt = f"{row['group']} {row['rank']}: {case}, {value}. Outlines of truth and prediction in two axial slices: "
+            picture = embed(folder / str(overlay["picture"]), alt + slices_words(overlay, witnesses))
         item = {
             "rank": row["rank"],
-            "case_id": row["case_id"],
-            "anchor": case_anchor(pair, str(row["case_id"])),
-            "details": details.of(str(row["case_id"])),
-            "volumes": volumes.get(str(row["case_id"]), ""),
+            "case_id": case,
+            "anchor": case_anchor(pair, str(case)),
+            "details": details.of(str(case)),
+            "volumes": volumes.get(str(case), ""),
             "value": together(value),
-            "witness": together(witness_words(witnesses.get(row["case_id"], {}))),
-            "picture": embed(folder / str(row["picture"]), alt),
+            "witness": together(witness_words(witnesses.get(case, {}))),
+            "picture": picture,
         }
-        pictures.setdefault(row["group"], []).append(item)
-    return pictures
+        found.setdefault(row["group"], []).append(item)
+    return found
 
 
 def further_cases(source: Source, pair: Pair) -> list[dict[str, Any]]:
