@@ -10,9 +10,9 @@ Some outputs are tables of files that no rule names, such as the images of phant
 their folder, and the record has a stamp of each file there. Where one of them is missing or altered, the output counts as
 made from something else as well, and its job makes what is missing.
 
-A file that was deleted by hand, as ``verify_results`` may have told its owner to, leaves its record behind. Where such a file is
-among an output's inputs, that output counts as made from something else too, so that its job has the file made anew: Snakemake
-alone would not miss what lies between results that are up to date.
+A file that was deleted by hand, as ``verify_results`` may have told its owner to, leaves its record behind. Where such a file
+is among an output's inputs, that output counts as made from something else too, so that its job has the file made anew:
+Snakemake alone would not miss what lies between results that are up to date.
 
 A record is removed before its job starts, and written when the job has ended well. It also has the SHA-256 and the bytes of the
 output, which ``verify_results`` compares, and the job itself (rule, named
