@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-studies fuzz bench bench-plan bench-quality bench-radiomics bench-truth lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-slurm test-studies fuzz bench bench-plan bench-quality bench-radiomics bench-truth lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -49,10 +49,13 @@ test: setup-dev  ## run the tests, the demo among them (PYTEST="-k name" for som
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not long" $(PYTEST)
 
 test-long: setup-dev  ## run what takes longest: every study variant, ten kills, Slurm, a browser
-	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "long and not studies" $(PYTEST)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "long and not studies and not slurm" $(PYTEST)
 
 test-studies: setup-dev  ## run the five published systems on miniatures of their data sets, from raw files to the report
 	@$(PYTHON) -m pytest -m studies $(PYTEST)
+
+test-slurm: setup-dev  ## run the demo through a Slurm of one node, with faults (Debian's slurm-wlm and munge)
+	@$(PYTHON) -m pytest -m slurm $(PYTEST)
 
 fuzz: setup-dev  ## give damaged files to every reader (SECONDS=30 for each of them; SEED=$RANDOM; PYTEST="-k study")
 	@GLIOFLOW_FUZZ_SECONDS=$(or $(SECONDS),30) GLIOFLOW_FUZZ_SEED=$(or $(SEED),$$RANDOM) $(PYTHON) -m pytest tests/fuzz $(PYTEST)

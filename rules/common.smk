@@ -15,7 +15,9 @@ from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
 from glioflow.workflow.model_lookups import ModelLookups
 from glioflow.workflow.radiomics_settings import radiomics_parameters
+from glioflow.workflow.resource_costs import read_costs
 from glioflow.workflow.sets import (
+    SCORES_PER_SHARD,
     compared_sets,
     expected_cases,
     failure_sets,
@@ -33,6 +35,8 @@ from glioflow.workflow.sets import (
 COHORTS = CohortLookups(STUDY, planned=not workflow.is_main_process)
 MODELS = ModelLookups(STUDY, COHORTS)
 RADIOMICS = told(radiomics_parameters, STUDY.failure)
+COSTS = told(read_costs)
+CPU_TRAINING_MINUTES = 4320  # of a fold, at least: how long it takes depends on the CPU, and was not measured
 
 
 def one_of(names):
@@ -149,9 +153,53 @@ def set_score_shards(wildcards):
     return score_shards(set_cases(wildcards))
 
 
-def features_memory():
+def memory(rule_name):
+    """Return a resources function: the memory in MB that a job of a rule asks for, more with each attempt."""
+    return lambda wildcards, attempt: COSTS.memory_mb(rule_name, attempt)
+
+
+def minutes(rule_name, cases, iterations=None):
+    """Return a resources function: the minutes that a job asks for, by functions of the wildcards that count its work."""
+
+    def ask(wildcards, attempt, threads):
+        number = iterations(wildcards) if iterations else 0
+        asked = COSTS.runtime(rule_name, cases(wildcards), 1 if iterations else threads, number, attempt)
+        on_cpu = iterations and STUDY.models[wildcards.model].device == "cpu"
+        return max(asked, CPU_TRAINING_MINUTES) if on_cpu else asked
+
+    return ask
+
+
+def cohort_cases(wildcards):
+    """Return how many cases a cohort shows."""
+    return told(COHORTS.size, wildcards.cohort)
+
+
+def model_cases(wildcards):
+    """Return how many cases the cohort of a model or an ensemble shows."""
+    return told(COHORTS.size, STUDY.cohort_of(wildcards.model))
+
+
+def shard_size(wildcards):
+    """Return how many cases a shard of scores has on average."""
+    return SCORES_PER_SHARD
+
+
+def fold_cases(wildcards):
+    """Return how many cases a fold of a model predicts on average."""
+    return model_cases(wildcards) // STUDY.models[wildcards.model].folds
+
+
+def fold_iterations(wildcards):
+    """Return how many iterations a fold of a model trains."""
+    model = STUDY.models[wildcards.model]
+    averaged = model.swa.cycles * model.swa.epochs_per_cycle if model.swa else 0
+    return (model.epochs + averaged) * (model.iterations_per_epoch + model.validation_iterations)
+
+
+def features_memory(wildcards, attempt):
     """Return how many MB eight cases at once need: a filtered image of 240 x 240 x 155 voxels takes 1.8 GB of a process."""
-    return 16000 if whole_image_needed(RADIOMICS) else 8000
+    return attempt * (16000 if whole_image_needed(RADIOMICS) else 8000)
 
 
 def requested_tables():

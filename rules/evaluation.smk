@@ -15,8 +15,8 @@ rule score_cases:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("score_cases"),
+        runtime=minutes("score_cases", shard_size),
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=by_model(MODELS.predicted_regions),
@@ -75,8 +75,8 @@ rule compare_conventions:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=memory("compare_conventions"),
+        runtime=minutes("compare_conventions", set_cases),
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=by_model(MODELS.predicted_regions),
@@ -149,8 +149,8 @@ rule export_scores:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("export_scores"),
+        runtime=minutes("export_scores", set_cases),
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=by_model(MODELS.predicted_regions),

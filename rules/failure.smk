@@ -43,7 +43,7 @@ rule extract_radiomics:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=features_memory(),
+        mem_mb=features_memory,
         runtime=120,
     params:
         images=STUDY.failure.images,
@@ -76,7 +76,7 @@ rule vary_features:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=features_memory(),
+        mem_mb=features_memory,
         runtime=360,
     params:
         kind=lambda w: w.kind,
@@ -232,8 +232,8 @@ rule classify_failures:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("classify_failures"),
+        runtime=minutes("classify_failures", set_cases),
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=by_model(MODELS.predicted_regions),

@@ -16,8 +16,8 @@ rule measure_volumes:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("measure_volumes"),
+        runtime=minutes("measure_volumes", set_cases),
     params:
         session_by=STUDY.quality.session_by,
         trained_regions=by_model(MODELS.predicted_regions),
@@ -85,8 +85,8 @@ rule measure_shapes:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory("measure_shapes"),
+        runtime=minutes("measure_shapes", set_cases),
     params:
         region=STUDY.quality.shape,
         trained_regions=by_model(MODELS.predicted_regions),

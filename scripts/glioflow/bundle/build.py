@@ -44,6 +44,7 @@ WORKFLOW_FILES = (
         "config/datasets.yaml",
         "config/label_schemes.yaml",
         "config/feature_groups.yaml",
+        "config/resources.yaml",
         "config/schema.json",
         "config/conventions/*.yaml",
     ),
