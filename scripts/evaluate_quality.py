@@ -5,7 +5,7 @@ Outputs: ``evaluation`` (quality_evaluation.csv, ``COLUMNS``): a row a region an
 
 Predictors: ``ridge`` (the prediction), and beside it ``expected_dice`` alone, ``volume`` (ridge on the volume alone), ``mean``
 (of the calibration cases, which orders nothing) and ``forest``, all on the cases that have a prediction; ``ranking`` stands for
-it where there were too few calibration patients. ``mae``: mean absolute error. ``spearman``: with the true Dice. ``auroc``: that
+it where there were too few calibration patients. ``mae``: mean absolute error. ``spearman``: with true Dice. ``auroc``: that
 a failed case, one of ``failed`` with a true Dice below 0.7, is ranked below another. ``aurc`` and ``e_aurc``: those of
 ``glioflow.quality.rank_statistics``, lower is better. ``aurc_difference``: less that of ``expected_dice``. ``coverage`` and
 ``width`` of the interval. ``alarms``, and how many of them are failed cases (``alarms_right``). Intervals (95 %) by patient, as
