@@ -4,9 +4,9 @@ Inputs:  ``quality`` (quality.csv of the set), ``scores`` (its score table).
 Outputs: ``evaluation`` (quality_evaluation.csv, ``COLUMNS``): a row a region and predictor.
 
 Predictors: ``ridge`` (the prediction), and beside it ``expected_dice`` alone, ``volume`` (ridge on the volume alone), ``mean``
-(of the calibration cases) and ``forest``, all on the cases that have a prediction; ``ranking`` stands for it where there were
-too few calibration patients. ``mae``: mean absolute error. ``spearman``: with the true Dice. ``auroc``: that a failed case, one
-of ``failed`` with a true Dice below 0.7, is ranked below another. ``aurc`` and ``e_aurc``: those of
+(of the calibration cases, which orders nothing) and ``forest``, all on the cases that have a prediction; ``ranking`` stands for
+it where there were too few calibration patients. ``mae``: mean absolute error. ``spearman``: with true Dice. ``auroc``: that
+a failed case, one of ``failed`` with a true Dice below 0.7, is ranked below another. ``aurc`` and ``e_aurc``: those of
 ``glioflow.quality.rank_statistics``, lower is better. ``aurc_difference``: less that of ``expected_dice``. ``coverage`` and
 ``width`` of the interval. ``alarms``, and how many of them are failed cases (``alarms_right``). Intervals (95 %) by patient, as
 those of the scores (``glioflow.evaluation.bootstrap``). ``note`` says why something is undefined.
@@ -24,10 +24,11 @@ from glioflow.console import Console, count, run_script
 from glioflow.evaluation.bootstrap import draw_patients, expanded_level, intervals, patient_numbers, percentiles
 from glioflow.files import read_table, write_table
 from glioflow.quality.prediction import EXPECTED
-from glioflow.quality.quality_tables import ALARM_DICE, OTHERS, RANKING, RIDGE, TEXT, true_dice
+from glioflow.quality.quality_tables import ALARM_DICE, MEAN, OTHERS, RANKING, RIDGE, TEXT, true_dice
 from glioflow.quality.rank_statistics import aurc, auroc, excess_aurc, spearman
+from glioflow.quality.shares import share_interval
 
-MEANS, RANKS = ("mae", "coverage", "width"), ("spearman", "auroc", "aurc", "e_aurc", "aurc_difference")
+RANKS = ("spearman", "auroc", "aurc", "e_aurc", "aurc_difference")
 STATISTICS = ("mae", *RANKS, "coverage", "width")
 COLUMNS = (
     *("region", "predictor", "n", "patients", "failed"),
@@ -66,18 +67,20 @@ def evaluate(cases: pd.DataFrame, predictor: str) -> dict[str, Any]:
     dice, value, expected = (cases[name].to_numpy(float) for name in ("dice", "value", EXPECTED))
     patients = [str(name) for name in cases["patient_id"]]
     failed, risk = dice < ALARM_DICE, 1 - dice
+    # The mean of the other patients is lower where the case left out is a good one: that order is no prediction.
+    order = np.zeros(len(cases)) if predictor == MEAN else value
     row: dict[str, Any] = {"predictor": predictor, "n": len(cases), "patients": len(set(patients)), "failed": int(failed.sum())}
     notes = []
     if failed.all() or not failed.any():
         notes.append(f"{'every' if failed.all() else 'no'} case has a Dice below {ALARM_DICE:g}: no AUROC")
     ranked: dict[str, Statistic] = {
-        "spearman": lambda counts: spearman(value, dice, counts),
-        "auroc": lambda counts: auroc(value, failed, counts),
-        "aurc": lambda counts: aurc(value, risk, counts),
-        "e_aurc": lambda counts: excess_aurc(value, risk, counts),
+        "spearman": lambda counts: spearman(order, dice, counts),
+        "auroc": lambda counts: auroc(order, failed, counts),
+        "aurc": lambda counts: aurc(order, risk, counts),
+        "e_aurc": lambda counts: excess_aurc(order, risk, counts),
     }
     if predictor != EXPECTED and not np.isnan(expected).any():
-        ranked["aurc_difference"] = lambda counts: aurc(value, risk, counts) - aurc(expected, risk, counts)
+        ranked["aurc_difference"] = lambda counts: aurc(order, risk, counts) - aurc(expected, risk, counts)
     for name, statistic in ranked.items():
         row |= dict(zip((name, *(f"{name}{end}" for end in ENDS)), with_interval(statistic, patients), strict=True))
     if np.isnan(row["spearman"]):
@@ -85,7 +88,9 @@ def evaluate(cases: pd.DataFrame, predictor: str) -> dict[str, Any]:
     means = {"mae": np.abs(value - dice)} if predictor != RANKING else {}
     if predictor == RIDGE:
         low, high = (cases[name].to_numpy(float) for name in ("dice_low", "dice_high"))
-        means |= {"coverage": ((low <= dice) & (dice <= high)).astype(float), "width": high - low}
+        means["width"] = high - low
+        names = ("coverage", *(f"coverage{end}" for end in ENDS))
+        row |= dict(zip(names, share_interval((low <= dice) & (dice <= high), patients), strict=True))
         alarm = cases["alarm"].to_numpy(bool)
         row |= {"alarms": int(alarm.sum()), "alarms_right": int((alarm & failed).sum())}
     if means:

@@ -8,7 +8,8 @@ from glioflow.models.predictions import augmented_first, read_tta
 # A Dice above it is good agreement (Zijdenbos et al. 1994, doi:10.1109/42.363096).
 ALARM_DICE = 0.7
 RIDGE, RANKING = "ridge", "ranking"  # methods
-OTHERS = ("mean", "volume", "forest")  # predictors for comparison
+MEAN = "mean"
+OTHERS = (MEAN, "volume", "forest")  # predictors for comparison
 TEXT = ("region", "note", "method", "features", "extrapolates", "predictor")
 
 

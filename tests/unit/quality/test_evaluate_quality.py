@@ -65,6 +65,22 @@ def test_a_constant_ranks_nothing() -> None:
     assert row["note"] == "one value throughout: no rank correlation"
 
 
+def test_the_mean_of_the_others_orders_nothing_though_it_differs_from_case_to_case() -> None:
+    table, truth = quality(40)
+    left_out = (truth["dice"].sum() - truth["dice"]) / 39  # lower where the case is better
+    row = script.evaluation_table(table.assign(mean=left_out), truth).set_index("predictor").loc["mean"]
+    assert row["auroc"] == 0.5 and np.isnan(row["spearman"])
+    assert row["aurc"] == pytest.approx((1 - truth["dice"]).mean())
+    assert row["mae"] == pytest.approx(mean_absolute_error(truth["dice"], left_out))
+
+
+def test_where_every_interval_holds_the_coverage_is_not_certain_all_the_same() -> None:
+    table, truth = quality(8)
+    row = script.evaluation_table(table.assign(dice_low=0.0, dice_high=1.0), truth).iloc[0]
+    assert (row["coverage"], row["coverage_ci_high"]) == (1, 1)
+    assert row["coverage_ci_low"] == pytest.approx(0.025 ** (1 / 8))  # Clopper and Pearson
+
+
 def test_a_difference_is_of_the_same_samples_and_its_interval_that_of_a_loop_over_them() -> None:
     patients = [f"p{number // 2}" for number in range(30)]
     table, truth = quality(30, 3, patients)
