@@ -48,7 +48,7 @@ from glioflow.study.metric_registry import find_metric
 TEMPLATES = SCRIPTS / "glioflow" / "report" / "templates"
 # Of npm's @niivue/niivue, dist/niivue.umd.js, as it is.
 ASSETS = SCRIPTS / "glioflow" / "report" / "assets"
-NIIVUE_VERSION, NIIVUE_SHA256 = "0.69.0", "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
+NIIVUE_RELEASE, NIIVUE_SHA256 = "0.69.0", "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
 # A table of so many columns is set closer, so that a window of 1280 pixels shows them all.
 MANY_COLUMNS = 8
 SCRIPT_FILES = ("sort.js", "cases.js", "explore.js", "viewer.js")
@@ -113,7 +113,7 @@ def viewer_library() -> str:
     """Return NiiVue as it goes beside the page, its licence first. Raises ValueError where it is not the version recorded."""
     library = ASSETS / "niivue.js"
     if sha256_file(library) != NIIVUE_SHA256:
-        raise ValueError(f"{library} is not NiiVue {NIIVUE_VERSION}")
+        raise ValueError(f"{library} is not NiiVue {NIIVUE_RELEASE}")
     licence = (ASSETS / "niivue.LICENSE.txt").read_text(encoding="utf-8")
     return f"/*!\n{licence}*/\n{library.read_text(encoding='utf-8')}"
 

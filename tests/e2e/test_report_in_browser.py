@@ -298,12 +298,12 @@ def test_points_are_where_the_tables_put_them_and_lead_to_their_cases(results: P
     scores = pd.read_csv(results / "scores/m/given.csv")
     scores = scores[scores["label"] == "TC"].reset_index(drop=True)
     page.choose("[name=explore-region]", "TC")
-    page.choose("[name=explore-x]", "Truth (ml)")
-    page.choose("[name=explore-y]", "Dice")
+    page.choose("[name=explore-x]", "Dice")
+    page.choose("[name=explore-y]", "ASSD (mm)")
     across, up = pd.Series(spread(page, "cx")), pd.Series(spread(page, "cy"))
     assert len(across) == len(scores) == 6
-    assert across.corr(scores["volume_truth_ml"]) == pytest.approx(1)
-    assert up.corr(scores["dice"]) == pytest.approx(-1), "large values are high up, where y is small"
+    assert across.corr(scores["dice"]) == pytest.approx(1)
+    assert up.corr(scores["assd_mm"]) == pytest.approx(-1), "large values are high up, where y is small"
     page.run("document.querySelector('.scatter a').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
     page.wait("document.querySelector(':target.case details')?.open === true", "the case")
 

@@ -159,6 +159,7 @@ def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
             "value": together(value),
             "witness": together(witness_words(witnesses.get(case, {}))),
             "picture": picture,
+            "further": False,
         }
         found.setdefault(row["group"], []).append(item)
     return found

@@ -120,7 +120,7 @@ def test_the_script_is_json_in_one_assignment(case: SimpleNamespace) -> None:
 
 def test_the_library_is_the_version_recorded_with_its_licence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = write_report.viewer_library()
-    assert text.startswith(f"/*!\nNiiVue {write_report.NIIVUE_VERSION} ") and "BSD 2-Clause License" in text[:400]
+    assert text.startswith(f"/*!\nNiiVue {write_report.NIIVUE_RELEASE} ") and "BSD 2-Clause License" in text[:400]
     assert "*/" not in text[3 : text.index("*/\n")]
     for file in write_report.ASSETS.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes() + b" ")
