@@ -95,10 +95,12 @@ lock: | $(PYTHON)  ## compile envs/*.in into the locks and the conda form (UPGRA
 clean:  ## remove the environments and tools' caches; results stay
 	rm -rf .venv .venv-bench .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# What `make wheels` counts in the runtime's packages; nearly all of it is torch with CUDA, which every environment here has.
+DOWNLOAD := about 3.4 GB
+
 # Byte code is compiled at once: where PYTHONDONTWRITEBYTECODE is set, as in many container images, or the environment is
 # read-only, every command would compile it again, and nnU-Net's trainers take half a minute of that.
 # Two passes, because pyradiomics' build needs numpy, setuptools and wheel in place; the lock gives both their hashes.
-DOWNLOAD := 3.4 GB
 define install_lock
 	@$(@D)/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != ($(subst .,$(comma),$(PYTHON_VERSION))))' || { \
 	  echo "glioflow needs Python $(PYTHON_VERSION), but $(@D) holds $$($(@D)/bin/python -V): run 'make clean' and try again" >&2; exit 1; }

@@ -52,7 +52,7 @@ def publish_to_s3(bundle: Path, address: str, public: bool, console: Console) ->
     an earlier try has uploaded are not uploaded again. The server checks each part's SHA-256; then the whole is compared.
     """
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
     place = urlparse(address)
     if place.scheme != "s3" or not place.netloc:
@@ -65,9 +65,9 @@ def publish_to_s3(bundle: Path, address: str, public: bool, console: Console) ->
         _upload_parts(client, bucket, key, bundle, public, console)
         if not _is_in_s3(client, bucket, key, bundle):
             raise UserError(f"s3://{bucket}/{key}: what is there after the upload is not the bundle; remove it and try again")
-    except NoCredentialsError:
+    except (NoCredentialsError, PartialCredentialsError):
         wanted = "$AWS_ACCESS_KEY_ID and $AWS_SECRET_ACCESS_KEY"
-        raise UserError(f"{address}: no credentials for the storage; put them into {wanted}") from None
+        raise UserError(f"{address}: no credentials for the storage, or only a part of them; put them into {wanted}") from None
     except (BotoCoreError, ClientError) as error:
         raise UserError(f"{address}: {error}; what was uploaded is kept, and the next try goes on from there") from None
     return f"s3://{bucket}/{key}"

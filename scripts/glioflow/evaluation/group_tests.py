@@ -21,6 +21,7 @@ from scipy.stats import kruskal, permutation_test, rankdata
 MOST_TABLES = 2_000_000
 DRAWN = 100_000
 SEED = 0
+# Of every permutation test here and in ``glioflow.failure.correlations``.
 FEWEST_FOR_APPROXIMATION = 20
 RESAMPLES = 9999
 # Probabilities this close, in relative terms, are equal but for rounding, as in R's fisher.test.

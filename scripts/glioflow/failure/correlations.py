@@ -17,10 +17,10 @@ from scipy.optimize import brentq
 from scipy.special import stdtr
 from scipy.stats import norm, rankdata
 
+from glioflow.evaluation.group_tests import FEWEST_FOR_APPROXIMATION, RESAMPLES
+
 CONFIDENCE = 0.95
-FEWEST_FOR_APPROXIMATION = 20
 FEWEST_TESTED = 3
-RESAMPLES = 9999
 POWER = 0.8
 SIGNIFICANT = 0.05
 # A correlation this close to 1 is 1 but for rounding.

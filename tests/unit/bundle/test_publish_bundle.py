@@ -124,8 +124,9 @@ def test_s3_is_public_by_the_flag_alone(bundle, bucket):
     assert any("AllUsers" in grant["Grantee"].get("URI", "") for grant in grants)
 
 
-def test_without_credentials_for_s3_the_message_names_them(bundle, bucket, monkeypatch, capsys):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+@pytest.mark.parametrize("lacking", [["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], ["AWS_SECRET_ACCESS_KEY"]])
+def test_without_credentials_for_s3_the_message_names_them(bundle, bucket, monkeypatch, capsys, lacking):
+    for name in lacking:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
