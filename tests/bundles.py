@@ -17,6 +17,8 @@ ROLES = {"t1": "t1", "t1ce": "t1ce", "t2": "t2", "flair": "flair", "label": "seg
 # What must never leave: the owner of a home folder, a machine, a patient's number, free text of headers, of logs, of the shell.
 PLANTED = ("jane.doe", "scanner77", "MRN880", "Rossi", "jdoe4711", "1961-04-0", "secret-token-9f3", "Mario")
 CASES = [f"Brain{number:02d}_visit" for number in range(6)]
+# Three years apart, so that a date moved by at most one year is never another case's own.
+DATES = [f"{2001 + 3 * number}-04-11" for number in range(6)]
 BUNDLE = {"name": "mini", "licence": "CC-BY-4.0", "authors": [{"name": "Ada Lovelace", "orcid": "0000-0002-1825-0097"}]}
 ENVIRONMENT = {"USER": "jdoe4711", "LOGNAME": "jdoe4711", "GLIOFLOW_SECRET": "secret-token-9f3"}
 
@@ -47,8 +49,8 @@ def write_study(checkout: Path) -> dict[str, Any]:
             path.parent.mkdir(parents=True, exist_ok=True)
             nib.save(nib.Nifti1Image(mask, AFFINE), path)
             plant_header(path)
-        when = f"2019-0{1 + number}-11"
-        lines.append(f"{case},Brain{number:02d},{2 + number % 3},{when},MRN880{number},1961-04-0{1 + number},Mario Rossi")
+        grade, birth = 2 + number % 3, f"1961-04-0{1 + number}"
+        lines.append(f"{case},Brain{number:02d},{grade},{DATES[number]},MRN880{number},{birth},Mario Rossi")
     (data / "clinic.csv").write_text("\n".join(lines) + "\n")
     given = {"cohort": "c", "label_scheme": "brats2021"}
     files = {role: f"{{case}}/{{case}}_{name}.nii.gz" for role, name in ROLES.items()}

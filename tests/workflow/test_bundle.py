@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bundles import CASES, PLANTED, build_bundle_study, other_bundle, rewrite, with_checksums
+from bundles import CASES, DATES, PLANTED, build_bundle_study, other_bundle, rewrite, with_checksums
 from crates import issues_of
 from workflows import planned_jobs, snakemake
 
@@ -166,7 +166,7 @@ def test_only_listed_covariates_go_along(bundle):
 def test_pseudonyms_take_the_place_of_every_id_and_dates_move(pseudonymised, checkout):
     files = contents(pseudonymised)
     ids = [*CASES, *(case.partition("_")[0] for case in CASES)]
-    planted = [*ids, *PLANTED, *(f"2019-0{1 + number}-11" for number in range(6))]
+    planted = [*ids, *PLANTED, *DATES]
     assert [
         (text, name) for name, content in files.items() for text in planted if text.encode() in unpacked(name, content)
     ] == []
