@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-studies fuzz bench bench-radiomics bench-truth lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-slurm test-studies fuzz bench bench-plan bench-quality bench-radiomics bench-truth lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -49,10 +49,13 @@ test: setup-dev  ## run the tests, the demo among them (PYTEST="-k name" for som
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not long" $(PYTEST)
 
 test-long: setup-dev  ## run what takes longest: every study variant, ten kills, Slurm, a browser
-	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "long and not studies" $(PYTEST)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "long and not studies and not slurm" $(PYTEST)
 
 test-studies: setup-dev  ## run the five published systems on miniatures of their data sets, from raw files to the report
 	@$(PYTHON) -m pytest -m studies $(PYTEST)
+
+test-slurm: setup-dev  ## run the demo through a Slurm of one node, with faults (Debian's slurm-wlm and munge)
+	@$(PYTHON) -m pytest -m slurm $(PYTEST)
 
 fuzz: setup-dev  ## give damaged files to every reader (SECONDS=30 for each of them; SEED=$RANDOM; PYTEST="-k study")
 	@GLIOFLOW_FUZZ_SECONDS=$(or $(SECONDS),30) GLIOFLOW_FUZZ_SEED=$(or $(SEED),$$RANDOM) $(PYTHON) -m pytest tests/fuzz $(PYTEST)
@@ -60,8 +63,14 @@ fuzz: setup-dev  ## give damaged files to every reader (SECONDS=30 for each of t
 bench-truth: setup  ## plant causes of failure and count how often they are found: docs/failure-analysis.md
 	@$(PYTHON) benchmarks/failure_truth.py
 
+bench-quality: setup  ## count how often intervals of predicted Dice hold the true one, and time the features: docs/quality.md
+	@$(PYTHON) benchmarks/quality.py
+
 bench: setup-bench  ## time the scoring of a case beside other tools (BENCH="--slow"): docs/benchmarks.md
 	@.venv-bench/bin/python benchmarks/score_cases.py $(BENCH)
+
+bench-plan: setup  ## time the planning of large studies, and reckon what they cost (BENCH="--cases 100"): docs/scale.md
+	@$(PYTHON) benchmarks/plan.py $(BENCH)
 
 bench-radiomics: setup-bench  ## time the features of a region beside other tools (BENCH="--slow"): docs/benchmarks.md
 	@.venv-bench/bin/python benchmarks/extract_radiomics.py $(BENCH)

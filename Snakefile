@@ -35,6 +35,7 @@ include: "rules/evaluation.smk"
 include: "rules/failure.smk"
 include: "rules/quality.smk"
 include: "rules/report.smk"
+include: "rules/verification.smk"
 
 
 if workflow.is_main_process:

@@ -28,7 +28,7 @@ rule make_phantom:
         "../scripts/make_phantom.py"
 
 
-rule fetch_dataset:
+checkpoint fetch_dataset:
     output:
         fetched="<results>/cohorts/{cohort}/fetched.json",
     log:
@@ -65,8 +65,8 @@ rule convert_cohort:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=memory("convert_cohort"),
+        runtime=minutes("convert_cohort", cohort_cases),
     params:
         cohort=by_cohort(COHORTS.block),
         folder=lambda w: str(told(COHORTS.folder, w.cohort)),
@@ -96,8 +96,8 @@ rule verify_cohort:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=memory("verify_cohort"),
+        runtime=minutes("verify_cohort", cohort_cases),
     params:
         scheme_name=by_cohort(COHORTS.scheme_name),
         scheme=by_cohort(COHORTS.scheme),

@@ -9,15 +9,20 @@ from glioflow.evaluation.conventions import conventions, parameters_hash
 from glioflow.failure.feature_groups import groups_hash
 from glioflow.failure.radiomics_parameters import whole_image_needed
 from glioflow.models.nnunet.keys import prediction_code, preprocessing_code, training_code
+from glioflow.shards import shard_names
 from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups
 from glioflow.workflow.model_lookups import ModelLookups
 from glioflow.workflow.radiomics_settings import radiomics_parameters
+from glioflow.workflow.resource_costs import read_costs
 from glioflow.workflow.sets import (
+    SCORES_PER_SHARD,
     compared_sets,
+    expected_cases,
     failure_sets,
     model_sets,
+    predicted_quality_sets,
     published_sets,
     quality_sets,
     radiomics_shards,
@@ -27,9 +32,11 @@ from glioflow.workflow.sets import (
     unscored_sets,
 )
 
-COHORTS = CohortLookups(STUDY)
+COHORTS = CohortLookups(STUDY, planned=not workflow.is_main_process)
 MODELS = ModelLookups(STUDY, COHORTS)
 RADIOMICS = told(radiomics_parameters, STUDY.failure)
+COSTS = told(read_costs)
+CPU_TRAINING_MINUTES = 4320  # of a fold, at least: how long it takes depends on the CPU, and was not measured
 
 
 def one_of(names):
@@ -42,7 +49,7 @@ wildcard_constraints:
     model=one_of([*STUDY.models, *STUDY.ensembles]),
     set=one_of({"cv", "test", "given", *STUDY.cohorts}),
     fold=r"\d+",
-    shard=r"\d+",
+    shard=r"\d+-of-\d+",
 
 
 def under(path):
@@ -135,14 +142,64 @@ def unscored_predictions():
     return [f"<results>/{folder[told(MODELS.is_postprocessed, model)]}/{model}/{name}/predictions.csv" for model, name in pairs]
 
 
+def set_cases(wildcards):
+    """Return about how many cases a set has."""
+    cases = told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set))
+    return expected_cases(STUDY, wildcards.model, wildcards.set, cases)
+
+
 def set_score_shards(wildcards):
     """Return how many jobs score a set."""
-    return score_shards(told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
+    return score_shards(set_cases(wildcards))
 
 
-def features_memory():
+def memory(rule_name):
+    """Return a resources function: the memory in MB that a job of a rule asks for, more with each attempt."""
+    return lambda wildcards, attempt: COSTS.memory_mb(rule_name, attempt)
+
+
+def minutes(rule_name, cases, iterations=None):
+    """Return a resources function: the minutes that a job asks for, by functions of the wildcards that count its work."""
+
+    def ask(wildcards, attempt, threads):
+        number = iterations(wildcards) if iterations else 0
+        asked = COSTS.runtime(rule_name, cases(wildcards), 1 if iterations else threads, number, attempt)
+        on_cpu = iterations and STUDY.models[wildcards.model].device == "cpu"
+        return max(asked, CPU_TRAINING_MINUTES) if on_cpu else asked
+
+    return ask
+
+
+def cohort_cases(wildcards):
+    """Return how many cases a cohort shows."""
+    return told(COHORTS.size, wildcards.cohort)
+
+
+def model_cases(wildcards):
+    """Return how many cases the cohort of a model or an ensemble shows."""
+    return told(COHORTS.size, STUDY.cohort_of(wildcards.model))
+
+
+def shard_size(wildcards):
+    """Return how many cases a shard of scores has on average."""
+    return SCORES_PER_SHARD
+
+
+def fold_cases(wildcards):
+    """Return how many cases a fold of a model predicts on average."""
+    return model_cases(wildcards) // STUDY.models[wildcards.model].folds
+
+
+def fold_iterations(wildcards):
+    """Return how many iterations a fold of a model trains."""
+    model = STUDY.models[wildcards.model]
+    averaged = model.swa.cycles * model.swa.epochs_per_cycle if model.swa else 0
+    return (model.epochs + averaged) * (model.iterations_per_epoch + model.validation_iterations)
+
+
+def features_memory(wildcards, attempt):
     """Return how many MB eight cases at once need: a filtered image of 240 x 240 x 155 voxels takes 1.8 GB of a process."""
-    return 16000 if whole_image_needed(RADIOMICS) else 8000
+    return attempt * (16000 if whole_image_needed(RADIOMICS) else 8000)
 
 
 def requested_tables():
@@ -153,7 +210,7 @@ def requested_tables():
 
 def set_radiomics_shards(wildcards):
     """Return how many jobs extract the features of a set."""
-    return radiomics_shards(STUDY, told(COHORTS.size, STUDY.cohort_of_set(wildcards.model, wildcards.set)))
+    return radiomics_shards(STUDY, set_cases(wildcards))
 
 
 def bundle_file():

@@ -15,8 +15,8 @@ rule score_cases:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("score_cases"),
+        runtime=minutes("score_cases", shard_size),
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=by_model(MODELS.predicted_regions),
@@ -25,8 +25,7 @@ rule score_cases:
         lesionwise=STUDY.evaluation.lesionwise,
         reproduce_defects=STUDY.evaluation.reproduce_defects,
         conventions=parameters_hash(STUDY.evaluation.convention, STUDY.evaluation.lesionwise),
-        shard=lambda w: int(w.shard),
-        shards=set_score_shards,
+        shard=lambda w: w.shard,
         cache=lambda w: case_cache("score_cases", w.model, w.set, w.shard),
         code=code_fingerprint("score_cases"),
     script:
@@ -35,8 +34,10 @@ rule score_cases:
 
 rule summarise_scores:
     input:
+        unpack(fetched_set),
         shards=score_tables,
         manifest=set_file("manifest.csv"),
+        split=set_file("split.csv"),
     output:
         scores="<results>/scores/{model}/{set}.csv",
         summary="<results>/scores/{model}/{set}_summary.csv",
@@ -50,6 +51,7 @@ rule summarise_scores:
         mem_mb=2000,
         runtime=10,
     params:
+        set=lambda w: w.set,
         group_by=STUDY.evaluation.group_by,
         truth_scheme=by_set(MODELS.truth_scheme),
         prediction_scheme=by_model(MODELS.prediction_scheme),
@@ -73,8 +75,8 @@ rule compare_conventions:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=memory("compare_conventions"),
+        runtime=minutes("compare_conventions", set_cases),
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=by_model(MODELS.predicted_regions),
@@ -147,8 +149,8 @@ rule export_scores:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("export_scores"),
+        runtime=minutes("export_scores", set_cases),
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=by_model(MODELS.predicted_regions),

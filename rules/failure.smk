@@ -43,7 +43,7 @@ rule extract_radiomics:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=features_memory(),
+        mem_mb=features_memory,
         runtime=120,
     params:
         images=STUDY.failure.images,
@@ -51,8 +51,7 @@ rule extract_radiomics:
         regions=STUDY.failure.featured_regions,
         ranked=STUDY.failure.region,
         parameters=RADIOMICS,
-        shard=lambda w: int(w.shard),
-        shards=set_radiomics_shards,
+        shard=lambda w: w.shard,
         cache=lambda w: case_cache("extract_radiomics", w.model, w.set, w.shard),
         code=code_fingerprint("extract_radiomics"),
     script:
@@ -77,7 +76,7 @@ rule vary_features:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=features_memory(),
+        mem_mb=features_memory,
         runtime=360,
     params:
         kind=lambda w: w.kind,
@@ -86,8 +85,7 @@ rule vary_features:
         regions=STUDY.failure.featured_regions,
         ranked=STUDY.failure.region,
         parameters=RADIOMICS,
-        shard=lambda w: int(w.shard),
-        shards=set_radiomics_shards,
+        shard=lambda w: w.shard,
         cache=lambda w: case_cache("vary_features", w.model, w.set, w.kind, w.shard),
         code=code_fingerprint("vary_features"),
     script:
@@ -96,7 +94,11 @@ rule vary_features:
 
 rule measure_stability:
     input:
+        unpack(fetched_set),
+        unpack(extreme_cases),
         shards=varied_tables("stability"),
+        scores="<results>/scores/{model}/{set}.csv",
+        manifest=set_file("manifest.csv"),
     output:
         stability="<results>/failure/{model}/{set}/stability.csv",
     log:
@@ -108,6 +110,9 @@ rule measure_stability:
         mem_mb=2000,
         runtime=10,
     params:
+        images=STUDY.failure.images,
+        regions=STUDY.failure.featured_regions,
+        ranked=STUDY.failure.region,
         code=code_fingerprint("measure_stability"),
     script:
         "../scripts/measure_stability.py"
@@ -115,7 +120,11 @@ rule measure_stability:
 
 rule measure_binning:
     input:
+        unpack(fetched_set),
+        unpack(extreme_cases),
         shards=varied_tables("binning"),
+        scores="<results>/scores/{model}/{set}.csv",
+        manifest=set_file("manifest.csv"),
     output:
         binning="<results>/failure/{model}/{set}/binning.csv",
     log:
@@ -127,6 +136,9 @@ rule measure_binning:
         mem_mb=2000,
         runtime=10,
     params:
+        images=STUDY.failure.images,
+        regions=STUDY.failure.featured_regions,
+        ranked=STUDY.failure.region,
         parameters=RADIOMICS,
         code=code_fingerprint("measure_binning"),
     script:
@@ -155,6 +167,7 @@ rule export_features:
 
 rule associate_features:
     input:
+        unpack(fetched_set),
         scores="<results>/scores/{model}/{set}.csv",
         extremes="<results>/failure/{model}/{set}/extremes.csv",
         shards=radiomics_tables,
@@ -219,8 +232,8 @@ rule classify_failures:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("classify_failures"),
+        runtime=minutes("classify_failures", set_cases),
     params:
         regions=STUDY.evaluation.regions,
         trained_regions=by_model(MODELS.predicted_regions),
@@ -265,6 +278,7 @@ rule draw_extremes:
         predictions=final_predictions,
     output:
         table="<results>/failure/{model}/{set}/overlays.csv",
+        witnesses="<results>/failure/{model}/{set}/witnesses.csv",
     log:
         "<logs>/draw_extremes/{model}/{set}.log",
     benchmark:
@@ -279,6 +293,11 @@ rule draw_extremes:
         image=STUDY.failure.images[0],
         region=STUDY.failure.region,
         rank_by=STUDY.failure.rank_by,
+        regions=STUDY.evaluation.regions,
+        trained_regions=by_model(MODELS.predicted_regions),
+        truth_regions=by_set(MODELS.labelled_regions),
+        convention=STUDY.evaluation.convention,
+        conventions=parameters_hash(STUDY.evaluation.convention),
         code=code_fingerprint("draw_extremes"),
     script:
         "../scripts/draw_extremes.py"

@@ -12,6 +12,15 @@ def cohort_origin(wildcards):
     return {"fetched": f"{folder}/fetched.json"} if COHORTS.is_fetched(wildcards.cohort) else {}
 
 
+def fetched_set(wildcards):
+    """Return the record of the fetched data set that a set's cases are of, as a named input; nothing where files are at hand.
+
+    Once it is there, the checkpoint that made it has Snakemake count the cases and plan the shards again.
+    """
+    cohort = STUDY.cohort_of_set(wildcards.model, wildcards.set)
+    return {"fetched": f"<results>/cohorts/{cohort}/fetched.json"} if COHORTS.is_fetched(cohort) else {}
+
+
 def further_files(wildcards):
     """Return the user's files, besides the images, that a cohort's table of cases depends on."""
     return [local(path) for path in told(COHORTS.further_files, wildcards.cohort)]
@@ -83,18 +92,36 @@ def kept_postprocessing(wildcards):
     return {"postprocessing": file} if told(MODELS.is_postprocessed, wildcards.model) else {}
 
 
+def probability_records(wildcards):
+    """Return what the probabilities of a set told, as a named input; nothing where no network of the study's made its masks."""
+    table = f"<results>/predictions/{wildcards.model}/{wildcards.set}/uncertainty.csv"
+    return {"uncertainty": table} if wildcards.model in STUDY.predicting() else {}
+
+
+def calibration_tables(wildcards):
+    """Return features and scores of a model's ``cv``, as named inputs; nothing where it has none."""
+    model = wildcards.model
+    features = f"<results>/quality/{model}/cv/quality_features.csv"
+    scores = f"<results>/scores/{model}/cv.csv"
+    return {"calibration": features, "scores": scores} if "cv" in STUDY.scored_sets_of(model) else {}
+
+
 def quality_tables():
-    """Return the tables of volumes, of volumes over time and of shape, as far as the study asks for them."""
+    """Return the tables of volumes, over time and of shape as the study asks for them, and of quality without truth."""
     tables = ["volumes", "agreement"]
     tables += ["sessions", "responses"] if STUDY.quality.follow else []
     tables += ["shapes", "shape_covariates"] if STUDY.quality.shape else []
-    return expand("<results>/quality/{pair}/{table}.csv", pair=quality_sets(STUDY), table=tables)
+    tables += ["quality_evaluation"]
+    return [
+        *expand("<results>/quality/{pair}/{table}.csv", pair=quality_sets(STUDY), table=tables),
+        *expand("<results>/quality/{pair}/quality.csv", pair=predicted_quality_sets(STUDY)),
+    ]
 
 
 def score_tables(wildcards):
     """Return the scores of every shard of a set."""
     pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"
-    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_score_shards(wildcards)))
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=shard_names(set_score_shards(wildcards)))
 
 
 def extreme_cases(wildcards):
@@ -106,7 +133,7 @@ def extreme_cases(wildcards):
 def radiomics_tables(wildcards):
     """Return the features of every shard of a set."""
     pattern = "<results>/failure/{model}/{set}/radiomics_shards/{shard}.csv"
-    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=range(set_radiomics_shards(wildcards)))
+    return expand(pattern, model=wildcards.model, set=wildcards.set, shard=shard_names(set_radiomics_shards(wildcards)))
 
 
 def varied_tables(kind):
@@ -114,7 +141,7 @@ def varied_tables(kind):
 
     def find(wildcards):
         pattern = "<results>/failure/{model}/{set}/{kind}_shards/{shard}.csv"
-        shards = range(set_radiomics_shards(wildcards))
+        shards = shard_names(set_radiomics_shards(wildcards))
         return expand(pattern, model=wildcards.model, set=wildcards.set, kind=kind, shard=shards)
 
     return find

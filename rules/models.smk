@@ -81,8 +81,8 @@ rule preprocess_model:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=32000,
-        runtime=480,
+        mem_mb=memory("preprocess_model"),
+        runtime=minutes("preprocess_model", model_cases),
     params:
         configuration=model_key("configuration"),
         channels=model_key("channels"),
@@ -112,8 +112,8 @@ rule train_fold:
         "../envs/glioflow.yaml"
     threads: model_key("threads")
     resources:
-        mem_mb=32000,
-        runtime=4320,
+        mem_mb=memory("train_fold"),
+        runtime=minutes("train_fold", fold_cases, fold_iterations),
         gpu=by_model(MODELS.gpus),
     params:
         configuration=model_key("configuration"),
@@ -136,6 +136,7 @@ rule collect_cv:
         folds=all_folds,
     output:
         "<results>/predictions/{model}/cv/predictions.csv",
+        uncertainty="<results>/predictions/{model}/cv/uncertainty.csv",
     log:
         "<logs>/collect_cv/{model}.log",
     wildcard_constraints:
@@ -163,6 +164,7 @@ rule predict_cases:
     output:
         "<results>/predictions/{model}/{set}/predictions.csv",
         probabilities="<results>/predictions/{model}/{set}/probabilities.csv",
+        uncertainty="<results>/predictions/{model}/{set}/uncertainty.csv",
     log:
         "<logs>/predict_cases/{model}/{set}.log",
     benchmark:
@@ -174,8 +176,8 @@ rule predict_cases:
         "../envs/glioflow.yaml"
     threads: 12
     resources:
-        mem_mb=32000,
-        runtime=1440,
+        mem_mb=memory("predict_cases"),
+        runtime=minutes("predict_cases", set_cases),
         gpu=by_model(MODELS.gpus),
     params:
         configuration=by_model(MODELS.fact, "configuration"),
@@ -207,8 +209,8 @@ rule convert_predictions:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=memory("convert_predictions"),
+        runtime=minutes("convert_predictions", model_cases),
     params:
         pattern=lambda w: expand_path(STUDY.models[w.model].predictions),
         scheme_name=model_key("label_scheme"),
@@ -246,8 +248,8 @@ rule ensemble_models:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=32000,
-        runtime=240,
+        mem_mb=memory("ensemble_models"),
+        runtime=minutes("ensemble_models", set_cases),
     params:
         members=ensemble_key("members"),
         method=ensemble_key("method"),
@@ -299,8 +301,8 @@ rule choose_postprocessing:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=memory("choose_postprocessing"),
+        runtime=minutes("choose_postprocessing", model_cases),
     params:
         regions=by_model(MODELS.predicted_regions),
         operations=lambda w: (STUDY.ensembles.get(w.model) or STUDY.models[w.model]).postprocessing.model_dump(),
@@ -324,8 +326,8 @@ rule postprocess_cases:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=memory("postprocess_cases"),
+        runtime=minutes("postprocess_cases", set_cases),
     params:
         cache=lambda w: case_cache("postprocess_cases", w.model, w.set),
         code=code_fingerprint("postprocess_cases"),

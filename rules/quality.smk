@@ -1,4 +1,5 @@
-# masks → volumes, their agreement and their course over a patient's sessions → shape, and what goes along with it
+# masks → volumes, their agreement and their course over a patient's sessions → shape, and what goes along with it;
+# probabilities, masks and images → features → the quality of a mask without its truth, and how good that prediction is
 
 
 rule measure_volumes:
@@ -15,8 +16,8 @@ rule measure_volumes:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory("measure_volumes"),
+        runtime=minutes("measure_volumes", set_cases),
     params:
         session_by=STUDY.quality.session_by,
         trained_regions=by_model(MODELS.predicted_regions),
@@ -84,8 +85,8 @@ rule measure_shapes:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory("measure_shapes"),
+        runtime=minutes("measure_shapes", set_cases),
     params:
         region=STUDY.quality.shape,
         trained_regions=by_model(MODELS.predicted_regions),
@@ -114,3 +115,74 @@ rule compare_shapes:
         code=code_fingerprint("compare_shapes"),
     script:
         "../scripts/compare_shapes.py"
+
+
+rule measure_quality:
+    input:
+        unpack(probability_records),
+        manifest=set_file("manifest.csv"),
+        predictions=final_predictions,
+    output:
+        features="<results>/quality/{model}/{set}/quality_features.csv",
+    log:
+        "<logs>/measure_quality/{model}/{set}.log",
+    benchmark:
+        "<benchmarks>/measure_quality/{model}/{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        regions=by_model(MODELS.shown_regions),
+        channels=by_model(MODELS.read_channels),
+        origin=by_model(MODELS.origin),
+        cache=lambda w: case_cache("measure_quality", w.model, w.set),
+        code=code_fingerprint("measure_quality"),
+    script:
+        "../scripts/measure_quality.py"
+
+
+rule predict_quality:
+    input:
+        unpack(calibration_tables),
+        features="<results>/quality/{model}/{set}/quality_features.csv",
+    output:
+        quality="<results>/quality/{model}/{set}/quality.csv",
+    log:
+        "<logs>/predict_quality/{model}/{set}.log",
+    benchmark:
+        "<benchmarks>/predict_quality/{model}/{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        set=lambda w: w.set,
+        schemes=by_set(MODELS.compared_schemes),
+        code=code_fingerprint("predict_quality"),
+    script:
+        "../scripts/predict_quality.py"
+
+
+rule evaluate_quality:
+    input:
+        quality="<results>/quality/{model}/{set}/quality.csv",
+        scores="<results>/scores/{model}/{set}.csv",
+    output:
+        evaluation="<results>/quality/{model}/{set}/quality_evaluation.csv",
+    log:
+        "<logs>/evaluate_quality/{model}/{set}.log",
+    benchmark:
+        "<benchmarks>/evaluate_quality/{model}/{set}.tsv"
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code_fingerprint("evaluate_quality"),
+    script:
+        "../scripts/evaluate_quality.py"

@@ -15,25 +15,25 @@ from typing import Any
 
 import pandas as pd
 
-from glioflow.console import Console, UserError, count, run_script
+from glioflow.console import Console, count, run_script
 from glioflow.evaluation.rankings import rank_cases
 from glioflow.evaluation.score_tables import ranked_apart, read_scores
 from glioflow.failure.associations import associate
 from glioflow.files import PathLike, read_table, write_table
+from glioflow.shards import require_each_once
 
 VOLUME = "volume_truth_ml"
 
 
-def gather(case_ids: Sequence[str], needed: Sequence[str], shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the shards' rows in the order of ``case_ids``, the set's.
+def gather(case_ids: Sequence[str], needed: Sequence[str], paths: Sequence[PathLike]) -> pd.DataFrame:
+    """Return the rows of the shards' tables in the order of ``case_ids``, the set's.
 
     Raises ``UserError`` where one of the cases ``needed`` is missing, or a row is there twice or is not the set's.
     """
+    shards = [read_table(path) for path in paths]
     table = pd.concat([shard for shard in shards if len(shard)] or shards, ignore_index=True)
-    found = list(table["case_id"])
-    twice = table["case_id"][table.duplicated(["case_id", "image", "region"])]
-    if wrong := {*(set(needed) - set(found)), *(set(found) - set(case_ids)), *twice}:
-        raise UserError(f"the radiomics shards do not fit the set in {', '.join(sorted(wrong))}; run extract_radiomics again")
+    twice = set(table["case_id"][table.duplicated(["case_id", "image", "region"])])
+    require_each_once(list(table["case_id"]), needed, case_ids, twice, paths)
     places = {case_id: place for place, case_id in enumerate(case_ids)}
     return table.sort_values("case_id", key=lambda column: column.map(places), kind="stable").reset_index(drop=True)
 
@@ -61,7 +61,7 @@ def main(snakemake: Any, console: Console) -> str:
     complete = params.cases == "all"
     case_ids = list(scores["case_id"])
     needed = case_ids if complete else list(extremes["case_id"])
-    radiomics = gather(case_ids, needed, [read_table(path) for path in source.shards])
+    radiomics = gather(case_ids, needed, source.shards)
     volumes = read_volumes(source.scores, list(dict.fromkeys(radiomics["region"])))
     table = associate(radiomics, analysed_cases(scores, params.rank_by, params.penalised), volumes, extremes, complete)
     write_table(snakemake.output.radiomics, radiomics)

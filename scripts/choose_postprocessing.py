@@ -142,7 +142,7 @@ def main(snakemake: Any, console: Console) -> str:
     predictions = read_predictions(tables.predictions)
     if predictions.empty:
         raise UserError(f"{tables.predictions} lists no case; post-processing is chosen on cases")
-    paired, problems = pair_cases(read_manifest(tables.manifest), predictions, shard=0, shards=1)
+    paired, problems = pair_cases(read_manifest(tables.manifest), predictions)
     cases = {case.case_id: case for case in reversed(paired)}  # of two predictions that with mirroring, which comes first
     found, _ = compute_cases(
         case_pieces,

@@ -90,7 +90,7 @@ def main(snakemake: Any, console: Console) -> str:
     params, tables = snakemake.params, snakemake.input
     plan = plan_of(params, params.convention)
     predictions = main_rows(read_predictions(tables.predictions))
-    cases, problems = pair_cases(read_manifest(tables.manifest), predictions, 0, 1)
+    cases, problems = pair_cases(read_manifest(tables.manifest), predictions)
     found, computed = compute_cases(
         classify_case,
         {case.case_id: case for case in cases},

@@ -1,6 +1,7 @@
 """Gather the out-of-fold predictions that training has made: every training case, predicted by the fold that never saw it.
 
-Inputs: ``split.csv``, the folds' ``manifest.json``. Params: ``tta``. Output: ``predictions.csv``; the masks are beside it.
+Inputs: ``split.csv``, the folds' ``manifest.json``. Params: ``tta``. Outputs: ``predictions.csv``, the masks are beside it; and
+``uncertainty``, what the probabilities told of every mask (``glioflow.models.uncertainty``).
 """
 
 from pathlib import Path
@@ -10,6 +11,7 @@ from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import read_table
 from glioflow.models.fold_state import read_fold
 from glioflow.models.predictions import place, prediction_table, set_members, tta_folders, write_predictions
+from glioflow.models.uncertainty import read_record, record_rows, write_records
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -18,6 +20,7 @@ def main(snakemake: Any, console: Console) -> str:
     folders = tta_folders(folder, snakemake.params.tta)
     split = read_table(snakemake.input.split)
     folds: dict[str, int] = {}
+    measured: list[dict[str, Any]] = []
     for path in snakemake.input.folds:
         manifest = read_fold(path)
         validation = manifest["validation"]
@@ -28,7 +31,9 @@ def main(snakemake: Any, console: Console) -> str:
                 if not (mask := source / f"{case}.nii.gz").exists():
                     raise UserError(f"{case}: {mask} is gone; delete {path} and run again, to have it predicted again")
                 place(mask, target / mask.name)
+                measured += record_rows(case, tta, read_record(source, case))
                 folds[case] = manifest["fold"]
+    write_records(snakemake.output.uncertainty, measured)
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     cases = set_members(split, "cv")
     write_predictions(snakemake.output[0], prediction_table(folders, {case: patients[case] for case in cases}, folds))

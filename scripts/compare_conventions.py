@@ -208,7 +208,7 @@ def main(snakemake: Any, console: Console) -> str:
     """
     params, tables = snakemake.params, snakemake.input
     plans = plans_of(params)
-    cases, problems = pair_cases(read_manifest(tables.manifest), read_predictions(tables.predictions), shard=0, shards=1)
+    cases, problems = pair_cases(read_manifest(tables.manifest), read_predictions(tables.predictions))
     scores, computed = compute_cases(
         score_conventions,
         {case.item: case for case in cases},

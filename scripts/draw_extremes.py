@@ -1,14 +1,30 @@
-"""Draw each selected case: one axial slice with the outlines of truth and prediction.
+"""Draw each selected case: the slice through the pair of points that attains its Hausdorff distance beside that of most error.
 
-The slice is the one where the truth's region is largest; the prediction's, where the truth has none; the fullest slice of the
-brain, where neither has. Pictures are in radiological convention (anterior at the top, the patient's left on the right) by the
-image's affine.
+Pictures are in radiological convention (anterior at the top, the patient's left on the right) by the image's affine. What they
+show is in ``glioflow.report.case_pictures``; the pair of points, the witness of the distance, is found as the scores are.
 
-Inputs:  ``extremes`` (extremes.csv), ``scores`` (the table they were selected from), ``manifest``, ``predictions``.
-Outputs: ``table`` (overlays.csv): group, rank, case_id, picture, slice, value; and the pictures in ``overlays/`` beside it,
-         as ``<group>_<rank>_<case_id>.png``. ``picture`` is relative to the table; ``slice`` counts from 0 along the
-         stored axis.
-Params:  ``image`` (channel), ``region``, ``rank_by``.
+Inputs
+------
+extremes : extremes.csv
+scores : the table they were selected from
+manifest, predictions : as of score_cases
+
+Outputs
+-------
+table : overlays.csv: group, rank, case_id, picture, witness_slice, error_slice, value; and the pictures in ``overlays/`` beside
+    it, as ``<group>_<rank>_<case_id>.png``. ``picture`` is relative to the table; slices count from 0 along the stored axis
+witnesses : witnesses.csv, a row per case and region: group, rank, case_id and ``glioflow.evaluation.witnesses.COLUMNS``: the
+    distance as scored, the length in mm, the side that it is measured from, both points as voxel indices along the stored axes
+    and in mm in RAS+ space, and a note. A region that a mask lacks has its note alone
+
+Params
+------
+image : channel that is shown
+region, rank_by : as of select_extremes
+regions, trained_regions, truth_regions : as of score_cases
+convention : name of the study's: it decides between which points a distance is
+conventions : content hash of it, so that the rule runs again where a value may change
+
 Threads: one case each.
 """
 
@@ -16,89 +32,64 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from glioflow.case_cache import compute_cases
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, UserError, count, run_script
+from glioflow.evaluation.conventions import Convention
 from glioflow.evaluation.score_tables import read_scores
+from glioflow.evaluation.scoring import plan_of
+from glioflow.evaluation.witnesses import COLUMNS, find_witnesses
 from glioflow.failure.case_files import CaseFiles, find_case_files
 from glioflow.files import read_table, write_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import read_labels, read_volume
 from glioflow.models.predictions import read_predictions
-from glioflow.report.plotting import (
-    CHANNEL_NAMES,
-    PREDICTION_COLOUR,
-    TRUTH_COLOUR,
-    AxialLayout,
-    axial_layout,
-    grey_window,
-    metric_text,
-    new_figure,
-    save_figure,
-)
+from glioflow.report.case_pictures import DPI, Shown, choose_slices, draw_picture
+from glioflow.report.plotting import CHANNEL_NAMES, PREDICTION_COLOUR, TRUTH_COLOUR, metric_text, save_figure
 from glioflow.study.metric_registry import find_metric
-
-WIDTH_PX, HEIGHT_PX, DPI = 420, 480, 120
-# Picture elements kept around the brain.
-MARGIN = 4
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """One picture to draw: the case's files, where the picture goes and its heading."""
+    """One picture to draw: the case's files, where the picture goes and its heading; the regions, the ranking one first."""
 
     files: CaseFiles
     picture: Path
     title: str
     caption: str
     image: str
-    region: str
+    regions: tuple[str, ...]
+    convention: Convention
 
 
-def choose_slice(layout: AxialLayout, truth: NDArray[np.bool_], prediction: NDArray[np.bool_], brain: NDArray[np.bool_]) -> int:
-    """Return the index of the slice to draw (all masks on the volume's grid)."""
-    for mask in (truth, prediction):
-        areas = layout.areas(mask)
-        if areas.any():
-            return int(areas.argmax())
-    return int(layout.areas(brain).argmax())
-
-
-def draw_case(overlay: Overlay) -> int:
-    """Write the picture of one case and return its slice.
+def draw_case(overlay: Overlay) -> dict[str, Any]:
+    """Write the picture of one case; return the columns of its slices and, by region, those of its witnesses.
 
     Raises ``UserError`` where image, truth and prediction differ in shape.
     """
     image = read_volume(overlay.files.image)
-    masks = []
-    for path in (overlay.files.truth, overlay.files.prediction):
-        labels = read_labels(path).data
-        if labels.shape != image.data.shape:
+    truth, prediction = (read_labels(path) for path in (overlay.files.truth, overlay.files.prediction))
+    for path, labels in ((overlay.files.truth, truth), (overlay.files.prediction, prediction)):
+        if labels.data.shape != image.data.shape:
             raise UserError(
-                f"{overlay.files.case_id}: {path} has shape {labels.shape}, but {overlay.files.image} has {image.data.shape}; "
-                "a mask must have its image's shape"
+                f"{overlay.files.case_id}: {path} has shape {labels.data.shape}, but {overlay.files.image} has "
+                f"{image.data.shape}; a mask must have its image's shape"
             )
-        masks.append(region_mask(labels.astype(np.uint8, copy=False), overlay.region))
-    layout = axial_layout(image)
-    brain = image.data != 0
-    index = choose_slice(layout, masks[0], masks[1], brain)
-    truth, prediction = (layout.slice(mask, index).astype(bool) for mask in masks)
-    box = _box(layout.slice(brain.any(axis=layout.axis, keepdims=True), 0) | truth | prediction)
-    figure = draw_overlay(
-        layout.slice(image.data, index)[box], truth[box], prediction[box], grey_window(image.data), layout.aspect
-    )
-    figure.text(0.02, 0.985, overlay.title, va="top", fontsize=8.5, fontweight="bold")
-    figure.text(0.02, 0.945, overlay.caption, va="top", fontsize=7.5, color="#333333")
-    where = f"{image_name(overlay)}, axial slice {index}"
-    figure.text(0.97, 0.082, where, ha="right", va="bottom", fontsize=6.5, color="#d0d0d0")
-    save_figure(figure, overlay.picture, dpi=DPI, accents=(TRUTH_COLOUR, PREDICTION_COLOUR))
-    return index
+    maps = truth.data, prediction.data
+    witnesses = find_witnesses(*maps, truth.spacing, overlay.regions, overlay.convention)
+    witness, note = witnesses[overlay.regions[0]]
+    masks = {region: (region_mask(maps[0], region), region_mask(maps[1], region)) for region in overlay.regions}
+    shown = Shown(image, masks, witness, note, image_name(overlay), overlay.title, overlay.caption)
+    slices = choose_slices(shown)
+    save_figure(draw_picture(shown, slices), overlay.picture, dpi=DPI, accents=(TRUTH_COLOUR, PREDICTION_COLOUR))
+    rows = [
+        {"label": region, "convention": overlay.convention.name, "units": overlay.convention.units, "note": words or None}
+        | (found.row(truth.affine) if found else {})
+        for region, (found, words) in witnesses.items()
+    ]
+    return {"witness_slice": slices.witness, "error_slice": slices.error, "witnesses": rows}
 
 
 def image_name(overlay: Overlay) -> str:
@@ -106,49 +97,6 @@ def image_name(overlay: Overlay) -> str:
     name = CHANNEL_NAMES.get(overlay.image, overlay.image)
     shown = overlay.files.substitute
     return f"{CHANNEL_NAMES.get(shown, shown)} in place of {name}" if shown else name
-
-
-def _box(mask: NDArray[np.generic]) -> tuple[slice, ...]:
-    box = []
-    for axis in range(2):
-        filled = np.flatnonzero(mask.any(axis=1 - axis))
-        first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, mask.shape[axis] - 1)
-        box.append(slice(max(first - MARGIN, 0), last + MARGIN + 1))
-    return tuple(box)
-
-
-def draw_overlay(
-    image: NDArray[np.generic],
-    truth: NDArray[np.bool_],
-    prediction: NDArray[np.bool_],
-    window: tuple[float, float],
-    aspect: float,
-) -> Figure:
-    """Return a figure of one slice in grey with the outlines of two masks (rows front to back, columns right to left)."""
-    figure = new_figure(WIDTH_PX / DPI, HEIGHT_PX / DPI, layout=None)
-    axes = figure.add_axes((0.02, 0.075, 0.96, 0.825))
-    axes.set_facecolor("black")
-    axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], aspect=aspect, interpolation="bicubic")
-    axes.set_adjustable("datalim")
-    handles = []
-    for mask, name, colour, style, width in (
-        (truth, "truth", TRUTH_COLOUR, (0.0, ()), 1.5),
-        (prediction, "prediction", PREDICTION_COLOUR, (0.0, (3.2, 1.4)), 1.3),
-    ):
-        if mask.any():
-            rows, columns = (np.arange(-1, size + 1) for size in mask.shape)
-            axes.contour(columns, rows, np.pad(mask, 1), levels=[0.5], colors=[colour], linestyles=[style], linewidths=width)
-        label = name if mask.any() else f"no {name} here"
-        handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=1.6, label=label))
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    for side, x, align in (("R", 0.015, "left"), ("L", 0.985, "right")):
-        axes.text(x, 0.5, side, transform=axes.transAxes, color="#d0d0d0", fontsize=7.5, ha=align, va="center")
-    legend = figure.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0.0, -0.012), ncols=2, fontsize=7.5, handlelength=2.2
-    )
-    legend.set_in_layout(False)
-    return figure
 
 
 def captions(extremes: pd.DataFrame, scores: pd.DataFrame, region: str, rank_by: str) -> list[str]:
@@ -163,8 +111,10 @@ def captions(extremes: pd.DataFrame, scores: pd.DataFrame, region: str, rank_by:
 
 
 def main(snakemake: Any, console: Console) -> str:
-    """Write the pictures and their table."""
+    """Write the pictures and both tables."""
     params, target = snakemake.params, Path(snakemake.output.table)
+    plan = plan_of(params, params.convention)
+    regions = tuple(dict.fromkeys([params.region, *plan.visible]))
     extremes = read_table(snakemake.input.extremes)
     scores = read_scores(snakemake.input.scores, params.region, tuple(dict.fromkeys([params.rank_by, "hausdorff", "dice"])))
     cases = find_case_files(
@@ -179,14 +129,22 @@ def main(snakemake: Any, console: Console) -> str:
     ]
     lines = captions(extremes, scores, params.region, params.rank_by)
     overlays = {
-        name: Overlay(files, target.parent / name, files.case_id, line, params.image, params.region)
+        name: Overlay(files, target.parent / name, files.case_id, line, params.image, regions, plan.convention)
         for files, name, line in zip(cases, names, lines, strict=True)
     }
-    slices, _ = compute_cases(draw_case, overlays, threads=snakemake.threads, console=console, what="pictures")
+    drawn, _ = compute_cases(draw_case, overlays, threads=snakemake.threads, console=console, what="pictures")
     for left_over in {path.name for path in (target.parent / "overlays").glob("*.png")} - {Path(name).name for name in names}:
         (target.parent / "overlays" / left_over).unlink()
-    table = extremes.assign(picture=names, slice=[slices[name] for name in names])
-    write_table(target, table[["group", "rank", "case_id", "picture", "slice", "value"]])
+    slices = {column: [drawn[name][column] for name in names] for column in ("witness_slice", "error_slice")}
+    table = extremes.assign(picture=names, **slices).astype(dict.fromkeys(slices, "Int64"))
+    write_table(target, table[["group", "rank", "case_id", "picture", *slices, "value"]])
+    told = ["group", "rank", "case_id"]
+    rows = [
+        {**dict(zip(told, case, strict=True)), **row}
+        for name, case in zip(names, extremes[told].itertuples(index=False), strict=True)
+        for row in drawn[name]["witnesses"]
+    ]
+    write_table(snakemake.output.witnesses, pd.DataFrame(rows, columns=[*told, *COLUMNS]))
     return count(len(overlays), "picture")
 
 

@@ -115,7 +115,7 @@ def main(snakemake: Any, console: Console) -> str:
     """
     params, tables = snakemake.params, snakemake.input
     plan, code = plan_of(params, params.convention), module_fingerprint("export_scores")
-    cases, problems = pair_cases(read_manifest(tables.manifest), read_predictions(tables.predictions), 0, 1)
+    cases, problems = pair_cases(read_manifest(tables.manifest), read_predictions(tables.predictions))
     exported, computed = compute_cases(
         export_case,
         {case.item: case for case in cases},

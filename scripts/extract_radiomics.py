@@ -7,8 +7,8 @@ Outputs: ``radiomics``, the shard's table, a row for each case, image and region
          A case whose mask is too small for features keeps its row, with the features empty and a note; so does one that
          lacks the channel: what takes its place shows something else, and its features would not be the channel's.
 Params:  ``images`` (channels), ``mask`` (truth or prediction), ``regions``, ``ranked`` (the region whose scores name the
-         cases), ``shard`` (from 0) of ``shards``, ``parameters`` (pyradiomics' imageType, featureClass and setting) and
-         ``cache``, the file that keeps finished rows for a job that was killed or merely reruns.
+         cases), ``shard`` (``<i>-of-<n>``), ``parameters`` (pyradiomics' imageType, featureClass and setting) and ``cache``,
+         the file that keeps finished rows for a job that was killed or merely reruns, beside those of the other shards.
 Threads: one row each.
 """
 
@@ -19,7 +19,7 @@ from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, count, run_script
-from glioflow.failure.feature_cases import FeatureCase, feature_cases, feature_key, read_case, scored_cases
+from glioflow.failure.feature_cases import FeatureCase, feature_cases, feature_key, read_case, shard_cases
 from glioflow.failure.radiomics import extract_features
 from glioflow.failure.radiomics_parameters import Parameters, feature_names
 from glioflow.failure.radiomics_table import features_table
@@ -41,7 +41,7 @@ def extract_case(case: FeatureCase, parameters: Parameters) -> dict[str, Any]:
 def main(snakemake: Any, console: Console) -> str:
     """Write the shard's table."""
     params, tables = snakemake.params, snakemake.input
-    scored = scored_cases(tables, params)
+    scored = shard_cases(tables, params)
     manifest, predictions = read_manifest(tables.manifest), read_predictions(tables.predictions)
     cases = feature_cases(list(scored["case_id"]), manifest, predictions, params.images, params.mask, params.regions)
     names = feature_names(params.parameters)  # loads pyradiomics here, once, and not in every process
@@ -54,7 +54,7 @@ def main(snakemake: Any, console: Console) -> str:
         threads=snakemake.threads,
         console=console,
         what="rows",
-        cache=CaseCache(params.cache),
+        cache=CaseCache(params.cache, of_set=True),
         keys={name: feature_key(case, params.parameters, code=code) for name, case in shown.items()},
     )
     without = [case for case in cases if case.substitute_note]

@@ -3,10 +3,11 @@
 Of every feature, Spearman's correlation over the cases between its values under other bins, or the other normalisation, and
 those of the study: 1 where the order of the cases stays.
 
-Inputs:  ``shards`` (the tables of vary_features).
+Inputs:  ``shards`` (the tables of vary_features); ``scores``, ``manifest``, and ``extremes`` where only they are read, which
+         say what the tables must hold.
 Outputs: ``binning``: image, region, bin_width or else bin_count, normalise, feature_group, features, n, grey_levels (the
          median), rho_median, rho_lowest, note; a row for each setting and class of features that has to do with grey levels.
-Params:  ``parameters``: as of extract_radiomics.
+Params:  ``images``, ``regions``, ``ranked``, ``parameters``: as of extract_radiomics.
 """
 
 from typing import Any
@@ -16,10 +17,11 @@ import pandas as pd
 from scipy import stats
 
 from glioflow.console import Console, run_script
+from glioflow.failure.feature_cases import shown_rows
 from glioflow.failure.feature_variants import REFERENCE, binning_variants, bins_of
 from glioflow.failure.radiomics_parameters import Parameters
 from glioflow.failure.radiomics_table import gather_variants
-from glioflow.files import read_table, write_table
+from glioflow.files import write_table
 from glioflow.study.feature_names import MASK_GROUP, feature_columns, feature_group
 
 WITHOUT_GREY_LEVELS = (MASK_GROUP, "shape", "shape2D")
@@ -80,7 +82,7 @@ def _note(name: str, rhos: list[float]) -> Any:
 
 def main(snakemake: Any, console: Console) -> str:
     """Write ``binning.csv``."""
-    varied = gather_variants([read_table(path) for path in snakemake.input.shards])
+    varied = gather_variants(snakemake.input.shards, shown_rows(snakemake.input, snakemake.params))
     table = binning_table(varied, snakemake.params.parameters)
     write_table(snakemake.output.binning, table)
     others = table[table["note"] != OWN]["rho_lowest"].dropna()

@@ -61,9 +61,7 @@ def shape_rows(case: Case, shapes: Shapes, region: str, unseen: Mapping[str, str
 def main(snakemake: Any, console: Console) -> str:
     """Write ``shapes.csv``. Raises ``UserError``, with a line for each, where cases cannot be measured."""
     source, params = snakemake.input, snakemake.params
-    cases, problems = pair_cases(
-        read_manifest(source.manifest), main_rows(read_predictions(source.predictions)), shard=0, shards=1
-    )
+    cases, problems = pair_cases(read_manifest(source.manifest), main_rows(read_predictions(source.predictions)))
     shapes, computed = compute_cases(
         measure_case,
         {case.item: case for case in cases},

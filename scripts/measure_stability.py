@@ -3,9 +3,10 @@
 The measure is ICC(2,1), as ``glioflow.failure.icc`` defines it, over the case as it is, its mask eroded and dilated by a voxel,
 and noise added. A feature is stable from .75 on, where reliability is good (Koo and Li 2016).
 
-Inputs:  ``shards`` (the tables of vary_features).
+Inputs:  ``shards`` (the tables of vary_features); ``scores``, ``manifest``, and ``extremes`` where only they are read, which
+         say what the tables must hold.
 Outputs: ``stability``: image, region, feature, feature_group, n, icc, ci_low, ci_high, stable, note; the least stable first.
-Params:  none.
+Params:  ``images``, ``regions``, ``ranked``: as of extract_radiomics.
 """
 
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import Console, run_script
+from glioflow.failure.feature_cases import shown_rows
 from glioflow.failure.icc import GOOD, agreement
 from glioflow.failure.radiomics_table import gather_variants
-from glioflow.files import read_table, write_table
+from glioflow.files import write_table
 from glioflow.study.feature_names import feature_columns, feature_group
 
 COLUMNS = ("image", "region", "feature", "feature_group", "n", "icc", "ci_low", "ci_high", "stable", "note")
@@ -50,7 +52,7 @@ def stability_table(varied: pd.DataFrame) -> pd.DataFrame:
 
 def main(snakemake: Any, console: Console) -> str:
     """Write ``stability.csv``."""
-    table = stability_table(gather_variants([read_table(path) for path in snakemake.input.shards]))
+    table = stability_table(gather_variants(snakemake.input.shards, shown_rows(snakemake.input, snakemake.params)))
     write_table(snakemake.output.stability, table)
     stable, unstable = (int((table["stable"] == kind).sum()) for kind in (True, False))
     return f"{stable} of {len(table)} features stable, {unstable} not, {len(table) - stable - unstable} undefined"

@@ -85,9 +85,7 @@ def volume_table(
 def main(snakemake: Any, console: Console) -> str:
     """Write ``volumes.csv``. Raises ``UserError``, with a line for each, where cases cannot be measured."""
     source, params = snakemake.input, snakemake.params
-    cases, problems = pair_cases(
-        read_manifest(source.manifest), main_rows(read_predictions(source.predictions)), shard=0, shards=1
-    )
+    cases, problems = pair_cases(read_manifest(source.manifest), main_rows(read_predictions(source.predictions)))
     volumes, computed = compute_cases(
         measure_case,
         {case.item: case for case in cases},

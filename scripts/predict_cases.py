@@ -3,8 +3,9 @@
 Inputs: ``manifest.csv`` and ``split.csv`` of the set's cohort, ``dataset.json``, ``glioflowPlans.json``, the folds'
 ``manifest.json``. Params: ``configuration``, ``channels``, ``device``, ``tta``, ``probabilities``, ``root``, ``cache``,
 ``released`` (the record that the probabilities were deleted again). Outputs: ``predictions.csv``; the masks are beside it, and
-the probabilities that an ensemble needs in ``probabilities/``; and ``probabilities``, a table of their hashes, which stay when
-they are deleted.
+the probabilities that an ensemble needs in ``probabilities/``; ``probabilities``, a table of their hashes, which stay when
+they are deleted; and ``uncertainty``, what the probabilities tell of every mask (``glioflow.models.uncertainty``), measured
+while they are made.
 
 A case whose images, whose model and whose settings are unchanged is not predicted again, unless an ensemble comes to need its
 probabilities; those that none needs are deleted. Every checkpoint is checked before it predicts. A killed job leaves what it
@@ -40,6 +41,7 @@ from glioflow.models.predictions import (
     tta_folders,
     write_predictions,
 )
+from glioflow.models.uncertainty import read_record, record_rows, write_records
 
 
 def link_inputs(manifest: pd.DataFrame, cases: Sequence[str], channels: Sequence[str], folder: Path) -> None:
@@ -72,7 +74,7 @@ def main(snakemake: Any, console: Console) -> str:
     cache = CaseCache(params.cache)
     purpose, targets = params.probabilities, tta_folders(folder, params.tta)
     released = purpose is not None and Path(params.released).exists()
-    predicted, hashed = 0, list[dict[str, Any]]()
+    predicted, hashed, measured = 0, list[dict[str, Any]](), list[dict[str, Any]]()
     for tta, target in targets.items():
         model_key = key_of(
             {
@@ -95,18 +97,21 @@ def main(snakemake: Any, console: Console) -> str:
                 place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
                 for ending in PROBABILITY_ENDINGS if purpose else ():
                     place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
-                found[case + aside] = cache.put(case + aside, keys[case + aside], {}, [target / f"{case}.nii.gz"])
+                told = {"uncertainty": read_record(work, case)}
+                found[case + aside] = cache.put(case + aside, keys[case + aside], told, [target / f"{case}.nii.gz"])
             shutil.rmtree(work)
+        measured += [row for case in cases for row in record_rows(case, tta, found[case + aside]["uncertainty"])]
         if purpose is None:
             remove_probabilities(target / "probabilities")
             continue
         for case in cases:
             known = found[case + aside]
             sha256 = hash_probabilities(target / "probabilities", case) or known.get("sha256")
-            if known != (value := {"for": purpose, "sha256": sha256}):
+            if known != (value := {"for": purpose, "sha256": sha256, "uncertainty": known["uncertainty"]}):
                 cache.put(case + aside, keys[case + aside], value, [target / f"{case}.nii.gz"])
             hashed.append({"case_id": case, "tta": tta, "sha256": sha256})
     write_table(snakemake.output.probabilities, pd.DataFrame(hashed, columns=["case_id", "tta", "sha256"]))
+    write_records(snakemake.output.uncertainty, measured)
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))
     write_predictions(snakemake.output[0], prediction_table(targets, {case: patients[case] for case in cases}))
     unchanged = len(cases) * len(targets) - predicted

@@ -1,8 +1,8 @@
 """Score the cases of one shard: how well each prediction agrees with its truth, region by region.
 
 The metrics are those of ``glioflow.evaluation.metrics`` under the study's convention; lesion-wise scores, where they are asked
-for, those of ``glioflow.evaluation.lesions``. A shard is every ``shards``-th case in the order of the case ids, with all its
-predictions: one, or one with and one without test-time augmentation. A prediction whose truth, regions, convention and rules
+for, those of ``glioflow.evaluation.lesions``. A shard (``glioflow.shards``) holds every prediction of its cases: one,
+or one with and one without test-time augmentation. A prediction whose truth, regions, convention and rules
 for lesions are what they were is taken from the cache and not read again.
 
 Inputs
@@ -27,8 +27,8 @@ convention : name of a convention of config/conventions
 lesionwise : name of the one whose rules for lesions count, or None
 reproduce_defects : whether the known defects of that convention's tool are computed as well
 conventions : content hash of both, so that the rule runs again where a value may change
-shard, shards : this shard's number, from 0, and how many there are
-cache : path of this shard's cache
+shard : this shard's name, ``<i>-of-<n>``
+cache : path of this shard's cache, beside those of the set's other shards
 """
 
 from typing import Any
@@ -55,9 +55,7 @@ def main(snakemake: Any, console: Console) -> str:
     """
     params, tables = snakemake.params, snakemake.input
     plan = plan_of(params, params.convention, params.lesionwise, params.reproduce_defects)
-    cases, problems = pair_cases(
-        read_manifest(tables.manifest), read_predictions(tables.predictions), params.shard, params.shards
-    )
+    cases, problems = pair_cases(read_manifest(tables.manifest), read_predictions(tables.predictions), params.shard)
     scores, computed = compute_cases(
         score_case,
         {case.item: case for case in cases},
@@ -65,7 +63,7 @@ def main(snakemake: Any, console: Console) -> str:
         threads=snakemake.threads,
         console=console,
         what="predictions scored",
-        cache=CaseCache(params.cache),
+        cache=CaseCache(params.cache, of_set=True),
         keys={case.item: case_key(case, plan) for case in cases},
         problems=problems,
     )

@@ -4,6 +4,7 @@ Inputs
 ------
 shards : the tables that ``score_cases`` wrote, one a shard
 manifest : the cohort's manifest.csv, with the covariates after its own columns
+split : the cohort's split.csv, which says which cases the set has
 
 Outputs
 -------
@@ -16,6 +17,7 @@ warnings : what the scores show of label schemes that may be wrong (``glioflow.e
 
 Params
 ------
+set : the set's name
 group_by : names of covariates; none is common
 truth_scheme, prediction_scheme : names of the label schemes of the truth and of precomputed masks (None: made by glioflow)
 """
@@ -34,8 +36,9 @@ from glioflow.console import Console, UserError, count, run_script
 from glioflow.evaluation.bootstrap import intervals
 from glioflow.evaluation.scheme_checks import absent_regions
 from glioflow.evaluation.score_tables import ROW_COLUMNS, is_missing, is_penalised, is_unseen, with_whole_numbers
-from glioflow.files import read_table, write_table
-from glioflow.models.predictions import read_tta, tta_kinds
+from glioflow.files import PathLike, read_table, write_table
+from glioflow.models.predictions import read_tta, set_members, tta_kinds
+from glioflow.shards import require_each_once
 
 SUMMARY_COLUMNS = (
     *("label", "tta", "metric", "n", "mean", "sd", "median", "q25", "q75", "min", "max"),
@@ -47,9 +50,16 @@ GROUP_COLUMNS = ("covariate", "value", *SUMMARY_COLUMNS)
 MOST_GROUPS = 20
 
 
-def join_shards(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return all rows, sorted by case id, the rows of a case in the order they came in."""
-    return with_whole_numbers(pd.concat(shards, ignore_index=True).sort_values("case_id", kind="stable", ignore_index=True))
+def join_shards(paths: Sequence[PathLike], members: Sequence[str]) -> pd.DataFrame:
+    """Return all rows of the shards' tables, sorted by case id, the rows of a case in the order they came in.
+
+    Raises ``UserError`` unless the tables hold every case of the set (``members``) exactly once, and no other.
+    """
+    shards = [read_table(path) for path in paths]
+    table = pd.concat(shards, ignore_index=True)
+    twice = set(table["case_id"][table.duplicated(["case_id", "label", "tta"])])
+    require_each_once(list(table["case_id"]), members, members, twice, paths)
+    return with_whole_numbers(table.sort_values("case_id", kind="stable", ignore_index=True))
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
@@ -130,10 +140,9 @@ def summarise_groups(scores: pd.DataFrame, covariates: pd.DataFrame, group_by: S
 
 def main(snakemake: Any, console: Console) -> str:
     """Write the joined table and its summaries."""
-    scores, covariates = (
-        join_shards([read_table(path) for path in snakemake.input.shards]),
-        read_covariates(snakemake.input.manifest),
-    )
+    members = set_members(read_table(snakemake.input.split), snakemake.params.set)
+    scores = join_shards(snakemake.input.shards, members)
+    covariates = read_covariates(snakemake.input.manifest)
     group_by = list(snakemake.params.group_by)
     groups = summarise_groups(scores, covariates, group_by)
     write_table(snakemake.output.scores, scores.join(covariates, on="case_id"))

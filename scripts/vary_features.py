@@ -4,8 +4,8 @@ Inputs:  ``scores``, ``manifest``, ``predictions``; ``extremes`` where only they
 Outputs: ``features``, the shard's table: case_id, patient_id, image, mask, region, grey_levels, variant, one column a feature,
          note; a row for each case, image, region and variant.
 Params:  ``kind``: ``stability`` (the mask eroded and dilated, noise added) or ``binning`` (other bins and the other
-         normalisation); ``images``, ``mask``, ``regions``, ``ranked``, ``shard``, ``shards``, ``parameters`` and ``cache``:
-         as of extract_radiomics.
+         normalisation); ``images``, ``mask``, ``regions``, ``ranked``, ``shard``, ``parameters`` and ``cache``: as of
+         extract_radiomics.
 Threads: one case each.
 """
 
@@ -17,7 +17,7 @@ from glioflow.case_cache import CaseCache, compute_cases
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, count, run_script
-from glioflow.failure.feature_cases import FeatureCase, feature_cases, feature_key, read_case, scored_cases
+from glioflow.failure.feature_cases import FeatureCase, feature_cases, feature_key, read_case, shard_cases
 from glioflow.failure.feature_variants import PERTURBATIONS, binning_variants, perturb
 from glioflow.failure.radiomics import extract_features
 from glioflow.failure.radiomics_parameters import Parameters, feature_names
@@ -45,7 +45,7 @@ def vary_case(case: FeatureCase, kind: str, parameters: Parameters) -> list[dict
 def main(snakemake: Any, console: Console) -> str:
     """Write the shard's table."""
     params, tables = snakemake.params, snakemake.input
-    scored = scored_cases(tables, params)
+    scored = shard_cases(tables, params)
     manifest, predictions = read_manifest(tables.manifest), read_predictions(tables.predictions)
     every = feature_cases(list(scored["case_id"]), manifest, predictions, params.images, params.mask, params.regions)
     cases = {case.name: case for case in every if not case.substitute_note}
@@ -59,7 +59,7 @@ def main(snakemake: Any, console: Console) -> str:
         threads=snakemake.threads,
         console=console,
         what="rows",
-        cache=CaseCache(params.cache),
+        cache=CaseCache(params.cache, of_set=True),
         keys={name: feature_key(case, params.parameters, code=code, kind=params.kind) for name, case in cases.items()},
     )
     patients = dict(zip(scored["case_id"], scored["patient_id"], strict=True))

@@ -1,7 +1,7 @@
-"""Write the study's report: one HTML page that needs no network, no other file and no script.
+"""Write the study's report: one HTML page that needs no network and no script, and no other file but for its viewer.
 
 Inputs:  the tables and figures of every stage, listed for their order only; they are found below ``results``.
-Outputs: ``index.html``.
+Outputs: ``index.html``; ``niivue.js``, the library of its viewer, which the page loads where a reader asks for it.
 Params:  ``study`` (the validated configuration), ``config_file`` (its path), ``results`` (folder), ``pairs`` (one dict a
          set that is scored: model, set, cohort, failure), ``trained`` (model to number of folds), ``unscored`` (``model/set``
          of each set that has no truth).
@@ -21,14 +21,19 @@ from markupsafe import Markup
 from glioflow.code_fingerprint import SCRIPTS
 from glioflow.console import Console, count, run_script
 from glioflow.evaluation.conventions import conventions
-from glioflow.files import write_text
+from glioflow.failure.failure_types import KINDS
+from glioflow.files import sha256_file, write_text
 from glioflow.imaging.labels import REGION_NAMES
+from glioflow.report.cases import cases_section
 from glioflow.report.cohorts import cohort_section
 from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
 from glioflow.report.definitions import definition_words
 from glioflow.report.failure import failure_section
+from glioflow.report.failure_types import KIND_COLOURS, KIND_NAMES
 from glioflow.report.feature_notes import features_words
+from glioflow.report.mask_quality import mask_quality_section, predicted_pairs
+from glioflow.report.page_data import script_json
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
 from glioflow.report.published import published_table
@@ -41,6 +46,12 @@ from glioflow.report.training import training_section
 from glioflow.study.metric_registry import find_metric
 
 TEMPLATES = SCRIPTS / "glioflow" / "report" / "templates"
+# Of npm's @niivue/niivue, dist/niivue.umd.js, as it is.
+ASSETS = SCRIPTS / "glioflow" / "report" / "assets"
+NIIVUE_RELEASE, NIIVUE_SHA256 = "0.69.0", "47b896b77ec4a5be3ef1949c33ad393b6f45629921f326c279000bcf51bdb4af"
+# A table of so many columns is set closer, so that a window of 1280 pixels shows them all.
+MANY_COLUMNS = 8
+SCRIPT_FILES = ("sort.js", "cases.js", "explore.js", "viewer.js")
 
 
 def report_context(source: Source) -> dict[str, Any]:
@@ -63,9 +74,12 @@ def report_context(source: Source) -> dict[str, Any]:
         "definitions": definition_words(conventions()[study["evaluation"]["convention"]]),
         "folds_by": join_words(sorted({by for name in source.trained if (by := study["models"][name]["folds_by"])})),
         "lesionwise": study["evaluation"].get("lesionwise"),
+        "cases": [cases_section(source, pair) for pair in source.pairs],
         "failures": [failure_section(source, pair) for pair in source.pairs if pair.failure],
+        "kinds": script_json([{"name": KIND_NAMES[kind], "colour": KIND_COLOURS[kind]} for kind in KINDS]),
         "quality": [quality_section(source, pair) for pair in measured_pairs(source)],
         "study_quality": study["quality"],
+        "mask_quality": [mask_quality_section(source, pair) for pair in predicted_pairs(source)],
         "conventions": [convention_section(source, pair) for pair in source.pairs],
         "failure": {
             **study["failure"],
@@ -89,8 +103,19 @@ def render_page(context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("style.css", "sort.js"))
-    return environment.get_template("index.html.j2").render(**context, row_groups=row_groups, style=style, script=script)
+    style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+    script = Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPT_FILES))
+    page = environment.get_template("index.html.j2")
+    return page.render(**context, row_groups=row_groups, MANY=MANY_COLUMNS, style=style, script=script)
+
+
+def viewer_library() -> str:
+    """Return NiiVue as it goes beside the page, its licence first. Raises ValueError where it is not the version recorded."""
+    library = ASSETS / "niivue.js"
+    if sha256_file(library) != NIIVUE_SHA256:
+        raise ValueError(f"{library} is not NiiVue {NIIVUE_RELEASE}")
+    licence = (ASSETS / "niivue.LICENSE.txt").read_text(encoding="utf-8")
+    return f"/*!\n{licence}*/\n{library.read_text(encoding='utf-8')}"
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -99,6 +124,7 @@ def main(snakemake: Any, console: Console) -> str:
     source = Source(params.study, params.config_file, params.results, params.pairs, params.trained, params.unscored)
     page = render_page(report_context(source))
     write_text(snakemake.output[0], page)
+    write_text(snakemake.output[1], viewer_library())
     sets, pictures = count(len(source.pairs), "prediction set"), count(page.count("<img "), "picture")
     return f"{sets}, {pictures}, {len(page.encode()) / 1e6:.1f} MB"
 

@@ -4,6 +4,9 @@ Snakemake deletes a job's outputs before it runs again, so what a job has finish
 cache: a JSON-lines file, one line a finished case with the content key it was computed from and the hashes of the files that
 were written for it. A job that starts again, or whose inputs were merely touched, takes from the cache every case whose key
 and whose files are unchanged, and computes the rest.
+
+Jobs that share a set's cases have a cache each, in one folder: on a cluster no two of them append to one file. Each of them
+looks into all, so that a case that comes to be in another shard is not computed again.
 """
 
 import json
@@ -20,34 +23,32 @@ from glioflow.parallel import map_unordered
 
 Case = TypeVar("Case")
 Value = TypeVar("Value")
+Entry = tuple[str, Any, dict[str, str]]  # key, value, hashes of files by path
 
 
 class CaseCache:
     """An append-only record ``name -> (key, value, hashes)`` of finished cases.
 
     The last line of a name counts; a truncated last line is ignored. ``hashes`` are those of the files written for the case, by
-    their paths relative to the cache's folder, so that a results folder can be moved.
+    their paths relative to the cache's folder, so that a results folder can be moved. With ``of_set`` the other caches in the
+    folder are those of the same set's other shards, and are read where this one does not hold a case.
     """
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: PathLike, of_set: bool = False) -> None:
         self.path = Path(path)
-        self._entries: dict[str, tuple[str, Any, dict[str, str]]] = {}
-        lines = 0
-        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+        self.of_set = of_set
+        text = _read_text(self.path)
         self._truncated = bool(text) and not text.endswith("\n")
-        for line in text.splitlines():
-            try:
-                name, key, value, hashes = json.loads(line)
-                self._entries[name] = (key, value, dict(hashes))
-            except (ValueError, TypeError, RecursionError):  # the line a killed job was writing, or a damaged one
-                continue
-            lines += 1
+        self._entries, lines = _read_entries(text)
         if lines > 2 * len(self._entries) + 16:
             self._compact()
 
     def get(self, name: str, key: str) -> Any | None:
         """Return the value of a case, or None where there is none under this very ``key``, or a file of it is not as it was."""
-        recorded, value, hashes = self._entries.get(name, ("", None, {}))
+        return self._valid(self._entries.get(name), key)
+
+    def _valid(self, entry: Entry | None, key: str) -> Any | None:
+        recorded, value, hashes = entry or ("", None, {})
         if recorded != key:
             return None
         paths = {Path(os.path.normpath(self.path.parent / path)): sha256 for path, sha256 in hashes.items()}
@@ -57,7 +58,21 @@ class CaseCache:
         """Return the values, by name, of the cases that need not be computed again. ``keys``: name -> content key."""
         with ThreadPoolExecutor(threads) as pool:
             found = dict(zip(keys, pool.map(self.get, keys, keys.values()), strict=True))
-        return {name: value for name, value in found.items() if value is not None}
+        found = {name: value for name, value in found.items() if value is not None}
+        siblings = sorted(self.path.parent.glob(f"*{self.path.suffix}")) if self.of_set else []
+        for path in (path for path in siblings if path != self.path):
+            if not (missing := keys.keys() - found.keys()):
+                break
+            entries = _read_entries(_read_text(path))[0]
+            held = {name: self._valid(entries.get(name), keys[name]) for name in sorted(missing)}
+            found |= {name: value for name, value in held.items() if value is not None}
+        return found
+
+    def file_hashes(self) -> dict[Path, str]:
+        """Return the SHA-256 of every file that was written for a case, or read as it is, by its absolute path."""
+        hashes = {path: sha256 for _, _, files in self._entries.values() for path, sha256 in files.items()}
+        folder = self.path.parent.absolute()
+        return {Path(os.path.normpath(folder / path)): sha256 for path, sha256 in hashes.items()}
 
     def put(self, name: str, key: str, value: Any, files: Iterable[PathLike] = ()) -> Any:
         """Record the value (JSON-able) of a case and the hashes of its ``files`` on disk; return the value as JSON has it."""
@@ -75,6 +90,24 @@ class CaseCache:
         lines = [json.dumps([name, *entry]) + "\n" for name, entry in self._entries.items()]
         write_text(self.path, "".join(lines))
         self._truncated = False
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _read_entries(text: str) -> tuple[dict[str, Entry], int]:
+    """Return the entries of a cache's text by name, the last of each, and how many lines are whole."""
+    entries: dict[str, Entry] = {}
+    lines = 0
+    for line in text.splitlines():
+        try:
+            name, key, value, hashes = json.loads(line)
+            entries[name] = (key, value, dict(hashes))
+        except (ValueError, TypeError, RecursionError):  # the line a killed job was writing, or a damaged one
+            continue
+        lines += 1
+    return entries, lines
 
 
 def compute_cases(

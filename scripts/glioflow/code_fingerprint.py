@@ -25,7 +25,8 @@ KEPT = Path(".snakemake/glioflow/parsed_code.json")  # below the folder that Sna
 VALUELESS = frozenset(
     {
         *("glioflow/case_cache.py", "glioflow/code_fingerprint.py", "glioflow/console.py", "glioflow/disk.py"),
-        *("glioflow/formatting.py", "glioflow/job_records.py", "glioflow/parallel.py", "glioflow/stored_paths.py"),
+        *("glioflow/formatting.py", "glioflow/job_records.py", "glioflow/parallel.py", "glioflow/shards.py"),
+        "glioflow/stored_paths.py",
         "glioflow/study/configuration.py",
     }
 )

@@ -10,7 +10,12 @@ Some outputs are tables of files that no rule names, such as the images of phant
 their folder, and the record has a stamp of each file there. Where one of them is missing or altered, the output counts as
 made from something else as well, and its job makes what is missing.
 
-A record is removed before its job starts, and written when the job has ended well. It also has the job itself (rule, named
+A file that was deleted by hand, as ``verify_results`` may have told its owner to, leaves its record behind. Where such a file
+is among an output's inputs, that output counts as made from something else too, so that its job has the file made anew:
+Snakemake alone would not miss what lies between results that are up to date.
+
+A record is removed before its job starts, and written when the job has ended well. It also has the SHA-256 and the bytes of the
+output, which ``verify_results`` compares, and the job itself (rule, named
 inputs, outputs and params, start and end), which a bundle's provenance and its recomputation are made of.
 """
 
@@ -57,7 +62,8 @@ def write_records(snakemake: Any, started: datetime) -> None:
     }
     for output in map(str, snakemake.output):
         files = {os.path.relpath(path, Path(output).parent): stamp for path, stamp in stamps.items()}
-        write_json(record_path(output), {"output": output, "params": params, "inputs": inputs, "files": files, "job": job})
+        made = {"output": output, "sha256": sha256_file(output), "bytes": Path(output).stat().st_size}
+        write_json(record_path(output), {**made, "params": params, "inputs": inputs, "files": files, "job": job})
 
 
 def _named(values: Any) -> list[list[Any]]:
@@ -118,6 +124,11 @@ def restore_notes(results: str, patterns: Iterable[str], notes: Path = Path(".sn
             persistence._write_record(output, made)
 
 
+def _is_lost(path: str) -> bool:
+    """Tell whether an output is gone and its record is there: it was finished, and deleted by hand."""
+    return not os.path.lexists(path) and record_path(path).is_file()
+
+
 def _read_record(output: str, results: str) -> dict[str, Any]:
     """Return the record of an output, with paths below the results folder as they are now; ``UNKNOWN`` where there is none."""
     try:
@@ -128,6 +139,8 @@ def _read_record(output: str, results: str) -> dict[str, Any]:
         if not _keeps_files(record, Path(output).parent, record_path(output)):
             return UNKNOWN
         former = record["output"].removesuffix(place)
+        if any(_is_lost(f"{results}{path.removeprefix(former)}") for path in record["inputs"] if path.startswith(f"{former}/")):
+            return UNKNOWN
         if former == results:
             return record
         text = json.dumps([record["params"], record["inputs"]])

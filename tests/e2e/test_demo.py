@@ -119,6 +119,7 @@ def test_the_planted_cause_of_failure_is_what_is_found(demo):
 def test_progress_can_be_read_by_a_person(demo):
     said = demo[1]
     assert re.search(r"\[verify_cohort demo\] 30 cases, 30 read, no problem \(\d+:\d\d\)", said)
+    assert re.search(r"\[predict_quality mpmri clinic\] 4 cases, \d+ predicted Dice values", said)
     number = r"-?\d\.\d+"
     epoch = rf"epoch 1/\d+: loss {number} \(validation {number}\), pseudo-Dice WT {number} TC {number} ET {number}"
     assert re.search(r"\[train_fold mpmri 0\] " + epoch + r", \d+\.\d s an epoch, \d+:\d\d left", said)
@@ -131,6 +132,27 @@ def test_the_report_is_one_page_that_shows_the_worst_case(demo):
     worst = pd.read_csv(demo[0] / "results/failure/mpmri/cv/extremes.csv")["case_id"][0]
     assert worst in text
     assert not re.search(r"""(src|href)=["'](https?:)?//[^"']+\.(js|css|png|woff2?)""", text)
+
+
+def test_cases_without_truth_are_predicted_ordered_and_not_scored(demo):
+    results = demo[0] / "results"
+    quality = read_table(results / "quality/mpmri/clinic/quality.csv", ("region", "note", "features", "extrapolates"))
+    assert quality["case_id"].nunique() == 4 and set(quality["region"]) == {"WT", "TC", "ET"}
+    whole = quality[quality["region"] == "WT"]
+    assert (whole["method"] == "ridge").all() and (whole["n_calibration"] >= 20).all()
+    assert ((whole["dice_low"] <= whole["predicted_dice"]) & (whole["predicted_dice"] <= whole["dice_high"])).all()
+    assert not (results / "scores/mpmri/clinic.csv").exists()
+    planted = pd.read_csv(results / "cohorts/clinic/phantom.csv").set_index("case_id")["planted"]
+    first = whole.sort_values("predicted_dice")["case_id"].iloc[0]
+    assert planted[first] == "low_contrast", "the case that was made hard is not the first to look at"
+    page = (results / "report/index.html").read_text(encoding="utf-8")
+    assert "mpmri · clinic: look at these first" in page
+
+
+def test_predicted_dice_is_about_right_on_cases_with_truth(demo):
+    table = read_table(demo[0] / "results/quality/mpmri/cv/quality_evaluation.csv", ("region", "predictor", "note"))
+    whole = table[table["region"] == "WT"].set_index("predictor").loc["ridge"]
+    assert whole["mae"] < 0.2 and whole["coverage"] >= 0.7 and whole["n"] >= 20
 
 
 def test_a_second_run_has_nothing_to_do(demo):

@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import browser
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from devtools import open_page
 from workflows import copy_checkout, snakemake
 
 from glioflow.failure.failure_types import KINDS
@@ -69,3 +71,38 @@ def test_the_confusion_holds_the_volumes_of_the_cohort(results):
     assert by_label.sum() == pytest.approx(10 * 240 * 240 * 155 / 1000)
     for label in ("NCR", "ED", "ET"):
         assert by_label[label] == pytest.approx(manifest[f"volume_{label}_ml"].sum())
+
+
+def test_the_witness_of_every_extreme_case_is_as_long_as_its_score(results: Path) -> None:
+    witnesses = pd.read_csv(results / "failure/given/given/witnesses.csv")
+    scores = pd.read_csv(results / "scores/given/given.csv")
+    both = witnesses.merge(scores, on=["case_id", "label"])
+    assert len(both) == 30
+    np.testing.assert_allclose(both["distance"], both["hausdorff"], atol=1e-6)
+    ends = [both[[f"{side}_{axis}_mm" for axis in "xyz"]].to_numpy() for side in ("truth", "prediction")]
+    np.testing.assert_allclose(np.linalg.norm(ends[0] - ends[1], axis=1), both["hausdorff"], atol=1e-6)
+
+
+def test_the_volumes_of_the_viewer_stay_small(results: Path) -> None:
+    sizes = pd.read_csv(results / "report/viewer/given/given/volumes.csv")["bytes"]
+    # Of two channels; the masks take about a third. Forty cases of four channels may take 30 MB.
+    assert len(sizes) == 10 and sizes.mean() < 30e6 / 40 * 2 / 3
+
+
+def test_the_worst_case_is_understood_in_a_browser(results: Path) -> None:
+    if reason := browser.skip_reason():
+        pytest.skip(reason)
+    witnesses = pd.read_csv(results / "failure/given/given/witnesses.csv")
+    worst = witnesses[(witnesses["case_id"] == "Brats18_2013_23_1") & (witnesses["label"] == "WT")].iloc[0]
+    with open_page(results / "report/index.html") as page:
+        page.click("article.cases tbody th a[href$=Brats18_2013_23_1]")
+        page.click(":target button.turn")
+        page.wait("document.querySelector(':target .viewer[data-ready]') !== null", "the viewer")
+        viewer = "document.querySelector(':target .viewer').viewer.nv"
+        mm = page.run(f"((nv) => [...nv.frac2mm(nv.scene.crosshairPos, 0, true)].slice(0, 3))({viewer})")
+        assert mm == pytest.approx([worst[f"prediction_{axis}_mm"] for axis in "xyz"], abs=0.01)
+        assert page.run("document.querySelector(':target .viewer-place').textContent") == (
+            "WT: 108.0 mm between the prediction here and the truth."
+        )
+        assert "prediction ET, false island" in page.run("document.querySelector(':target .viewer-here').textContent")
+        assert page.complaints == page.leaving == []

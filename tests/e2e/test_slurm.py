@@ -131,9 +131,10 @@ def test_local_rules_do_not_enter_the_queue(small_run):
 def test_a_failing_job_ends_the_run_with_a_log_that_says_why_and_lets_the_others_finish(small_run):
     folder, done = small_run
     assert done.returncode == 1
-    (log,) = (folder / ".snakemake" / "slurm_logs" / "rule_fail_case").rglob("*.log")
-    assert str(log) in done.stderr
-    assert "case_007 has no flair" in log.read_text()
+    logs = sorted((folder / ".snakemake" / "slurm_logs" / "rule_fail_case").rglob("*.log"))
+    assert len(logs) == 2, "a second try, for want of memory or time"
+    assert str(logs[-1]) in done.stderr
+    assert all("case_007 has no flair" in log.read_text() for log in logs)
     assert not (folder / "never.txt").exists()
     assert (folder / "joined.txt").exists()
 

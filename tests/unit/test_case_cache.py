@@ -43,6 +43,22 @@ def test_a_cache_written_over_and_over_is_compacted(tmp_path):
     assert len(cache.path.read_text().splitlines()) == 1
 
 
+def test_a_case_of_another_shard_is_found_in_its_cache_and_nowhere_else(tmp_path):
+    CaseCache(tmp_path / "set/1-of-2.jsonl").put("a", "k", {"v": 1})
+    CaseCache(tmp_path / "set/2-of-2.jsonl").put("b", "k", {"v": 2})
+    own = tmp_path / "set/1-of-3.jsonl"
+    assert CaseCache(own).find({"a": "k", "b": "k"}) == {}
+    assert CaseCache(own, of_set=True).find({"a": "k", "b": "k", "c": "k"}) == {"a": {"v": 1}, "b": {"v": 2}}
+    assert CaseCache(own, of_set=True).find({"a": "other"}) == {}
+    assert not own.exists()
+
+
+def test_what_a_shard_has_itself_counts_over_another_shards(tmp_path):
+    for name, value in (("1-of-2", 1), ("2-of-2", 2)):
+        CaseCache(tmp_path / f"{name}.jsonl").put("a", "k", value)
+    assert CaseCache(tmp_path / "2-of-2.jsonl", of_set=True).find({"a": "k"}) == {"a": 2}
+
+
 def with_file(folder, number=2):
     """Return a cache below ``folder`` with a case ``a`` for which files were written, and the files."""
     files = [folder / f"results/masks/{index}.nii.gz" for index in range(number)]

@@ -25,6 +25,7 @@ KEPT = {
     "kinds of errors": ("classify_failures", "glioflow/failure/failure_types.py"),
     "volumes": ("measure_volumes", "glioflow/quality/measures.py"),
     "shapes": ("measure_shapes", "glioflow/quality/outlines.py"),
+    "quality of masks": ("measure_quality", "glioflow/quality/mask_features.py"),
     "features": ("extract_radiomics", "glioflow/failure/fast_shape.py"),
     "textures": ("extract_radiomics", "glioflow/failure/fast_extractor.py"),
     "features under variants": ("vary_features", "glioflow/failure/feature_variants.py"),

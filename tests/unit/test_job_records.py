@@ -72,6 +72,23 @@ def test_an_output_without_its_own_record_counts_as_made_from_something_else(mad
     assert notes().params == UNKNOWN["params"]
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_was_made_from_a_file_that_was_deleted_by_hand_is_due(made, moved):
+    source = Path("results/cohorts/c/manifest.csv")
+    write_records(finished(input=[], output=[str(source)], params=[]), START)
+    source.unlink()
+    results = "moved" if moved else "results"
+    Path("results").rename(results)
+    restore_notes(results, [pattern.replace("results", results) for pattern in PATTERNS])
+    assert notes(OUTPUT.replace("results", results)).params == UNKNOWN["params"]
+
+
+def test_a_deleted_file_without_its_record_makes_nothing_due(made):
+    Path("results/cohorts/c/manifest.csv").unlink()  # as with its folder, to save room
+    restore_notes("results", PATTERNS)
+    assert notes().params == sorted(map(repr, made.params))
+
+
 def test_former_notes_are_replaced_where_they_differ_and_kept_where_they_do_not(made):
     restore_notes("results", PATTERNS)
     (note,) = [path for path in Path(".snakemake/metadata").rglob("*") if path.is_file()]

@@ -1,6 +1,7 @@
 """What import-linter cannot see: scripts are run, and nothing imports one."""
 
 import ast
+import re
 from pathlib import Path
 
 from conftest import REPO
@@ -28,4 +29,4 @@ def test_every_rule_has_a_script_of_its_name():
     rules = "".join(path.read_text() for path in (REPO / "rules").glob("*.smk"))
     by_hand = {"score_folders", "list_archived", "verify_bundle", "rerun_from_bundle", "publish_bundle"}
     for script in sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem not in by_hand):
-        assert f"rule {script}:" in rules and f'"../scripts/{script}.py"' in rules, script
+        assert re.search(rf"^(rule|checkpoint) {script}:", rules, re.MULTILINE) and f'"../scripts/{script}.py"' in rules, script

@@ -163,6 +163,17 @@ def test_only_listed_covariates_go_along(bundle):
     assert b"physician" not in contents(bundle)["results/report/index.html"]
 
 
+def test_volumes_of_the_reports_viewer_go_along_with_images_alone(bundle, pseudonymised, checkout):
+    packed = {path.name for path in (checkout / "results/report/viewer/m/given").glob("*.js")}
+    assert len(packed) == 4
+    for made, expected in ((bundle, set()), (pseudonymised, packed)):
+        files = contents(made)
+        place = "results/report/viewer/m/given/"
+        assert {name.removeprefix(place) for name in files if name.startswith(place) and name.endswith(".js")} == expected
+        assert (b'<button type="button" class="turn"' in files["results/report/index.html"]) == bool(expected)
+        assert "results/report/viewer/niivue.js" in files
+
+
 def test_pseudonyms_take_the_place_of_every_id_and_dates_move(pseudonymised, checkout):
     files = contents(pseudonymised)
     ids = [*CASES, *(case.partition("_")[0] for case in CASES)]

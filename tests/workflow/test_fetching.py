@@ -76,6 +76,28 @@ def test_nothing_is_fetched_or_converted_again(fetching):
     assert len(site.hits) == before, "another study takes what is there"
 
 
+def test_more_or_fewer_cases_than_the_registry_says_are_planned_anew(fetching):
+    root, checkout, _ = fetching
+    registry = checkout / "config/datasets.yaml"
+    before = registry.read_text()
+    entries = yaml.safe_load(before)
+    entries["msd_task01"]["cases"] = 120
+    registry.write_text(yaml.safe_dump(entries))
+    study = yaml.safe_load((root / "study.yaml").read_text())
+    truths = root / "site/Task01_BrainTumour/labelsTr"
+    given = {"cohort": "msd", "predictions": f"{truths}/{{case}}.nii.gz", "label_scheme": "msd_task01"}
+    study |= {"results": str(root / "counts"), "data": str(root / "counted"), "models": {"m": given}, "failure": False}
+    (root / "counts.yaml").write_text(yaml.safe_dump(study))
+    command = ("--configfile", str(root / "counts.yaml"), "--", str(root / "counts/scores/m/given_summary.csv"))
+    assert planned_jobs(snakemake(checkout, "-n", *command))["score_cases"] == 3
+    run = snakemake(checkout, *command)
+    assert run.returncode == 0, run.stdout
+    assert "6 cases, 18 rows" in run.stdout
+    assert [path.name for path in sorted((root / "counts/scores/m/given_shards").glob("*.csv"))] == ["1-of-1.csv"]
+    assert planned_jobs(snakemake(checkout, "-n", *command)) == {}
+    registry.write_text(before)
+
+
 @pytest.mark.parametrize("status", [401, 404])
 def test_an_answer_that_is_final_is_not_asked_for_again(fetching, status):
     root, checkout, site = fetching

@@ -19,6 +19,8 @@ CHAIN = {
 }  # fmt: skip
 
 QUALITY = ("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes")
+WITHOUT_TRUTH = ("measure_quality", "predict_quality", "evaluate_quality")
+COHORT = ("make_phantom", "convert_cohort", "verify_cohort", "compare_cohorts", "split_cohort")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,9 @@ def plan(checkout: Path, study: dict, tmp_path: Path, *arguments: str):
 def test_the_demo_plans_every_stage(checkout):
     jobs = planned_jobs(snakemake(checkout, "-n"))
     assert jobs == {
-        **CHAIN, "make_phantom": 1, "train_fold": 2, "predict_cases": 1, "score_cases": 2, "summarise_scores": 2,
-        "compare_conventions": 2, **dict.fromkeys(QUALITY, 2), "export_scores": 2, "export_model": 1, "write_bundle": 1,
+        **CHAIN, **dict.fromkeys(COHORT, 2), "train_fold": 2, "predict_cases": 2, "score_cases": 2, "summarise_scores": 2,
+        "compare_conventions": 2, **dict.fromkeys(QUALITY, 2), "measure_quality": 3, "predict_quality": 3,
+        "evaluate_quality": 2, "export_scores": 2, "export_model": 1, "write_bundle": 1,
     }  # fmt: skip
 
 
@@ -59,7 +62,7 @@ def test_the_brats_study_plans_from_its_configuration_alone(checkout, look_alike
     run = snakemake(checkout, "-n", "--configfile", "config/studies/brats21_cpu.yaml", GLIOFLOW_REAL_DATA=str(look_alike))
     assert planned_jobs(run) == {
         **CHAIN, "train_fold": 2, "score_cases": 1, "summarise_scores": 1, "compare_conventions": 1,
-        **dict.fromkeys(QUALITY, 1),
+        **dict.fromkeys([*QUALITY, *WITHOUT_TRUTH], 1),
     }  # fmt: skip
     assert "phantom" not in run.stdout, "the demo was merged into the study"
 
@@ -111,7 +114,22 @@ def test_volumes_and_shapes_are_measured_where_the_study_asks_for_it(checkout, t
     }
     jobs = planned_jobs(plan(checkout, study, tmp_path))
     assert {name: jobs[name] for name in QUALITY if name in jobs} == {"measure_volumes": 1, "compare_volumes": 1}
-    assert not set(QUALITY) & set(planned_jobs(plan(checkout, {**study, "quality": {"sets": []}}, tmp_path)))
+    without_truth = {name: jobs[name] for name in WITHOUT_TRUTH}
+    assert without_truth == {"measure_quality": 2, "predict_quality": 1, "evaluate_quality": 1}  # cv calibrates
+    none = planned_jobs(plan(checkout, {**study, "quality": {"sets": []}}, tmp_path))
+    assert not {*QUALITY, *WITHOUT_TRUTH} & set(none)
+
+
+def test_a_cohort_without_truth_gets_quality_and_no_scores(checkout, tmp_path):
+    new = {"dataset": "phantom", "external": True, "labelled": False}
+    study = {
+        "cohorts": {"c": {"dataset": "phantom"}, "new": new},
+        "models": {"a": {"cohort": "c", "external": ["new"]}, "b": {"cohort": "c"}},
+        "ensembles": {},
+    }
+    jobs = planned_jobs(plan(checkout, study, tmp_path, "--", "quality"))
+    assert jobs["predict_cases"] == 1 and jobs["score_cases"] == 2
+    assert [jobs[name] for name in WITHOUT_TRUTH] == [3, 3, 2]
 
 
 def test_features_are_exported_and_measured_again_where_that_is_asked_for(checkout, tmp_path):
@@ -156,8 +174,8 @@ def test_two_models_an_ensemble_and_an_external_cohort_plan_their_sets(checkout,
     assert jobs["train_fold"] == 44
     assert jobs["predict_cases"] == 3  # x: test, b; y: test
     assert jobs["ensemble_models"] == 2  # cv, test
-    assert jobs["score_cases"] == 3 * 6 + 1  # three shards of 120 cases for each of six sets, one for the 20 of b
-    assert jobs["extract_radiomics"] == 3 * 3  # cv of x, y and xy, three shards each
+    assert jobs["score_cases"] == 2 * 6 + 1  # two shards of 60 cases for each of six sets, one for the 20 of b
+    assert jobs["extract_radiomics"] == 2 * 3  # cv of x, y and xy, two shards each
 
 
 def test_models_are_compared_on_the_sets_that_they_share(checkout, tmp_path):

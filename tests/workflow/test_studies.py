@@ -20,7 +20,10 @@ MODEL = ("write_dataset_json", "plan_model", "preprocess_model", "collect_cv")
 ANALYSIS = (
     *("select_extremes", "associate_features", "compare_covariates", "classify_failures", "draw_associations", "draw_extremes"),
 )
-QUALITY = ("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes")
+QUALITY = (
+    *("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes"),
+    *("measure_quality", "predict_quality", "evaluate_quality"),
+)
 SET = ("compare_conventions", *QUALITY)
 
 

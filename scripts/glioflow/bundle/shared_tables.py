@@ -19,6 +19,7 @@ from glioflow.study.registry import ROLES
 INPUTS = "inputs"  # the folder that a bundle's workflow reads the user's own data from
 MASK = "mask"  # role in inputs.csv of a mask that the study was given
 PICTURES, IMAGES = (".png", ".svg", ".jpg"), (".nii", ".nii.gz")
+VOLUMES = ".js"  # of the report's viewer: images with both masks
 PATH_COLUMNS = (*ROLES, "prediction", "picture", "path")
 FREE_COLUMNS = ("message", "note", "file", "found", "expected")
 FOLD_VALUES = "fold_by_"
@@ -180,6 +181,8 @@ class ResultsFiles:
         if full.name.endswith(PICTURES) and not self.policy.pictures:
             return None
         takes = self.policy.predictions if column == "prediction" else self.policy.images or full.name.endswith(PICTURES)
+        if full.name.endswith(VOLUMES):
+            takes = self.policy.images and self.policy.predictions
         return self._relative(name, base), {name: full} if takes and full.is_file() else {}
 
     def _input(self, full: Path, column: str, row: Mapping[str, str], file: Path) -> str:

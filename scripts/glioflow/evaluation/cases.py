@@ -14,6 +14,7 @@ from glioflow.evaluation.scoring import Plan, geometry_problems, label_problems,
 from glioflow.files import key_of
 from glioflow.imaging.volumes import UnreadableVolumeError, Volume, read_labels
 from glioflow.models.predictions import Tta, augmented_first, read_tta
+from glioflow.shards import in_shard
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class Case:
         return self.case_id if self.tta is None else f"{self.case_id} {'with' if self.tta else 'without'} tta"
 
 
-def pair_cases(manifest: pd.DataFrame, predictions: pd.DataFrame, shard: int, shards: int) -> tuple[list[Case], list[str]]:
-    """Return the shard's predictions that have both maps, sorted by case id, and a line for each of the others."""
+def pair_cases(manifest: pd.DataFrame, predictions: pd.DataFrame, shard: str | None = None) -> tuple[list[Case], list[str]]:
+    """Return the predictions that have both maps, sorted by case id, and a line for each of the others: of a shard, or all."""
     truths = {row["case_id"]: row for row in manifest.to_dict("records")}
-    rows = augmented_first(predictions.assign(tta=read_tta(predictions))).to_dict("records")
-    mine = set(sorted({row["case_id"] for row in rows})[shard::shards])
+    mine = predictions[in_shard(predictions["case_id"], shard)] if shard else predictions
+    rows = augmented_first(mine.assign(tta=read_tta(mine))).to_dict("records")
     times = Counter((row["case_id"], row["tta"]) for row in rows)
     cases, problems = [], list[str]()
-    for row in sorted((row for row in rows if row["case_id"] in mine), key=lambda row: row["case_id"]):
+    for row in sorted(rows, key=lambda row: row["case_id"]):
         case_id, tta = row["case_id"], row["tta"]
         truth = truths.get(case_id)
         if times[case_id, tta] > 1:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from glioflow.cohorts.manifests import read_manifest, read_substituted
 from glioflow.console import UserError
 from glioflow.evaluation.score_tables import read_scores
 from glioflow.failure.case_files import CaseFiles, find_case_files
@@ -16,6 +17,7 @@ from glioflow.failure.radiomics_parameters import Parameters
 from glioflow.files import key_of, read_table
 from glioflow.imaging.labels import region_mask
 from glioflow.imaging.volumes import Volume, read_labels, read_volume
+from glioflow.shards import in_shard
 
 MASKS = ("truth", "prediction")
 
@@ -57,16 +59,37 @@ class FeatureCase:
         return f"{self.region} of the {self.mask}: {note}" if note else ""
 
 
-def scored_cases(tables: Any, params: Any) -> pd.DataFrame:
-    """Return case_id and patient_id of a shard's cases: every ``shards``-th of the score table, from number ``shard`` on.
+def chosen_cases(tables: Any, params: Any) -> pd.DataFrame:
+    """Return case_id and patient_id of the cases that features are computed of, in the order of the score table.
 
-    ``tables``: a job's inputs, ``scores`` and, where only they are wanted, ``extremes``; ``params``: its params ``ranked`` (the
-    region whose scores name the cases), ``shard`` and ``shards``.
+    ``tables``: a job's inputs, ``scores`` and, where only they are wanted, ``extremes``; ``params``: its param ``ranked`` (the
+    region whose scores name the cases).
     """
     chosen = read_scores(tables.scores, params.ranked, ())
     if extremes := getattr(tables, "extremes", ""):
         chosen = chosen[chosen["case_id"].isin(read_table(extremes)["case_id"])]
-    return chosen.iloc[params.shard :: params.shards]
+    return chosen
+
+
+def shard_cases(tables: Any, params: Any) -> pd.DataFrame:
+    """Return those of ``chosen_cases`` that are in the shard that the param ``shard`` names."""
+    chosen = chosen_cases(tables, params)
+    return chosen[in_shard(chosen["case_id"], params.shard)]
+
+
+def shown_rows(tables: Any, params: Any) -> list[tuple[str, str, str]]:
+    """Return case, image and region of all that features are computed of in a set: not where a case lacks the image.
+
+    ``tables`` and ``params``: those of ``chosen_cases``, ``manifest``, and ``images`` and ``regions``.
+    """
+    lacking = {str(row["case_id"]): read_substituted(row) for row in read_manifest(tables.manifest).to_dict("records")}
+    return [
+        (str(case_id), image, region)
+        for case_id in chosen_cases(tables, params)["case_id"]
+        for image in params.images
+        if image not in lacking.get(str(case_id), {})
+        for region in params.regions
+    ]
 
 
 def feature_cases(

@@ -1,11 +1,12 @@
 """The table of features: a row for each case, image and region."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from glioflow.console import UserError
+from glioflow.files import PathLike, read_table
+from glioflow.shards import require_each_once
 
 KEYS = ("case_id", "image", "region")
 HEAD = ("case_id", "patient_id", "image", "mask", "region", "grey_levels")
@@ -20,11 +21,17 @@ def features_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> p
     return pd.concat([head, features, notes], axis=1)
 
 
-def gather_variants(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the rows of the shards of ``vary_features``. Raises ``UserError`` where a row is there twice."""
+def gather_variants(paths: Sequence[PathLike], shown: Collection[tuple[str, str, str]]) -> pd.DataFrame:
+    """Return the rows of the tables of ``vary_features``.
+
+    Raises ``UserError`` unless they hold each case, image and region of ``shown`` once in each variant, and nothing else.
+    """
+    shards = [read_table(path) for path in paths]
     table = pd.concat([shard for shard in shards if len(shard)] or shards, ignore_index=True)
-    if twice := sorted(set(table["case_id"][table.duplicated([*KEYS, "variant"])])):
-        raise UserError(f"the shards of vary_features hold {', '.join(twice)} twice; run vary_features again")
+    twice = set(table["case_id"][table.duplicated([*KEYS, "variant"])])
+    found = [" ".join(row) for row in dict.fromkeys(table[list(KEYS)].itertuples(index=False, name=None))]
+    needed = [" ".join(row) for row in shown]
+    require_each_once(found, needed, needed, twice, paths)
     return table
 
 

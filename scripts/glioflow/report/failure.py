@@ -1,14 +1,18 @@
 """The report on failures: the worst and the best cases of a set, and what goes along with failing."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from glioflow.console import count
 from glioflow.evaluation.score_tables import lacks_a_mask
+from glioflow.formatting import number
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.associations import associations_part
+from glioflow.report.case_details import CaseDetails
+from glioflow.report.cases import case_anchor
 from glioflow.report.claims import feature_claims
 from glioflow.report.cohorts import planted_words
 from glioflow.report.covariates import covariate_effects, finding_sentence
@@ -45,6 +49,7 @@ def failure_section(source: Source, pair: Pair) -> dict[str, Any]:
             {"name": group, "table": extremes_table(source, pair, extremes, group), "pictures": pictures.get(group, [])}
             for group in groups
         ],
+        "further": further_cases(source, pair),
         "sentence": failure_sentence(source, pair)["text"],
         "types": failure_types_section(source, pair),
         "apart": apart_table(source, pair),
@@ -123,7 +128,7 @@ def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: st
     rows = []
     for row in records(extremes[extremes["group"] == group].sort_values("rank")):
         values = {**of_region.loc[row["case_id"], metrics], spec["rank_by"]: row["value"]}
-        cells = [Cell(str(row["rank"])), Cell(row["case_id"])]
+        cells = [Cell(str(row["rank"])), Cell(row["case_id"], link=case_anchor(pair, str(row["case_id"])))]
         cells += [number_cell(values[metric], find_metric(metric).decimals) for metric in metrics]
         cells += [Cell(planted_words(planted.get(row["case_id"], "")) or "nothing")] if planted else []
         rows.append([*cells, text_cell(row["note"])])
@@ -133,18 +138,62 @@ def extremes_table(source: Source, pair: Pair, extremes: pd.DataFrame, group: st
 
 
 def overlays(source: Source, pair: Pair) -> dict[str, list[dict[str, Any]]]:
-    """Return the pictures of each group, the most extreme case first."""
-    folder = source.root / "failure" / pair.model / pair.set
-    pictures: dict[str, list[dict[str, Any]]] = {}
-    for row in records(source.failure(pair, "overlays").sort_values("rank")):
-        value = metric_text(source.study["failure"]["rank_by"], float(row["value"]))
-        title = f"{row['group']} {row['rank']}: {row['case_id']}"
-        alt = f"{title}, axial slice {row['slice']} with the outlines of truth and prediction, {value}"
+    """Return what the page shows of each extreme case by group, the most extreme first, with its picture where it has one."""
+    folder, spec = source.root / "failure" / pair.model / pair.set, source.study["failure"]
+    drawn = {row["case_id"]: row for row in records(source.failure(pair, "overlays"))}
+    witnesses = {row["case_id"]: row for row in records(source.failure(pair, "witnesses")) if row["label"] == spec["region"]}
+    found: dict[str, list[dict[str, Any]]] = {}
+    details, volumes = CaseDetails(source, pair), source.volumes(pair)
+    for row in records(source.failure(pair, "extremes").sort_values("rank")):
+        case = row["case_id"]
+        value, picture = metric_text(spec["rank_by"], float(row["value"])), None
+        if overlay := drawn.get(case):
+            alt = f"{row['group']} {row['rank']}: {case}, {value}. Outlines of truth and prediction in two axial slices: "
+            picture = embed(folder / str(overlay["picture"]), alt + slices_words(overlay, witnesses))
         item = {
             "rank": row["rank"],
-            "case_id": row["case_id"],
+            "case_id": case,
+            "anchor": case_anchor(pair, str(case)),
+            "details": details.of(str(case)),
+            "volumes": volumes.get(str(case), ""),
             "value": together(value),
-            "picture": embed(folder / str(row["picture"]), alt),
+            "witness": together(witness_words(witnesses.get(case, {}))),
+            "picture": picture,
+            "further": False,
         }
-        pictures.setdefault(row["group"], []).append(item)
-    return pictures
+        found.setdefault(row["group"], []).append(item)
+    return found
+
+
+def further_cases(source: Source, pair: Pair) -> list[dict[str, Any]]:
+    """Return what the page shows of the cases that the study names for its viewer, besides the extremes."""
+    packed = source.table("report", "viewer", pair.model, pair.set, "volumes.csv")
+    details, volumes = CaseDetails(source, pair), source.volumes(pair)
+    found = []
+    for row in records(packed[packed["group"] == "further"].sort_values("rank")):
+        case = str(row["case_id"])
+        item = {"rank": row["rank"], "case_id": case, "value": "", "witness": "", "picture": None, "further": True}
+        found.append({**item, "anchor": case_anchor(pair, case), "details": details.of(case), "volumes": volumes.get(case, "")})
+    return found
+
+
+def slices_words(row: Mapping[str, Any], witnesses: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return in words which slices a picture shows."""
+    error = f"slice {int(row['error_slice'])}, where the wrong area is largest"
+    if pd.isna(row["witness_slice"]):
+        return error
+    length = f"{number(witnesses[row['case_id']]['length_mm'], 1)} mm"
+    return f"slice {int(row['witness_slice'])}, with the line of the Hausdorff distance of {length}, and {error}"
+
+
+def witness_words(witness: Mapping[str, Any]) -> str:
+    """Return in words which points a Hausdorff distance is between; why there is none; nothing where it is not known."""
+    if not witness:
+        return ""
+    if pd.isna(witness["length_mm"]):
+        return f"No Hausdorff distance: {witness['note']}."
+    start = witness["measured_from"]
+    other = "truth" if start == "prediction" else "prediction"
+    ends = (", ".join(number(witness[f"{side}_{axis}_mm"], 0) for axis in "xyz") for side in (start, other))
+    first, second = ends
+    return f"{number(witness['length_mm'], 1)} mm from the {start} at ({first}) mm to the {other} at ({second}) mm, RAS."

@@ -177,11 +177,13 @@ def metric_text(metric: str, value: float) -> str:
 class AxialLayout:
     """How a stored array becomes axial pictures: anterior at the top, the patient's left on the picture's right.
 
-    ``axis``: the array axis that runs between feet and head; ``aspect``: height of a picture element over its width.
+    ``axis``: the array axis that runs between feet and head; ``rises``: whether its indices rise towards the head; ``aspect``:
+    height of a picture element over its width.
     """
 
     axis: int
     aspect: float
+    rises: bool
     _transpose: bool
     _flip_x: bool
     _flip_y: bool
@@ -199,6 +201,13 @@ class AxialLayout:
         plane = plane[:, ::-1] if self._flip_y else plane
         return np.asarray(plane.T)
 
+    def place(self, point: Sequence[float], shape: Sequence[int]) -> tuple[float, float]:
+        """Return the row and the column at which a point of an array of ``shape``, given by its indices, is in ``slice``."""
+        x, y = (axis for axis in range(3) if axis != self.axis)
+        x, y = (y, x) if self._transpose else (x, y)
+        column = shape[x] - 1 - point[x] if self._flip_x else point[x]
+        return float(shape[y] - 1 - point[y] if self._flip_y else point[y]), float(column)
+
 
 def axial_layout(volume: Volume) -> AxialLayout:
     """Return the layout of a volume stored in any orientation, from its affine (oblique ones by their nearest axes)."""
@@ -208,6 +217,7 @@ def axial_layout(volume: Volume) -> AxialLayout:
     return AxialLayout(
         axis=z,
         aspect=volume.spacing[y] / volume.spacing[x],
+        rises=bool(directions[z, 1] > 0),
         _transpose=x > y,
         _flip_x=bool(directions[x, 1] > 0),
         _flip_y=bool(directions[y, 1] > 0),

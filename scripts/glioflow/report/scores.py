@@ -7,12 +7,11 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.evaluation.metrics import NOT_APPLICABLE
 from glioflow.formatting import UNDEFINED, number
 from glioflow.imaging.labels import REGION_NAMES
-from glioflow.models.predictions import Tta, read_tta, tta_kinds
+from glioflow.models.predictions import Tta
 from glioflow.report.figures import draw_scores
-from glioflow.report.source import Pair, Source, Summary, embed_figure, records, summaries_of
+from glioflow.report.source import Pair, Source, Summary, embed_figure, summaries_of
 from glioflow.report.tables import (
     TTA_WORDS,
     UNSEEN,
@@ -22,9 +21,7 @@ from glioflow.report.tables import (
     join_words,
     number_cell,
     slug,
-    text_cell,
     unseen_cell,
-    without_empty,
 )
 from glioflow.study.metric_registry import DISTANCES, find_metric
 
@@ -32,16 +29,10 @@ SUMMARISED = (
     *("dice", "sens", "hd95_mm", "hausdorff", "assd_mm"),
     *("lesion_dice", "lesion_hd95_mm", "lesion_sens", "lesion_precision", "lesion_f1"),
 )
-CASE_METRICS = (
-    *("dice", "iou", "sens", "spec", "precision", "hausdorff", "hd95_mm", "assd_mm"),
-    *("volume_truth_ml", "volume_prediction_ml", "components_prediction"),
-)
 # Metric, statistic and whether the median is beside it, of the tables that compare.
 COMPARED = (("dice", "mean", True), ("sens", "mean", False), ("hd95_mm", "mean", True), ("lesion_dice", "mean", False))
 STATISTICS = ("mean", "sd", "mean_ci_low", "mean_ci_high", "median", "q25", "q75", "min", "max")
 UNKNOWN = "unknown"
-# A browser stays quick with a table of this length; the table's file has all rows.
-SHOWN_ROWS = 3000
 AUGMENTED = {True: " With test-time augmentation.", False: " Without test-time augmentation.", None: ""}
 CHOSEN_HERE = (
     " The steps that clean up these masks were chosen on these very cases, so that their scores are better than those of new"
@@ -127,9 +118,7 @@ def score_section(source: Source, pair: Pair) -> dict[str, Any]:
         "groups": group_tables(source, pair, regions),
         "ungrouped": ungrouped_words(source, pair),
         "figure": embed_figure(draw_scores(shown, drawn), alt) if len(shown) else None,
-        "cases": case_table(pair, scores),
-        "left_out": max(0, len(scores) - SHOWN_ROWS),
-        "file": f"scores/{pair.model}/{pair.set}.csv",
+        "cases_anchor": slug("cases", pair.model, pair.set),
     }
 
 
@@ -220,25 +209,3 @@ def ungrouped_words(source: Source, pair: Pair) -> str:
     known = set(source.groups(pair)["covariate"])
     missing = [name for name in source.study["evaluation"].get("group_by", []) if name not in known]
     return f"Not divided by {join_words(missing, 'or')}: the cohort {pair.cohort} has no such covariate." if missing else ""
-
-
-def case_table(pair: Pair, scores: pd.DataFrame) -> Table:
-    """Return the scores of every case and region, as many rows as a browser bears."""
-    shown = scores.head(SHOWN_ROWS)
-    patients, folds = bool((shown["patient_id"] != shown["case_id"]).any()), bool(shown["fold"].notna().any())
-    kinds, both = read_tta(shown), len(tta_kinds(scores)) > 1
-    metrics = [*CASE_METRICS, *(column for column in map(str, scores) if column.startswith("lesion"))]
-    rows = []
-    for row, tta in zip(records(shown), kinds, strict=True):
-        names = [Cell(str(row["case_id"])), *([text_cell(row["patient_id"])] if patients else []), Cell(str(row["label"]))]
-        names += [Cell(TTA_WORDS[tta])] if both else []
-        unseen = str(row["note"]).startswith(NOT_APPLICABLE)
-        values = [
-            Cell(UNSEEN) if unseen and pd.isna(row[metric]) else number_cell(row[metric], find_metric(metric).decimals)
-            for metric in metrics
-        ]
-        rows.append([*names, *values, *([count_cell(row["fold"])] if folds else []), text_cell(row["note"])])
-    first = ["Case", *(["Patient"] if patients else []), "Region", *(["TTA"] if both else [])]
-    columns = [*first, *(find_metric(metric).heading for metric in metrics), *(["Fold"] if folds else []), "Note"]
-    numeric = frozenset(range(len(first), len(columns) - 1))
-    return without_empty(Table(f"Every case of {pair.name}.", columns, rows, numeric, sortable=True))

@@ -189,6 +189,13 @@ class Source:
         """Return a table of a set's failures, such as ``extremes``, ``associations``, ``failure_types`` or ``overlays``."""
         return self.table("failure", pair.model, pair.set, f"{name}.csv")
 
+    def volumes(self, pair: Pair) -> dict[str, str]:
+        """Return case to the script with its volumes, a path from the page; of those alone that are there."""
+        folder = self.root / "report" / "viewer" / pair.model / pair.set
+        table = self.table("report", "viewer", pair.model, pair.set, "volumes.csv")
+        place = f"viewer/{pair.model}/{pair.set}"
+        return {str(row["case_id"]): f"{place}/{row['path']}" for row in records(table) if (folder / str(row["path"])).exists()}
+
     def covariate_effects(self, pair: Pair) -> pd.DataFrame:
         """Return the table of a set's covariates; names and levels are text, as 01 is."""
         path = self.existing(self.root / "failure" / pair.model / pair.set / "covariates.csv")

@@ -7,6 +7,7 @@ from glioflow.console import count
 from glioflow.formatting import UNDEFINED, number
 from glioflow.report.cohorts import cohort_scheme, scheme_words
 from glioflow.report.failure import failure_sentence
+from glioflow.report.mask_quality import is_scored, look_first, predicted_pairs
 from glioflow.report.problems import study_warnings
 from glioflow.report.quality import measured_pairs, quality_sentence
 from glioflow.report.source import Source
@@ -26,6 +27,7 @@ def summary_section(source: Source) -> dict[str, Any]:
         "schemes": scheme_table(source),
         "failures": [failure_sentence(source, pair) for pair in source.pairs if pair.failure],
         "quality": [quality_sentence(source, pair) for pair in measured_pairs(source)],
+        "look_first": [look_first(source, pair) for pair in predicted_pairs(source) if not is_scored(source, pair)],
     }
 
 

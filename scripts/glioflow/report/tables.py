@@ -18,12 +18,13 @@ TTA_WORDS = {True: "with", False: "without", None: ""}
 
 @dataclass(frozen=True)
 class Cell:
-    """What a table shows and, where that differs, the full value its column sorts by."""
+    """What a table shows and, where that differs, the full value its column sorts by; ``link``: anchor that it leads to."""
 
     text: str
     sort: str = ""
     title: str = ""
     code: bool = False
+    link: str = ""
 
 
 @dataclass(frozen=True)

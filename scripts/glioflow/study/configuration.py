@@ -88,6 +88,11 @@ class Cohort(Block):
         "masks: `labelled: false`.",
     )
     seed: int = Field(0, ge=0, description="Seed of the train/test split and of the folds (and of the phantoms).")
+    labelled: bool = Field(
+        True,
+        description="Whether the cases have truth masks. `false`, of an `external` cohort: it is predicted and not scored, and "
+        "labels that are there are not read.",
+    )
 
 
 class RealCohort(Cohort):
@@ -111,11 +116,6 @@ class RealCohort(Cohort):
         {},
         description="With `on_missing_channel: substitute`: what takes the place of each channel where it is missing, as "
         "`{t1: flair, t1ce: zeros}`: another channel of the case, or an image of zeros. Others stay errors.",
-    )
-    labelled: bool = Field(
-        True,
-        description="Whether the cases have truth masks. `false`, of an `external` cohort: it is predicted and not scored, and "
-        "labels that are there are not read.",
     )
     grid: Grid | None = Field(None, description="Bring the images to a common grid. Default: they stay as they are.")
     skull_stripped: bool | None = Field(
@@ -470,7 +470,7 @@ class Failure(Block):
 
 
 class Quality(Block):
-    """Volumes, volumes over time, and shape."""
+    """Volumes, volumes over time, shape, and the quality of masks without their truth."""
 
     sets: list[str] | None = Field(
         None, description="Sets whose masks are measured, such as `[cv, test]`; `[]` for none. Default: all."
@@ -512,6 +512,9 @@ class Report(Block):
     """The HTML page."""
 
     title: str = Field("Which cases fail, and why", description="Heading of the report.")
+    viewer_cases: list[str] = Field(
+        [], description="Ids of cases that the report's viewer shows besides the worst and the best ones."
+    )
 
 
 class Published(Block):
@@ -585,7 +588,9 @@ class Study(Block):
     failure: Annotated[Failure, BeforeValidator(_failure_block, json_schema_input_type=Failure | Literal[False])] = Field(
         default_factory=lambda: Failure(), description="Failure analysis; `off` for none."
     )
-    quality: Quality = Field(default_factory=lambda: Quality(), description="Volumes, volumes over time, and shape.")
+    quality: Quality = Field(
+        default_factory=lambda: Quality(), description="Volumes, volumes over time, shape, and quality without truth."
+    )
     report: Report = Field(default_factory=lambda: Report(), description="The report.")
     published: list[Published] = Field([], description="Published values to show beside the study's own.")
     bundle: Bundle | None = Field(None, description="The study as one file. Default: none is made.")
@@ -645,7 +650,7 @@ class Study(Block):
 
 def is_labelled(cohort: AnyCohort) -> bool:
     """Tell whether the cases of a cohort have truth masks, so that their predictions are scored."""
-    return isinstance(cohort, PhantomCohort) or cohort.labelled
+    return cohort.labelled
 
 
 def expand_path(path: str) -> str:

@@ -180,6 +180,8 @@ def _check_cohort(key: str, name: str, cohort: AnyCohort, data: str | None) -> I
     if ending := next((ending for ending in RESERVED_ENDINGS if name.endswith(ending)), None):
         yield f"{key}: {name!r} ends in {ending!r}, as a file beside a set's scores does; choose another name for the cohort"
     yield from _check_split(key, cohort)
+    if not cohort.labelled and not cohort.external:
+        yield f"{key}.labelled: false; only a cohort with external: true can be without truth masks: nothing is trained on it"
     if isinstance(cohort, PhantomCohort):
         if sum(cohort.planted.values()) > cohort.cases:
             yield f"{key}.planted: {sum(cohort.planted.values())} difficult cases do not fit into {cohort.cases} cases"
@@ -200,8 +202,6 @@ def _check_cohort(key: str, name: str, cohort: AnyCohort, data: str | None) -> I
     yield from _check_scheme(f"{key}.label_scheme", cohort.label_scheme)
     if isinstance(cohort, TableCohort | BidsCohort) and cohort.labelled and cohort.label_scheme is None:
         yield f"{key}.label_scheme: missing; expected: {type(cohort).model_fields['label_scheme'].description}"
-    if not cohort.labelled and not cohort.external:
-        yield f"{key}.labelled: false; only a cohort with external: true can be without truth masks: nothing is trained on it"
 
 
 def _is_known(dataset: str) -> bool:

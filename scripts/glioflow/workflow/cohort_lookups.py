@@ -1,5 +1,7 @@
 """What the rules ask of a study's cohorts: where their files are, how many cases they show, what is needed of them."""
 
+import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,18 @@ from glioflow.study.configuration import (
 from glioflow.study.registry import CHANNELS, label_schemes
 from glioflow.workflow.sets import failure_sets
 
+SIZES_VARIABLE = "GLIOFLOW_SIZES"  # tells a run's jobs how many cases its plan counted in each cohort
+
 
 class CohortLookups:
-    """Look-ups by a cohort's name; what they read from disk is read once."""
+    """Look-ups by a cohort's name; what they read from disk is read once.
 
-    def __init__(self, study: Study) -> None:
+    ``planned``: whether this process runs a job of another one's plan, whose numbers of cases count then.
+    """
+
+    def __init__(self, study: Study, planned: bool = False) -> None:
         self.study = study
+        self.planned = planned
 
     def is_phantom(self, cohort: str) -> bool:
         """Tell whether the cohort is made by the workflow."""
@@ -60,7 +68,7 @@ class CohortLookups:
         UserError
             Where the source cannot be read; the message names the cohort.
         """
-        if cohort not in self._cases:
+        if not self._cases.get(cohort):  # what is fetched may have come since
             try:
                 self._cases[cohort] = list_cohort(self.study.cohorts[cohort], self.folder(cohort)).cases
             except UserError as error:
@@ -69,6 +77,10 @@ class CohortLookups:
 
     @cached_property
     def _cases(self) -> dict[str, list[FoundCase]]:
+        return {}
+
+    @cached_property
+    def _stamps(self) -> dict[str, str]:
         return {}
 
     def further_files(self, cohort: str) -> list[str]:
@@ -84,14 +96,25 @@ class CohortLookups:
         by_hand = not self.is_fetched(cohort) or not (self.folder(cohort) / "fetched.json").exists()
         if self.is_phantom(cohort) or not (by_hand and self.folder(cohort).exists()):
             return self.study.cohorts[cohort].dataset
-        return source_stamp(self.cases(cohort))
+        if cohort not in self._stamps:
+            self._stamps[cohort] = source_stamp(self.cases(cohort))
+        return self._stamps[cohort]
 
     def size(self, cohort: str) -> int:
-        """Return how many cases a cohort's source shows, or the registry has while they are not fetched yet."""
+        """Return how many cases a cohort's source shows, or the registry has while they are not fetched yet.
+
+        A run's jobs are told what was counted when it was planned: files that come or go meanwhile change no job.
+        """
         spec = self.study.cohorts[cohort]
         if isinstance(spec, PhantomCohort):
             return spec.cases
-        return len(self.cases(cohort)) or ((cohort_dataset(spec).cases or 0) if self.is_fetched(cohort) else 0)
+        counted = json.loads(os.environ.get(SIZES_VARIABLE, "{}"))
+        place = f"{self.study.results}/cohorts/{cohort}"
+        if not (self.planned and place in counted):
+            known = (cohort_dataset(spec).cases or 0) if self.is_fetched(cohort) else 0
+            counted[place] = len(self.cases(cohort)) or known
+            os.environ[SIZES_VARIABLE] = json.dumps(counted)
+        return int(counted[place])
 
     def scheme_name(self, cohort: str) -> str:
         """Return the name of the cohort's label scheme, empty where it has no truth."""

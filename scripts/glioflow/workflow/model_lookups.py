@@ -125,6 +125,17 @@ class ModelLookups:
         masks = [Path(pattern.replace("{case}", case.case_id)) for case in self.cohorts.cases(spec.cohort)]
         return key_of({"masks": file_stamps(masks)})
 
+    def origin(self, model: str) -> str:
+        """Return what made a model's masks: a ``network``, an ``ensemble`` of networks, or somebody else (``precomputed``)."""
+        if model in self.study.ensembles:
+            return "ensemble"
+        return "precomputed" if model in self.study.given() else "network"
+
+    def read_channels(self, model: str) -> list[str]:
+        """Return the channels that a model or an ensemble's first member reads; none of precomputed masks."""
+        first = model if model in self.study.models else self.study.ensembles[model].members[0]
+        return [] if first in self.study.given() else list(self.fact(first, "channels"))
+
     # ---- regions
 
     def predicted_regions(self, model: str) -> list[str]:
@@ -145,6 +156,12 @@ class ModelLookups:
     def truth_scheme(self, model: str, set_name: str) -> str:
         """Return the name of the label scheme of the truths of a set."""
         return self.cohorts.scheme_name(self.study.cohort_of_set(model, set_name))
+
+    def compared_schemes(self, model: str, set_name: str) -> tuple[str | None, str | None]:
+        """Return the names of the label schemes of the model's own cohort and of a set's; None where that has no truth."""
+        own, other = self.study.cohort_of(model), self.study.cohort_of_set(model, set_name)
+        names = [self.cohorts.scheme_name(cohort) or None for cohort in (own, other)]
+        return names[0], names[1]
 
     def prediction_scheme(self, model: str) -> str | None:
         """Return the name of the label scheme of precomputed masks; None where glioflow makes the masks."""

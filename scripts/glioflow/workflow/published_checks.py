@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 from glioflow.evaluation.conventions import conventions, lesion_conventions
-from glioflow.evaluation.lesions import lesion_columns
-from glioflow.evaluation.metrics import metric_columns
 from glioflow.study.configuration import Evaluation, Published, Study
 from glioflow.study.metric_registry import DISTANCES, find_metric
 
 
 def scored_metrics(evaluation: Evaluation) -> list[str]:
     """Return the columns of numbers that a study's scores have a value in; none where its conventions are unknown."""
+    from glioflow.evaluation.lesions import lesion_columns  # loads scipy, which no other part of planning needs
+    from glioflow.evaluation.metrics import metric_columns
+
     convention = conventions().get(evaluation.convention)
     if convention is None or evaluation.lesionwise not in (None, *lesion_conventions()):
         return []

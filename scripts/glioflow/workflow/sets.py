@@ -37,6 +37,12 @@ def quality_sets(study: Study) -> list[str]:
     return [f"{model}/{name}" for model in (*study.models, *study.ensembles) for name in study.quality_sets_of(model)]
 
 
+def predicted_quality_sets(study: Study) -> list[str]:
+    """Return ``model/set`` for every set whose masks' quality is predicted without their truth, which they need not have."""
+    wanted = study.quality.sets
+    return [pair for pair in model_sets(study) if wanted is None or pair.split("/")[1] in wanted]
+
+
 def compared_sets(study: Study) -> list[str]:
     """Return ``model/set`` for every set that is compared with another model's."""
     groups = comparison_groups(study)
@@ -56,6 +62,19 @@ def report_pairs(study: Study) -> list[dict[str, Any]]:
         {"model": model, "set": name, "cohort": study.cohort_of_set(model, name), "failure": f"{model}/{name}" in analysed}
         for model, name in pairs
     ]
+
+
+def expected_cases(study: Study, model: str, set_name: str, cases: int) -> int:
+    """Return about how many cases a set has before its cohort of so many is divided: for the number of its shards alone.
+
+    Of a split by a file or a list, and where patients have several cases, the estimate can be off; shards are larger then, or
+    smaller.
+    """
+    cohort = study.cohorts[study.cohort_of_set(model, set_name)]
+    held_out = round(cohort.test_fraction * cases) if cohort.test_size is None else min(cohort.test_size, cases)
+    if set_name == "cv":
+        return min(cases - held_out, cases if cohort.train_size is None else cohort.train_size)
+    return held_out if set_name == "test" and held_out else cases
 
 
 def score_shards(cases: int) -> int:

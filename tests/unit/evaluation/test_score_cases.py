@@ -22,6 +22,7 @@ from glioflow.evaluation.metrics import NOTE_PREDICTION_EMPTY, NOTE_TRUTH_EMPTY,
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.imaging.labels import ED, ET
 from glioflow.imaging.volumes import Volume, write_volume
+from glioflow.shards import shard_names, shard_of
 
 AFFINE = np.diag([1.0, 2.0, 2.0, 1.0])
 REGIONS = ["WT", "ET"]
@@ -65,8 +66,7 @@ class Shard:
             "convention": "glioflow",
             "lesionwise": None,
             "reproduce_defects": False,
-            "shard": 0,
-            "shards": 1,
+            "shard": "1-of-1",
             "cache": str(self.folder / "cache.jsonl"),
         }
         scores.unlink(missing_ok=True)
@@ -195,8 +195,9 @@ def test_both_predictions_of_a_case_are_in_one_shard(shard: Shard) -> None:
     for case_id in ("a", "b", "c"):
         shard.add(case_id, block(0, 4), block(0, 2), tta=True)
         shard.add_second(case_id, block(0, 4), tta=False)
-    parts = [shard.run(shard=number, shards=2)[1] for number in range(2)]
-    assert [part["case_id"].tolist() for part in parts] == [["a"] * 4 + ["c"] * 4, ["b"] * 4]
+    parts = {name: shard.run(shard=name)[1]["case_id"].tolist() for name in shard_names(2)}
+    assert sorted(parts["1-of-2"] + parts["2-of-2"]) == [case_id for case_id in "abc" for _ in range(4)]
+    assert all(parts[shard_of(case_id, 2)].count(case_id) == 4 for case_id in "abc")
 
 
 def test_a_region_that_the_model_cannot_show_has_a_truth_and_a_reason(shard: Shard) -> None:
@@ -288,16 +289,18 @@ def test_folds_are_whole_numbers_or_empty(shard: Shard) -> None:
     assert [row.split(",")[8] for row in rows] == ["3", "3", "", ""]
 
 
-def test_shards_share_the_sorted_cases_out_and_miss_none(shard: Shard) -> None:
-    for case_id in ("010", "9", "002", "07", "1"):
+def test_shards_share_the_cases_out_each_sorted_and_miss_none(shard: Shard) -> None:
+    ids = ("010", "9", "002", "07", "1")
+    for case_id in ids:
         shard.add(case_id, block(0, 4), block(0, 2))
-    parts = [shard.run(shard=number, shards=3)[1]["case_id"].unique().tolist() for number in range(3)]
-    assert parts == [["002", "1"], ["010", "9"], ["07"]]
+    parts = [shard.run(shard=name)[1]["case_id"].unique().tolist() for name in shard_names(3)]
+    assert parts == [sorted(case_id for case_id in ids if shard_of(case_id, 3) == name) for name in shard_names(3)]
+    assert sorted(case_id for part in parts for case_id in part) == sorted(ids)
 
 
 def test_a_shard_without_cases_is_an_empty_table(shard: Shard) -> None:
     shard.add("a", block(0, 4), block(0, 2))
-    said, table = shard.run(shard=1, shards=2)
+    said, table = shard.run(shard="2-of-2")
     assert said == "0 cases, 0 rows"
     assert table.columns.tolist() == scoring.Plan(REGIONS, CONVENTION).columns
 
@@ -479,9 +482,20 @@ def test_a_bad_truth_is_named_as_well(shard: Shard) -> None:
 
 def test_bad_cases_of_another_shard_are_left_to_it(shard: Shard) -> None:
     shard.add("a", block(0, 4), block(0, 2))
-    shard.add("b", block(0, 4), block(0, 4, label=7))
-    assert shard.run(shard=0, shards=2)[0] == "1 case, 2 rows"
-    assert len(shard.error(shard=1, shards=2)) == 2
+    shard.add("d", block(0, 4), block(0, 4, label=7))
+    assert (shard_of("a", 2), shard_of("d", 2)) == ("1-of-2", "2-of-2")
+    assert shard.run(shard="1-of-2")[0] == "1 case, 2 rows"
+    assert len(shard.error(shard="2-of-2")) == 2
+
+
+def test_a_case_that_another_shard_scored_is_not_scored_again(shard: Shard, count_scored: list[str]) -> None:
+    for case_id in "abcd":
+        shard.add(case_id, block(0, 4), block(0, 2))
+    folder = shard.folder / "cache"
+    whole = shard.run(cache=str(folder / "0.jsonl"))[1]  # as caches were called before shards were divided by the ids
+    parts = [shard.run(shard=name, cache=str(folder / f"{name}.jsonl"))[1] for name in shard_names(2)]
+    assert sorted(count_scored) == list("abcd")
+    pd.testing.assert_frame_equal(pd.concat(parts).sort_values("case_id", kind="stable", ignore_index=True), whole)
 
 
 def test_what_was_scored_before_a_bad_case_stopped_the_shard_is_kept(shard: Shard, count_scored: list[str]) -> None:

@@ -30,16 +30,22 @@ def rows(*given: Mapping[str, object]) -> pd.DataFrame:
 
 
 def run(
-    folder: Path, *shards: pd.DataFrame, manifest: str = "case_id,patient_id,label\n", group_by: Sequence[str] = ()
+    folder: Path,
+    *shards: pd.DataFrame,
+    manifest: str = "case_id,patient_id,label\n",
+    group_by: Sequence[str] = (),
+    members: Sequence[str] | None = None,
 ) -> tuple[str, pd.DataFrame, pd.DataFrame]:
     paths = [str(folder / f"shard_{number}.csv") for number in range(len(shards))]
     for path, shard in zip(paths, shards, strict=True):
         write_table(path, shard)
     (folder / "manifest.csv").write_text(manifest)
-    given = SimpleNamespace(shards=paths, manifest=str(folder / "manifest.csv"))
+    cases = sorted({case for shard in shards for case in shard["case_id"]} if members is None else members)
+    write_table(folder / "split.csv", pd.DataFrame({"case_id": cases, "set": "external"}, dtype="string"))
+    given = SimpleNamespace(shards=paths, manifest=str(folder / "manifest.csv"), split=str(folder / "split.csv"))
     tables = ("summary", "groups", "warnings")
     output = SimpleNamespace(scores=str(folder / "cv.csv"), **{name: str(folder / f"cv_{name}.csv") for name in tables})
-    params = SimpleNamespace(group_by=list(group_by), truth_scheme="brats2024", prediction_scheme="brats2023")
+    params = SimpleNamespace(set="given", group_by=list(group_by), truth_scheme="brats2024", prediction_scheme="brats2023")
     said = summarise_scores.main(SimpleNamespace(input=given, output=output, params=params), Console())
     return said, read_table(output.scores), read_table(output.summary)
 
@@ -57,6 +63,17 @@ def test_shards_join_sorted_by_case_with_the_regions_in_their_order(tmp_path: Pa
     assert tuple(scores.columns) == COLUMNS
     assert scores["case_id"].tolist() == [case for case in cases for _ in regions]
     assert scores["label"].tolist() == regions * 43
+
+
+def test_a_set_whose_shards_lack_a_case_or_hold_one_twice_is_refused(tmp_path: Path) -> None:
+    one, two = rows({"case_id": "a", "tta": True}, {"case_id": "a", "tta": False}), rows({"case_id": "b"})
+    assert run(tmp_path, one, two, members=["a", "b"])[0] == "2 cases, 3 rows"
+    with pytest.raises(UserError, match=r"exactly once \(missing: c\); delete this folder and run again"):
+        run(tmp_path, one, two, members=["a", "b", "c"])
+    with pytest.raises(UserError, match=r"\(there twice: b\)"):
+        run(tmp_path, one, two, two, members=["a", "b"])
+    with pytest.raises(UserError, match=r"\(of no case of the set: b\)"):
+        run(tmp_path, one, two, members=["a"])
 
 
 def test_the_joined_table_has_the_shards_own_lines(tmp_path: Path) -> None:

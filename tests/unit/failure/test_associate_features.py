@@ -202,20 +202,34 @@ def test_of_the_extremes_alone_nothing_is_correlated_and_the_effects_stay(cohort
 # ---- shards
 
 
+def written(cohort: Cohort, *shards: pd.DataFrame) -> list[str]:
+    """Return the files of shards' tables."""
+    paths = [cohort.folder / f"{place}-of-{len(shards)}.csv" for place in range(1, len(shards) + 1)]
+    for path, shard in zip(paths, shards, strict=True):
+        write_table(path, shard)
+    return [str(path) for path in paths]
+
+
 def test_shards_are_put_in_the_order_of_the_set(cohort: Cohort) -> None:
     rows, ids = cohort.radiomics, list(cohort.radiomics["case_id"])
-    assert list(gather(ids[::-1], ids, [rows.iloc[9:], rows.iloc[:0], rows.iloc[:9]])["case_id"]) == ids[::-1]
+    paths = written(cohort, rows.iloc[9:], rows.iloc[:0], rows.iloc[:9])
+    assert list(gather(ids[::-1], ids, paths)["case_id"]) == ids[::-1]
 
 
 @pytest.mark.parametrize(
-    ("rows", "known", "named"), [([0, 1], 3, "case_02"), ([0, 1, 2, 2], 3, "case_02"), ([0, 1, 2], 2, "case_02")]
+    ("rows", "known", "named"),
+    [
+        ([0, 1], 3, "missing: case_02"),
+        ([0, 1, 2, 2], 3, "there twice: case_02"),
+        ([0, 1, 2], 2, "of no case of the set: case_02"),
+    ],
 )
 def test_a_missing_a_double_and_a_strange_case_are_refused_by_name(
     cohort: Cohort, rows: list[int], known: int, named: str
 ) -> None:
     ids = list(cohort.radiomics["case_id"])[:known]
-    with pytest.raises(UserError, match=f"do not fit the set in {named}; run extract_radiomics again"):
-        gather(ids, ids, [cohort.radiomics.iloc[rows]])
+    with pytest.raises(UserError, match=rf"exactly once \({named}\); delete this folder and run again"):
+        gather(ids, ids, written(cohort, cohort.radiomics.iloc[rows]))
 
 
 # ---- bad input: a row with its reason, n, and nothing filled with zeros

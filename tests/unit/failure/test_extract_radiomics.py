@@ -17,6 +17,7 @@ from glioflow.failure.radiomics_parameters import default_parameters, feature_na
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.imaging.labels import ED, ET
 from glioflow.imaging.volumes import write_volume
+from glioflow.shards import shard_names, shard_of
 from glioflow.study.feature_names import feature_columns
 
 DEFAULTS = default_parameters()
@@ -70,8 +71,7 @@ class Study:
             "mask": "truth",
             "regions": ["WT"],
             "ranked": "WT",
-            "shard": 0,
-            "shards": 1,
+            "shard": "1-of-1",
             "parameters": DEFAULTS,
             "cache": str(self.folder / "cache.jsonl"),
         }
@@ -130,13 +130,14 @@ def test_the_prediction_can_be_the_mask(study: Study) -> None:
 
 
 def test_shards_hold_every_case_once(study: Study) -> None:
-    tables = [study.run(shard=shard, shards=3, cache=str(study.folder / f"{shard}.jsonl"))[1] for shard in range(3)]
-    assert [len(table) for table in tables] == [2, 1, 1]
-    assert sorted(pd.concat(tables)["case_id"]) == [f"case_{number}" for number in range(4)]
+    tables = {shard: study.run(shard=shard, cache=str(study.folder / f"{shard}.jsonl"))[1] for shard in shard_names(3)}
+    assert sorted(pd.concat(tables.values())["case_id"]) == [f"case_{number}" for number in range(4)]
+    assert all(case_id in set(tables[shard_of(case_id, 3)]["case_id"]) for case_id in ("case_0", "case_1", "case_2", "case_3"))
 
 
 def test_a_shard_without_cases_is_an_empty_table_with_its_columns(study: Study) -> None:
-    said, table = study.run(shard=5, shards=6)
+    empty = next(name for name in shard_names(50) if name not in {shard_of(f"case_{number}", 50) for number in range(4)})
+    said, table = study.run(shard=empty)
     assert said == "0 cases, 109 features"
     assert len(table) == 0
     assert set(NAMES) < set(table.columns)

@@ -131,12 +131,22 @@ def varied() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def tables_of_set(folder: Path) -> dict[str, str]:
+    """Write the scores and the manifest of the cases of ``varied``; of a further one another image takes flair's place."""
+    ids = [f"c{case}" for case in range(6)]
+    write_table(folder / "scores.csv", pd.DataFrame({"case_id": ids, "patient_id": ids, "label": "WT"}))
+    substituted = [pd.NA] * 5 + ["flair=t2"]
+    write_table(folder / "manifest.csv", pd.DataFrame({"case_id": ids, "patient_id": ids, "substituted": substituted}))
+    return {name: str(folder / f"{name}.csv") for name in ("scores", "manifest")}
+
+
 def test_the_least_stable_come_first_image_by_region_and_undefined_ones_last(tmp_path: Path) -> None:
     whole = varied()
     for shard in (0, 1):
         write_table(tmp_path / f"{shard}.csv", whole[whole["case_id"].isin(["c0", "c1"]) == bool(shard)])
     job = SimpleNamespace(
-        input=SimpleNamespace(shards=[str(tmp_path / f"{shard}.csv") for shard in (0, 1)]),
+        input=SimpleNamespace(shards=[str(tmp_path / f"{shard}.csv") for shard in (0, 1)], **tables_of_set(tmp_path)),
+        params=SimpleNamespace(images=["flair"], regions=["WT", "ET"], ranked="WT"),
         output=SimpleNamespace(stability=str(tmp_path / "stability.csv")),
     )
     assert measure_stability.main(job, Console()) == "2 of 8 features stable, 2 not, 4 undefined"
@@ -151,9 +161,14 @@ def test_the_least_stable_come_first_image_by_region_and_undefined_ones_last(tmp
     assert list(first["note"][2:]) == ["all values are equal", "fewer than 3 cases have every measurement"]
 
 
-def test_a_row_that_is_there_twice_is_refused_by_its_case() -> None:
-    with pytest.raises(UserError, match="the shards of vary_features hold c0 twice"):
-        gather_variants([varied(), varied().head(1)])
+def test_a_row_that_is_there_twice_or_not_at_all_is_refused_by_its_case(tmp_path: Path) -> None:
+    write_table(tmp_path / "1-of-2.csv", varied())
+    write_table(tmp_path / "2-of-2.csv", varied().head(1))
+    shown = [(f"c{case}", "flair", region) for case in range(5) for region in ("WT", "ET")]
+    with pytest.raises(UserError, match="exactly once \\(there twice: c0\\); delete this folder"):
+        gather_variants([tmp_path / "1-of-2.csv", tmp_path / "2-of-2.csv"], shown)
+    with pytest.raises(UserError, match=r"missing: c5 flair WT"):
+        gather_variants([tmp_path / "1-of-2.csv"], [*shown, ("c5", "flair", "WT")])
 
 
 def test_a_case_of_a_mask_that_erosion_removes_has_no_value_there() -> None:

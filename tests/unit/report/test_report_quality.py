@@ -10,14 +10,17 @@ from test_write_report import CASES, CONFIG, Page, Workspace
 
 from compare_shapes import compare_shapes
 from compare_volumes import compare_volumes
+from evaluate_quality import evaluation_table
 from follow_volumes import follow_volumes
 from glioflow.cohorts.covariate_values import read_covariates
 from glioflow.files import write_table
 from glioflow.quality.measures import MEASURES, vasari_class
+from glioflow.quality.prediction import FEATURES as PREDICTION_FEATURES
 from glioflow.quality.responses import Thresholds
 from glioflow.quality.sessions import order_sessions
 from glioflow.quality.shapes import FEATURES
 from glioflow.report.quality import quality_sentence
+from predict_quality import quality_table
 
 NAMES = (("pearson_r", "r"), ("ccc", "ccc"))
 UNSEEN = "not applicable: the truth shows WT only"
@@ -68,7 +71,16 @@ class Measured(Workspace):
             ]
         )
         covariates = read_covariates(self.root / "cohorts/demo/manifest.csv").assign(subtype=["x"] * 6 + ["y"] * 6)
+        blank = dict.fromkeys(("fold_dice", *PREDICTION_FEATURES))
+        rows = [
+            {"case_id": case, "patient_id": self.patients[case], "fold": 0, "region": region, **blank}
+            for case in CASES
+            for region in ("WT", "TC", "ET")
+        ]
+        quality = quality_table(pd.DataFrame(rows), None, None, within=True)
         tables = {
+            "quality": quality,
+            "quality_evaluation": evaluation_table(quality, self.table("scores", "net", "cv.csv")),
             "volumes": volumes, "agreement": compare_volumes(volumes), "sessions": sessions, "responses": responses,
             "shapes": shapes, "shape_covariates": compare_shapes(shapes, covariates.astype("string")),
         }  # fmt: skip

@@ -1,6 +1,7 @@
 """The page shows what the tables say, loads nothing, and has a sentence for whatever a study does not have."""
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
@@ -28,13 +29,14 @@ from glioflow.evaluation.lesions import lesion_columns
 from glioflow.evaluation.metrics import NOT_APPLICABLE, NOTE_BOTH_EMPTY, NOTE_PREDICTION_EMPTY, PENALTY, metric_columns
 from glioflow.evaluation.score_tables import ranked_apart, read_scores
 from glioflow.evaluation.scoring import Plan
+from glioflow.evaluation.witnesses import POINT_COLUMNS
 from glioflow.failure.associations import associate
 from glioflow.failure.failure_types import COLUMNS as FAILURE_COLUMNS
 from glioflow.failure.failure_types import KINDS
 from glioflow.files import read_json, read_table, write_json, write_table
 from glioflow.formatting import number, significant
 from glioflow.models.nnunet.keys import training_code
-from glioflow.report import claims, scores
+from glioflow.report import cases, claims, scores
 from glioflow.report import covariates as covariate_report
 from glioflow.report import problems as problem_report
 from glioflow.report.claims import probability, representatives
@@ -84,6 +86,7 @@ class Page(HTMLParser):
         self.tables: dict[str, list[list[str]]] = {}
         self.values: dict[str, list[list[str]]] = {}
         self.caption: str | None = None
+        self.data: list[dict[str, Any]] = []  # that the page's script reads
         self.feed(html)
         assert self.open == []
 
@@ -108,6 +111,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if {"style", "script"} & set(self.open):
+            if self.elements[-1] == ("script", {"type": "application/json"}):
+                self.data.append(json.loads(data))
             return
         self.text += data
         if "caption" in self.open:
@@ -261,7 +266,19 @@ class Workspace:
         names = [f"overlays/{case}.png" for case in extremes["case_id"]]
         for name in names:
             save_figure(new_figure(0.2, 0.2), folder / name)
-        write_table(folder / "overlays.csv", extremes.assign(picture=names, slice=40))
+        write_table(folder / "overlays.csv", extremes.assign(picture=names, witness_slice=31, error_slice=40))
+        told = extremes[["group", "rank", "case_id", "label"]].assign(
+            convention="glioflow", units="mm", length_mm=12.34, note=pd.NA
+        )
+        points = {column: float(place) for place, column in enumerate(POINT_COLUMNS)}
+        write_table(
+            folder / "witnesses.csv", told.assign(distance=12.34, length_mm=12.34, measured_from="prediction", **points)
+        )
+
+        volumes = extremes[["group", "rank", "case_id"]].assign(path=[f"{number:02d}.js" for number in range(len(extremes))])
+        place = self.root / "report" / "viewer" / pair["model"] / pair["set"]
+        write_table(place / "volumes.csv", volumes.assign(bytes=1))
+        (place / "00.js").write_text("")
 
     def write_failure_types(self, folder: Path, scores: pd.DataFrame, extremes: pd.DataFrame) -> None:
         """Write kinds of errors, of which a false island is the farthest in every case and sets the worst cases' distance."""
@@ -357,7 +374,8 @@ class Workspace:
 
     def html(self) -> str:
         target = self.root / "report" / "index.html"
-        write_report.main(SimpleNamespace(output=[str(target)], params=SimpleNamespace(**self.params())), Console())
+        output = [str(target), str(target.parent / "viewer" / "niivue.js")]
+        write_report.main(SimpleNamespace(output=output, params=SimpleNamespace(**self.params())), Console())
         return target.read_text(encoding="utf-8")
 
     def page(self) -> Page:
@@ -433,16 +451,16 @@ def test_every_case_is_there_rounded_for_the_eye_and_full_for_sorting(untouched:
     for column, name, decimals in (("dice", "Dice", 3), ("hausdorff", "Hausdorff (mm)", 2), ("spec", "Specificity", 4)):
         shown = [row[place[name]] for row in rows]
         assert shown == ["–" if pd.isna(value) else f"{value:.{decimals}f}" for value in table[column]]
-        full = [row[place[name]] for row in page.values[caption][1:]]
-        assert [float(value) if value else None for value in full] == [None if pd.isna(v) else v for v in table[column]]
+        full = [row[place[name]] for row in page.data[0]["rows"]]
+        assert full == ["–" if pd.isna(value) else value for value in table[column]]
     assert [row[place["Note"]] for row in rows] == table["note"].fillna("").tolist()
 
 
 def test_a_long_table_of_cases_is_cut_and_says_where_the_rest_is(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "SHOWN_ROWS", 5)
+    monkeypatch.setattr(cases, "SHOWN_ROWS", 5)
     page = workspace.page()
     assert len(page.table("Every case of net · cv")) == 1 + 5
-    assert "The first 5 rows; 22 more are in scores/net/cv.csv." in page.text
+    assert "The first 5 of 27 rows; all are in scores/net/cv.csv." in page.text
 
 
 def test_the_metrics_are_defined_by_the_convention_of_the_study(workspace: Workspace, page: Page) -> None:
@@ -617,7 +635,7 @@ def test_the_extremes_are_listed_from_the_most_extreme_with_their_values(untouch
 
 
 def test_every_extreme_case_has_its_picture(untouched: Workspace, page: Page) -> None:
-    pictures = [given["alt"] for tag, given in page.elements if tag == "img" and "axial slice" in given["alt"]]
+    pictures = [given["alt"] for tag, given in page.elements if tag == "img" and "axial slices" in given["alt"]]
     for row in untouched.table("failure", "net", "cv", "extremes.csv").to_dict("records"):
         (alt,) = [alt for alt in pictures if row["case_id"] in alt]
         assert alt.startswith(f"{row['group']} {row['rank']}")
@@ -979,7 +997,7 @@ def test_a_summary_of_no_case_is_dashes_and_of_one_has_no_deviation(values: list
 def test_names_and_notes_are_text_whatever_they_hold(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, {**CONFIG, "report": {"title": "<script>alert(1)</script> & co"}})
     evil = "<b onload=x>'\"&amp;</td>"
-    for name in ("extremes", "overlays"):
+    for name in ("extremes", "overlays", "witnesses"):
         workspace.edit(lambda t: t.assign(case_id=t["case_id"].replace("case_02", evil)), "failure", "net", "cv", f"{name}.csv")
     workspace.edit(lambda t: t.assign(case_id=t["case_id"].replace("case_02", evil)), "scores", "net", "cv.csv")
     html = workspace.html()
@@ -987,7 +1005,8 @@ def test_names_and_notes_are_text_whatever_they_hold(tmp_path: Path) -> None:
     assert evil in {row[0] for row in page.table("Every case of net · cv")}
     assert "<script>alert(1)</script> & co" in page.text
     assert "<script>alert" not in html
-    assert [tag for tag, _ in page.elements].count("script") == 1
+    types = [given.get("type", "") for tag, given in page.elements if tag == "script"]
+    assert types == ["application/json"] * 5 + [""], "cases of two sets twice, kinds of errors, and the page's own script"
 
 
 def test_the_same_tables_give_the_same_bytes(untouched: Workspace, html: str) -> None:

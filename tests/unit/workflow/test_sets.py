@@ -3,7 +3,15 @@ from typing import Any
 import pytest
 
 from glioflow.study.configuration import Study
-from glioflow.workflow.sets import compared_sets, failure_sets, model_sets, radiomics_shards, report_pairs, score_shards
+from glioflow.workflow.sets import (
+    compared_sets,
+    expected_cases,
+    failure_sets,
+    model_sets,
+    radiomics_shards,
+    report_pairs,
+    score_shards,
+)
 
 TWO_COHORTS = {
     "a": {"dataset": "phantom", "test_fraction": 0.5},
@@ -57,3 +65,19 @@ def test_a_job_extracts_the_features_of_up_to_fifty_cases(cases: int, shards: in
 def test_features_of_the_extremes_alone_take_no_more_jobs_than_they_are_cases(extremes: int, shards: int):
     asked = study(models={"x": {"cohort": "a"}}, failure={"cases": "extremes", "extremes": extremes})
     assert radiomics_shards(asked, 120) == shards
+
+
+@pytest.mark.parametrize(
+    ("split", "held_out", "trained"),
+    [
+        ({"test_fraction": 0.2}, 20, 80),
+        ({"test_size": 30, "train_size": 40}, 30, 40),
+        ({"test_cases": ["a"]}, 100, 100),  # how many cases of the cohort they are is not known yet
+        ({}, 100, 100),
+    ],
+)
+def test_the_shards_of_a_set_are_for_the_cases_that_the_split_leaves_it(split: dict[str, Any], held_out: int, trained: int):
+    asked = study(cohorts={"a": {"dataset": "phantom", **split}}, models={"x": {"cohort": "a"}})
+    assert expected_cases(asked, "x", "test", 100) == held_out
+    assert expected_cases(asked, "x", "cv", 100) == trained
+    assert expected_cases(asked, "x", "a", 100) == 100

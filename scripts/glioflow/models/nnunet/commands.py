@@ -5,6 +5,7 @@ a data set id, and parallel jobs of different models never meet.
 """
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -18,15 +19,17 @@ from pathlib import Path
 
 from glioflow.console import Console, UserError
 from glioflow.disk import explain_output
+from glioflow.imaging.labels import REGIONS
 
 PLANS = "glioflowPlans"
 TRAINER = "GlioflowTrainer"
 TRAINERS = Path(__file__).parent / "trainers"
-PREPARE = Path(__file__).with_name("prepare.py")
+PREPARE, PREDICT = (Path(__file__).with_name(name) for name in ("prepare.py", "predict.py"))
 PROGRESS = "glioflow| "  # what a line of our trainer begins with that is meant for the terminal
 PAUSED, UNSAVED = 75, 74  # exit statuses of a training that was asked to stop (glioflow_resume)
 PR_SET_PDEATHSIG = 1  # prctl(2)
-PREPARING = ("nnUNetv2_plan_and_preprocess", "nnUNetv2_preprocess")  # they run by prepare.py, which starts them quickly
+# Commands that run by a script of ours: prepare.py starts them quickly, predict.py measures the probabilities.
+STARTED_BY = {"nnUNetv2_plan_and_preprocess": PREPARE, "nnUNetv2_preprocess": PREPARE, "nnUNetv2_predict": PREDICT}
 # A CPU training that gives every activation's memory back to the system spends a tenth of its time on getting it again.
 KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 
@@ -82,6 +85,7 @@ def environment(folders: ModelFolders, threads: int, device: str) -> dict[str, s
         "nnUNet_def_n_proc": str(threads),
         "nnUNet_compile": "t" if device == "cuda" else "f",
         **({"GLIOFLOW_THREADS": str(threads), **KEPT_MEMORY} if device == "cpu" else {}),
+        "GLIOFLOW_REGIONS": json.dumps(REGIONS),
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait made training ten times slower on a busy machine
         "PYTHONUNBUFFERED": "1",
@@ -122,7 +126,7 @@ def run_nnunet(
     """
     executable = str(Path(sys.executable).with_name(command))
     console.note(" ".join(["$", executable, *map(str, arguments)]))
-    starting = [sys.executable, "-P", str(PREPARE), command] if command in PREPARING else [executable]
+    starting = [sys.executable, "-P", str(STARTED_BY[command]), command] if command in STARTED_BY else [executable]
     last: deque[str] = deque(maxlen=15)
     with (
         subprocess.Popen(

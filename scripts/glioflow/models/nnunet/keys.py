@@ -12,7 +12,8 @@ import pandas as pd
 from glioflow.code_fingerprint import module_fingerprint
 from glioflow.models.nnunet.commands import TRAINERS
 
-PREDICTING = ("glioflow_trainer", "glioflow_networks")  # of our trainers' folder, what a prediction depends on
+# Of our trainers' folder, what a prediction and its record depend on.
+PREDICTING = ("glioflow_trainer", "glioflow_networks", "glioflow_uncertainty")
 
 
 def case_hashes(

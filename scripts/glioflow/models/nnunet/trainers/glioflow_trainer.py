@@ -30,6 +30,8 @@ if HERE not in sys.path[1:]:
 losses = importlib.import_module("glioflow_losses")
 optimisers = importlib.import_module("glioflow_optimisers")
 resume = importlib.import_module("glioflow_resume")
+uncertainty = importlib.import_module("glioflow_uncertainty")
+trainer_module: Any = sys.modules[nnUNetTrainer.__module__]  # in which nnU-Net's validation looks for its predictor
 
 # To readers of types the class below is a trainer; it really gets one by coming before it among the bases of another class.
 _Trainer: Any = nnUNetTrainer if TYPE_CHECKING else object
@@ -117,6 +119,7 @@ class Glioflow(_Trainer):  # type: ignore[misc]
         self.in_cycle = False  # whether the optimiser is that of a cycle of weight averaging
         self.taken_up: dict[str, Any] | None = None  # where inside an epoch a training that was asked to stop goes on
         self.to_validate: str | None = None  # folder of the validation masks, while they are made
+        self.predictor: Any = None  # what predicts them
         self.saved_at = time.monotonic()
 
     def seed(self, epoch: int) -> int:
@@ -363,10 +366,28 @@ class Glioflow(_Trainer):  # type: ignore[misc]
             self.inference_allowed_mirroring_axes = axes if mirrored else None
             self.to_validate = os.path.join(self.output_folder, "validation")  # noqa: PTH118
             try:
-                with _one_process() if self.repeatable else contextlib.nullcontext():
+                with self.measuring(), _one_process() if self.repeatable else contextlib.nullcontext():
                     super().perform_actual_validation(save_probabilities)
             finally:
                 self.output_folder, self.inference_allowed_mirroring_axes, self.to_validate = folder, axes, None
+
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Let nnU-Net's validation predict with a predictor that writes a record beside every mask."""
+        former = trainer_module.nnUNetPredictor
+        if uncertainty.REGIONS_VARIABLE not in os.environ:  # plain nnU-Net's command with a model of ours
+            yield
+            return
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            self.predictor = uncertainty.MeasuringPredictor(*args, **kwargs)
+            return self.predictor
+
+        trainer_module.nnUNetPredictor = make
+        try:
+            yield
+        finally:
+            trainer_module.nnUNetPredictor, self.predictor = former, None
 
     def do_split(self) -> tuple[list[str], list[str]]:
         """Return training and validation cases; while these are predicted, only those that are not."""
@@ -385,6 +406,8 @@ class Glioflow(_Trainer):  # type: ignore[misc]
         if self.stop.asked:
             print(f"{PROGRESS}asked to stop: {self._predicted} of {self._to_predict} validation cases begun", flush=True)
             os._exit(resume.PAUSED)
+        if self.predictor is not None:
+            self.predictor.target = os.path.join(self.to_validate or "", str(args[0]).removeprefix("predicting "))  # noqa: PTH118
         self._predicted += 1
         print(f"{PROGRESS}predicting validation case {self._predicted} of {self._to_predict}", flush=True)
 

@@ -1,0 +1,339 @@
+"""What a network's probabilities tell of the quality of its mask, measured where they are made: numbers stay, arrays do not.
+
+``MeasuringPredictor`` predicts as nnU-Net's own predictor does, to the bit, and writes a small record beside every mask. All
+measures are on the network's grid: the image as it is cropped and resampled for the network. This module imports torch and
+nnU-Net only, as its folder does.
+
+p: probability of a region, s: its mask, both arrays of one shape. The measures of a region are
+
+- ``expected_dice``: 2 Σ p·s / (Σ p + Σ s), the Dice that the mask would have if the probabilities were right.
+- ``entropy_mean``: binary entropy of p in bits, its mean over the voxels of the mask and those with p of at least ``LIKELY``.
+- ``mutual_information_mean``: entropy of the members' mean less the mean of the members' entropies (Houlsby et al. 2011,
+  arXiv:1112.5745), the same mean. Members are the mirrorings of a network (the mean over the networks is told), without
+  mirroring the networks of several folds.
+- ``mirror_dice``: mean Dice of two mirrorings' masks over all pairs, the mean over the networks; of the voxels in which the
+  network holds any region for at least as probable as ``LIKELY``.
+- ``fold_dice``: mean Dice of two folds' masks over all pairs.
+"""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan, log, nan
+from typing import TYPE_CHECKING, Any
+
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+
+_Predictor: Any = object if TYPE_CHECKING else nnUNetPredictor
+
+RECORD = ".uncertainty.json"  # what the record of a mask is called, after the case
+REGIONS_VARIABLE = "GLIOFLOW_REGIONS"  # JSON: the labels of each region
+LIKELY = 0.05
+MEASURES = ("expected_dice", "entropy_mean", "mutual_information_mean", "mirror_dice", "fold_dice")
+
+Box = tuple[slice, ...]
+Sums = dict[str, list[float]]
+
+
+def expected_dice(p: torch.Tensor, s: torch.Tensor, total: float) -> float:
+    """Return 2 Σ p·s / (Σ p + Σ s); NaN where both are empty. ``total``: Σ p, which may be of more voxels than are given."""
+    both = total + float(s.sum())
+    return 2 * float(p[s].sum(dtype=torch.float64)) / both if both else nan
+
+
+def binary_entropy(p: torch.Tensor) -> torch.Tensor:
+    """Return the entropy of each probability in bits, from 0 to 1."""
+    return (torch.special.entr(p) + torch.special.entr(1 - p)) / log(2)
+
+
+def mutual_information(members: torch.Tensor) -> torch.Tensor:
+    """Return how far members (members, …) disagree, a value a voxel, in bits."""
+    return (binary_entropy(members.mean(0)) - binary_entropy(members).mean(0)).clamp(min=0)
+
+
+def pairwise_dice(masks: torch.Tensor) -> float:
+    """Return the mean Dice of every two of bool masks (members, …); two empty ones agree. NaN where all are empty."""
+    flat = masks.flatten(1).double()
+    if len(flat) < 2 or not flat.any():
+        return nan
+    common, sizes = flat @ flat.T, flat.sum(1)
+    values = []
+    for a, b in itertools.combinations(range(len(flat)), 2):
+        both = float(sizes[a] + sizes[b])
+        values.append(2 * float(common[a, b]) / both if both else 1.0)
+    return sum(values) / len(values)
+
+
+def mean_where(values: torch.Tensor, where: torch.Tensor) -> float:
+    """Return the mean of the values where a mask is; NaN where it is empty."""
+    return float(values[where].mean(dtype=torch.float64)) if where.any() else nan
+
+
+def defined_mean(values: Sequence[float]) -> float:
+    """Return the mean of the values that are not NaN; NaN without any."""
+    known = [value for value in values if not isnan(value)]
+    return sum(known) / len(known) if known else nan
+
+
+def bounding_box(mask: torch.Tensor) -> Box:
+    """Return the smallest box around a bool mask, one slice an axis; empty slices where there is none."""
+    found = []
+    for axis in range(mask.ndim):
+        at = mask.any(dim=tuple(other for other in range(mask.ndim) if other != axis)).nonzero().flatten()
+        found.append(slice(int(at[0]), int(at[-1]) + 1) if len(at) else slice(0, 0))
+    return tuple(found)
+
+
+class RegionHeads:
+    """Which outputs of a network are which region.
+
+    ``labels``: those of dataset.json. ``regions``: the labels of every region. A network of labels shows all regions that it
+    has a label of, a network of regions those that it was trained on.
+    """
+
+    def __init__(self, manager: Any, labels: Mapping[str, Any], regions: Mapping[str, Sequence[int]]) -> None:
+        self.manager = manager
+        known = set(manager.all_labels) - {0}
+        if manager.has_regions:
+            names = [name for name in labels if name not in ("background", "ignore")]
+            self.heads = {name: [place] for place, name in enumerate(names) if name in regions}
+        else:
+            own = {name: [label for label in values if label in known] for name, values in regions.items()}
+            self.heads = {name: heads for name, heads in own.items() if heads}
+        self.labels = {name: list(regions[name]) for name in self.heads}
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the probabilities (heads, …) of logits (heads, …), in single precision."""
+        return self.manager.apply_inference_nonlin(logits)
+
+    def of_regions(self, probabilities: torch.Tensor) -> list[torch.Tensor]:
+        """Return the probabilities (…) of each region, of those of the outputs (heads, …)."""
+        return [
+            probabilities[heads[0]] if len(heads) == 1 else probabilities[heads].sum(0).clamp(max=1)
+            for heads in self.heads.values()
+        ]
+
+    def masks(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Return the bool masks (regions, …) that nnU-Net makes of probabilities (heads, …)."""
+        if self.manager.has_regions:
+            labels = torch.zeros(probabilities.shape[1:], dtype=torch.int16, device=probabilities.device)
+            for place, label in enumerate(self.manager.regions_class_order):
+                labels[probabilities[place] > 0.5] = label
+        else:
+            labels = probabilities.argmax(0)
+        found = torch.zeros((len(self.heads), *labels.shape), dtype=torch.bool, device=labels.device)
+        for place, values in enumerate(self.labels.values()):
+            for value in values:
+                found[place] |= labels == value
+        return found
+
+
+class SeenRegions:
+    """What logits (heads, …) say of the regions in the few voxels that matter: where any is as probable as ``LIKELY``.
+
+    No mask reaches beyond them. ``voxels``: their numbers in the image; ``p``, ``s``, ``likely``: (regions, voxels),
+    probability, mask, and where the region itself is in the mask or that probable; ``totals``: the sum of each probability over
+    the image.
+    """
+
+    def __init__(self, heads: RegionHeads, logits: torch.Tensor) -> None:
+        self.heads, self.shape = heads, logits.shape[1:]
+        self.probabilities = heads.probabilities(logits).flatten(1)
+        regions = heads.of_regions(self.probabilities)
+        near = torch.zeros(regions[0].shape, dtype=torch.bool, device=logits.device)
+        for region in regions:
+            near |= region >= LIKELY
+        self.voxels = near.nonzero().flatten()
+        self.totals = [float(region.sum(dtype=torch.float64)) for region in regions]
+        self.p = torch.stack([region[self.voxels] for region in regions])
+        self.s = heads.masks(self.probabilities[:, self.voxels])
+        self.likely = (self.p >= LIKELY) | self.s
+
+    def whole_masks(self) -> torch.Tensor:
+        """Return the masks (regions, …) of the whole image."""
+        masks = torch.zeros((len(self.s), self.probabilities.shape[1]), dtype=torch.bool)
+        masks[:, self.voxels.cpu()] = self.s.cpu()
+        return masks.reshape(-1, *self.shape)
+
+    def whole_probabilities(self) -> torch.Tensor:
+        """Return the probabilities (regions, …) of the whole image in half precision."""
+        return torch.stack(self.heads.of_regions(self.probabilities)).half().cpu().reshape(-1, *self.shape)
+
+    def compare(self, mirrored: "MirroredLogits") -> list[tuple[float, float]]:
+        """Return mutual information and pairwise Dice of the mirrorings, by region."""
+        probabilities = self.heads.probabilities(mirrored.at(self.shape, self.voxels).transpose(0, 1)).to(self.p.device)
+        own, found = self.heads.of_regions(probabilities), self.heads.masks(probabilities)
+        return [
+            (mean_where(mutual_information(p), likely), pairwise_dice(s))
+            for p, s, likely in zip(own, found, self.likely, strict=True)
+        ]
+
+
+class MirroredLogits:
+    """The logits of every mirroring of one network, gathered from the windows that slide over an image."""
+
+    def __init__(self, members: int, shape: Sequence[int], gaussian: torch.Tensor, device: torch.device) -> None:
+        kind = torch.half if device.type == "cuda" else torch.float32
+        self.gaussian = gaussian.to(kind)
+        self.sums = torch.zeros((members, *shape), dtype=kind, device=device)
+        self.weights = torch.zeros(tuple(shape[1:]), dtype=kind, device=device)
+
+    def add(self, member: int, logits: torch.Tensor, window: Box) -> None:
+        """Add the logits (heads, …) of a window."""
+        place = self.sums[member][window]
+        place.addcmul_(logits.to(place), self.gaussian)
+        if member == 0:
+            self.weights[window[1:]] += self.gaussian
+
+    def at(self, shape: Sequence[int], voxels: torch.Tensor) -> torch.Tensor:
+        """Return the logits (members, heads, voxels), of the numbers of voxels in the image, of which this is padded."""
+        padded = self.weights.shape
+        place = torch.unravel_index(voxels.to(self.weights.device), tuple(shape))
+        shifts = [(size - own) // 2 for size, own in zip(padded, shape, strict=True)]
+        place = tuple(axis + shift for axis, shift in zip(place, shifts, strict=True))
+        return self.sums[(slice(None), slice(None), *place)].float() / self.weights[place].float()
+
+
+class MeasuringPredictor(_Predictor):  # type: ignore[misc]
+    """nnU-Net's predictor, with a record beside every mask. ``target``: the path of the mask that is due, without ending."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.target: str | None = None
+        self.regions = {name: list(labels) for name, labels in json.loads(os.environ[REGIONS_VARIABLE]).items()}
+        self.waiting: Iterator[str] = iter(())
+        self.mirrored: MirroredLogits | None = None
+        self.windows: Iterator[Box] = iter(())
+        self.networks: list[dict[str, Any]] = []
+
+    # ---- whose image is predicted
+
+    def _manage_input_and_output_lists(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._manage_input_and_output_lists(*args, **kwargs)
+        self.waiting = iter(found[1] or ())  # the order in which they are predicted one after the other
+        return found
+
+    def predict_from_data_iterator(self, data_iterator: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predict what an iterator gives; other processes prepare it."""
+        order: list[str] = []
+        self.waiting = _taken(order)
+
+        def noted() -> Iterator[Any]:
+            for prepared in data_iterator:
+                order.append(prepared["ofile"])
+                yield prepared
+
+        return super().predict_from_data_iterator(noted(), *args, **kwargs)
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def predict_logits_from_preprocessed_data(self, data: torch.Tensor) -> torch.Tensor:
+        """Return the mean logits of all folds, and write the record of the mask."""
+        self.target = next(self.waiting)
+        logits = super().predict_logits_from_preprocessed_data(data)
+        self.finish(logits.to(self.device))
+        return logits
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def predict_sliding_window_return_logits(self, input_image: torch.Tensor) -> torch.Tensor:
+        """Return the logits of one network; while a fold validates, write the record of the mask."""
+        logits = super().predict_sliding_window_return_logits(input_image)
+        self.note_network(logits)
+        if self.list_of_parameters is None:
+            self.finish(logits)
+        return logits
+
+    # ---- the members
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _internal_predict_sliding_window_return_logits(self, data: Any, slicers: Any, do_on_device: bool = True) -> Any:
+        self.mirrored = None
+        if self.combinations():
+            device = self.device if do_on_device else torch.device("cpu")
+            heads, size = self.label_manager.num_segmentation_heads, tuple(self.configuration_manager.patch_size)
+            gaussian = compute_gaussian(size, sigma_scale=1.0 / 8, value_scaling_factor=10, device=device)
+            self.mirrored = MirroredLogits(1 + len(self.combinations()), (heads, *data.shape[1:]), gaussian, device)
+        self.windows = iter(slicers)
+        return super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
+
+    def combinations(self) -> list[tuple[int, ...]]:
+        """Return the axes of each mirroring, as nnU-Net goes through them; nothing where nothing is mirrored."""
+        allowed = [axis + 2 for axis in self.allowed_mirroring_axes or ()] if self.use_mirroring else []
+        return [axes for number in range(len(allowed)) for axes in itertools.combinations(allowed, number + 1)]
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:
+        # nnU-Net's own steps in their order, since the mean must be the same to the bit.
+        if self.mirrored is None:
+            return super()._internal_maybe_mirror_and_predict(x)
+        window, combinations = next(self.windows), self.combinations()
+        prediction = self.network(x)
+        self.mirrored.add(0, prediction[0], window)
+        for number, axes in enumerate(combinations, start=1):
+            member = torch.flip(self.network(torch.flip(x, axes)), axes)
+            self.mirrored.add(number, member[0], window)
+            prediction += member
+        prediction /= len(combinations) + 1
+        return prediction
+
+    # ---- the measures
+
+    def note_network(self, logits: torch.Tensor) -> None:
+        """Keep what one network says of the regions: logits (heads, …) on its grid."""
+        several = len(self.list_of_parameters or ()) > 1
+        noted: dict[str, Any] = {}
+        if several or self.mirrored is not None:
+            seen = SeenRegions(self.region_heads(), logits)
+            if several:
+                noted |= {"masks": seen.whole_masks(), "regions": None if self.mirrored else seen.whole_probabilities()}
+            if self.mirrored is not None:
+                noted["mirrored"] = seen.compare(self.mirrored)
+        self.mirrored = None
+        self.networks.append(noted)
+
+    def finish(self, logits: torch.Tensor) -> None:
+        """Write the record of the mask that the logits (heads, …) become."""
+        seen, networks, self.networks = SeenRegions(self.region_heads(), logits), self.networks, []
+        mirrored = [noted["mirrored"] for noted in networks if "mirrored" in noted]
+        folds = torch.stack([noted["masks"] for noted in networks], 1) if len(networks) > 1 else None
+        several = torch.stack([n["regions"] for n in networks], 1) if folds is not None and not mirrored else None
+        measured = {}
+        for place, name in enumerate(seen.heads.heads):
+            p, s, likely = seen.p[place], seen.s[place], seen.likely[place]
+            information = defined_mean([own[place][0] for own in mirrored])
+            if several is not None:
+                own = several[place].flatten(1)[:, seen.voxels.cpu()].to(p.device).float()
+                information = mean_where(mutual_information(own), likely)
+            values = (
+                expected_dice(p, s, seen.totals[place]),
+                mean_where(binary_entropy(p), likely),
+                information,
+                defined_mean([own[place][1] for own in mirrored]),
+                pairwise_dice(_inside(folds[place])) if folds is not None else nan,
+            )
+            measured[name] = {key: None if isnan(v) else v for key, v in zip(MEASURES, values, strict=True)}
+        write_record(f"{self.target}{RECORD}", {"networks": len(networks), "regions": measured})
+
+    def region_heads(self) -> RegionHeads:
+        """Return which outputs are which region."""
+        return RegionHeads(self.label_manager, self.dataset_json["labels"], self.regions)
+
+
+def write_record(path: str, record: Mapping[str, Any]) -> None:
+    """Write a record whole or not at all; the mask follows it, so that no mask is without one."""
+    with open(f"{path}.writing", "w", encoding="utf-8") as stream:
+        json.dump(record, stream)
+    os.replace(f"{path}.writing", path)
+
+
+def _inside(masks: torch.Tensor) -> torch.Tensor:
+    """Return masks (members, …) in the box around all of them."""
+    return masks[(slice(None), *bounding_box(masks.any(0)))]
+
+
+def _taken(order: list[str]) -> Iterator[str]:
+    """Yield what is in a list that grows, in its order."""
+    while True:
+        yield order.pop(0)

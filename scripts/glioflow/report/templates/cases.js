@@ -1,0 +1,150 @@
+// The tables of every case: sorted by a click on a heading, filtered by set, region, main error and text. Without it they stand
+// in the order of their file. Of a long table only the rows in sight are in the page, so that a filter acts at once.
+{
+  const STEP = 50; // rows that are added when the end of a table comes into sight
+  const ALL = "";
+  const numbered = (value, decimals) => {
+    // As the report itself rounds: a tie to the even neighbour, and a true minus sign.
+    const scaled = Math.abs(value) * 10 ** decimals;
+    const tie = scaled % 1 === 0.5 && Math.floor(scaled) % 2 === 0;
+    const text = (tie ? Math.floor(scaled) / 10 ** decimals : Math.abs(value)).toFixed(decimals);
+    return (value < 0 && Number(text) !== 0 ? "−" : "") + text;
+  };
+  const rank = (value) => (typeof value === "number" ? value : value === "∞" ? Infinity : value === "−∞" ? -Infinity : NaN);
+
+  class CaseTable {
+    constructor(article) {
+      this.article = article;
+      this.data = JSON.parse(article.querySelector("script").textContent);
+      this.table = article.querySelector("table");
+      this.body = this.table.tBodies[0];
+      this.frame = this.table.parentElement;
+      this.counted = article.querySelector(".counted");
+      this.file = this.counted.querySelector("code").cloneNode(true);
+      this.region = this.data.columns.indexOf("Region");
+      this.error = this.data.columns.indexOf("Main error");
+      this.sought = this.data.rows.map((row) => row.filter((cell) => typeof cell === "string").join("\n").toLowerCase());
+      this.order = this.data.rows.map((_, index) => index);
+      this.heads = [...this.table.tHead.rows[0].cells];
+      this.heads.forEach((head, column) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = head.textContent;
+        head.replaceChildren(button);
+        button.addEventListener("click", () => this.sort(column));
+      });
+      this.frame.addEventListener("scroll", () => {
+        if (this.frame.scrollTop + this.frame.clientHeight > this.frame.scrollHeight - 400) this.extend();
+      });
+    }
+
+    sort(column) {
+      const head = this.heads[column];
+      const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      this.heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+      const { rows, decimals } = this.data;
+      const compare = new Intl.Collator("en", { numeric: true }).compare;
+      this.order.sort((a, b) => {
+        if (decimals[column] === null) return sign * compare(rows[a][column], rows[b][column]) || a - b;
+        const [x, y] = [rank(rows[a][column]), rank(rows[b][column])];
+        if (isNaN(x) || isNaN(y)) return isNaN(x) - isNaN(y) || a - b; // undefined values last, either way
+        return x === y ? a - b : sign * (x < y ? -1 : 1);
+      });
+      this.show();
+    }
+
+    filter({ set, region, error, text }) {
+      this.article.hidden = set !== ALL && set !== this.article.dataset.set;
+      const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+      this.keeps = (index) => {
+        const row = this.data.rows[index];
+        if (region !== ALL && row[this.region] !== region) return false;
+        if (error !== ALL && row[this.error] !== error) return false;
+        return words.every((word) => this.sought[index].includes(word));
+      };
+      this.show();
+    }
+
+    show() {
+      this.shown = this.order.filter((index) => this.keeps(index));
+      this.body.replaceChildren();
+      this.frame.scrollTop = 0;
+      this.extend();
+      const all = this.data.rows.length;
+      const words = this.shown.length === all ? `${all} rows` : `${this.shown.length} of ${all} rows`;
+      this.counted.replaceChildren(`${words}, with full precision in `, this.file, ".");
+    }
+
+    extend() {
+      const from = this.body.rows.length;
+      this.body.append(...this.shown.slice(from, from + STEP).map((index) => this.row(this.data.rows[index])));
+    }
+
+    row(cells) {
+      const line = document.createElement("tr");
+      cells.forEach((cell, column) => {
+        const item = document.createElement(column ? "td" : "th");
+        const decimals = this.data.decimals[column];
+        const text = typeof cell === "number" ? numbered(cell, decimals) : cell;
+        if (!column) item.scope = "row";
+        if (decimals !== null) item.className = "number";
+        else if (text.length > 40) item.className = "long";
+        const anchor = column ? undefined : this.data.links[cell];
+        if (anchor) {
+          const link = document.createElement("a");
+          link.href = `#${anchor}`;
+          link.textContent = text;
+          item.append(link);
+        } else {
+          item.textContent = text;
+        }
+        line.append(item);
+      });
+      return line;
+    }
+  }
+
+  const tables = [...document.querySelectorAll("article.cases")].map((article) => new CaseTable(article));
+  const place = document.getElementById("case-filters");
+  if (place && tables.length) {
+    const form = document.createElement("form");
+    form.className = "filters";
+    form.addEventListener("submit", (event) => event.preventDefault());
+    const labelled = (name, field) => {
+      const label = document.createElement("label");
+      label.append(name, " ", field);
+      field.name = name.toLowerCase().replace(/\s/g, "-");
+      form.append(label);
+      return field;
+    };
+    const choice = (name, values) => {
+      const field = document.createElement("select");
+      field.append(new Option("all", ALL), ...[...new Set(values)].filter(Boolean).map((value) => new Option(value, value)));
+      return field.length > 2 || name !== "Set" ? labelled(name, field) : field;
+    };
+    const column = (name) => tables.flatMap((table) => table[name] < 0 ? [] : table.data.rows.map((row) => row[table[name]]));
+    const fields = {
+      set: choice("Set", tables.map((table) => table.article.dataset.set)),
+      region: choice("Region", column("region")),
+      error: choice("Main error", column("error").sort()),
+      text: labelled("Find", Object.assign(document.createElement("input"), { type: "search", placeholder: "case, note, …" })),
+    };
+    const act = () => {
+      const wanted = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value]));
+      tables.forEach((table) => table.filter(wanted));
+    };
+    form.addEventListener("input", act);
+    place.append(form);
+    act();
+  }
+
+  // A link to a case opens all of it.
+  const open = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    target?.querySelector(":scope.case > figcaption > details")?.setAttribute("open", "");
+    if (target?.matches(".case")) target.scrollIntoView();
+  };
+  addEventListener("hashchange", open);
+  open();
+}
