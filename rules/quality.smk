@@ -132,8 +132,8 @@ rule measure_quality:
         "../envs/glioflow.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory("measure_quality"),
+        runtime=minutes("measure_quality", set_cases),
     params:
         regions=by_model(MODELS.shown_regions),
         channels=by_model(MODELS.read_channels),
