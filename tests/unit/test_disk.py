@@ -58,8 +58,13 @@ def test_a_job_on_a_full_disk_ends_with_one_line(small, capsys):
 
 
 def test_a_job_on_a_disk_that_was_full_before_ends_with_one_line(small, capsys):
+    def write(output: Path) -> str:
+        output.parent.mkdir(parents=True)
+        output.touch()
+        return "done"
+
     fill(small)
-    run(small, lambda output: output.parent.mkdir(parents=True))
+    run(small, write)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"no space is left on the file system at {small} (0 bytes of 1.0 MB free)" in said

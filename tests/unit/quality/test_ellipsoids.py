@@ -12,8 +12,10 @@ CUBE = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1).T.astype(flo
 
 
 def cloud(seed: int, n: int = 25) -> np.ndarray:
+    """Points of a round cloud, turned and stretched along its axes, one up to a hundred times another."""
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, 3)) @ rng.normal(size=(3, 3)) + rng.normal(size=3)
+    turned, stretched = np.linalg.qr(rng.normal(size=(3, 3)))[0], 10 ** rng.uniform(-1, 1, 3)
+    return (rng.normal(size=(n, 3)) * stretched) @ turned + rng.normal(size=3)
 
 
 def by_optimiser(points: np.ndarray) -> float:
