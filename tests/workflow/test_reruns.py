@@ -67,11 +67,17 @@ def comment(clone: Path) -> None:
     script.write_text(script.read_text() + "\n# a remark\n")
 
 
+def forget_times(clone: Path) -> None:
+    for part in ("logs", "benchmarks"):
+        shutil.rmtree(clone / "results" / part)
+
+
 # What is done to a clone, and the arguments of the run.
 UNCHANGED = {
     "nothing": (lambda clone: None, ()),
     "the time of every file": (touch, ()),
     "a comment in the code of a step": (comment, ()),
+    "`logs/` and `benchmarks/` deleted": (forget_times, ()),
     "other `--cores`": (lambda clone: None, ("--cores", "7")),
     "`--profile slurm`": (lambda clone: None, ("--profile", "profiles/slurm")),
 }
