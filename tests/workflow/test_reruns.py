@@ -45,7 +45,13 @@ def clone(finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_row_of_the_page_is_tested():
     assert set(tables()[SETTINGS_TABLE]) == {*SETTINGS, CODE}
-    assert set(tables()[CASES_TABLE]) == {"one mask", "one label", "one case more", "a table of covariates"}
+    assert set(tables()[CASES_TABLE]) == {
+        "one mask",
+        "one label",
+        "one case more",
+        "a table of covariates",
+        "the times of images and masks",
+    }
     assert set(tables()[NOTHING]) == {*UNCHANGED, "a clone, with a copy of the results", "checkout and results moved"}
     assert all(rules == set() for rules in tables()[NOTHING].values())
 
@@ -196,3 +202,10 @@ def test_one_label_has_its_case_scored_again(cases: Path):
 def test_covariates_score_nothing_again(cases: Path):
     write_grades(cases, 6, grade=4)
     assert run_after(cases, "a table of covariates") == (0, set())
+
+
+def test_other_times_of_images_and_masks_score_nothing_again(cases: Path):
+    for folder in ("data", "masks"):
+        for path in (cases.parent / folder).rglob("*.nii.gz"):
+            path.touch()
+    assert run_after(cases, "the times of images and masks") == (0, set())
