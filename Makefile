@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-slurm test-studies fuzz bench bench-plan bench-quality bench-radiomics bench-truth lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-chaos test-slurm test-studies fuzz bench bench-plan bench-quality bench-radiomics bench-truth lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -27,14 +27,28 @@ ifdef OFFLINE
 export UV_OFFLINE := 1
 FROM_FOLDER := --no-index --find-links $(OFFLINE)
 endif
+
+# torch for GPUs of NVIDIA and for CPUs, which every lock holds with its hashes; or for CPUs alone, from an index of PyTorch's own.
+TORCH ?= cuda
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ifeq ($(filter cpu cuda,$(TORCH)),)
+$(error TORCH=$(TORCH): it is cuda (for GPUs and CPUs) or cpu)
+endif
+ifeq ($(TORCH),cpu)
+ifneq ($(OFFLINE)$(filter wheels,$(MAKECMDGOALS)),)
+$(error TORCH=cpu: wheels are fetched and installed with torch for GPUs and CPUs alone; leave TORCH out)
+endif
+ENVIRONMENT := -cpu
+endif
+
 lock_file = $(if $(OFFLINE),$(OFFLINE)/$(notdir $<),$<)
 
 help:  ## print this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 18
 
-setup: .venv/setup.stamp  ## install the locked runtime environment into .venv (OFFLINE=wheels from that folder)
+setup: .venv/setup$(ENVIRONMENT).stamp  ## install the locked runtime environment into .venv (OFFLINE=wheels from that folder; TORCH=cpu without CUDA)
 
-setup-dev: .venv/setup-dev.stamp  ## install the runtime and what tests and linters need
+setup-dev: .venv/setup-dev$(ENVIRONMENT).stamp  ## install the runtime and what tests and linters need
 
 setup-bench: .venv-bench/setup.stamp  ## install glioflow's scoring and its peers into .venv-bench
 
@@ -49,13 +63,16 @@ test: setup-dev  ## run the tests, the demo among them (PYTEST="-k name" for som
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not long" $(PYTEST)
 
 test-long: setup-dev  ## run what takes longest: every study variant, ten kills, Slurm, a browser
-	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "long and not studies and not slurm" $(PYTEST)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "long and not studies and not slurm and not chaos" $(PYTEST)
 
 test-studies: setup-dev  ## run the five published systems on miniatures of their data sets, from raw files to the report
 	@$(PYTHON) -m pytest -m studies $(PYTEST)
 
 test-slurm: setup-dev  ## run the demo through a Slurm of one node, with faults (Debian's slurm-wlm and munge)
 	@$(PYTHON) -m pytest -m slurm $(PYTEST)
+
+test-chaos: setup-dev  ## run a study that trains while it is killed 60 times and more, in every stage
+	@$(PYTHON) -m pytest -s -m chaos $(PYTEST)
 
 fuzz: setup-dev  ## give damaged files to every reader (SECONDS=30 for each of them; SEED=$RANDOM; PYTEST="-k study")
 	@GLIOFLOW_FUZZ_SECONDS=$(or $(SECONDS),30) GLIOFLOW_FUZZ_SEED=$(or $(SEED),$$RANDOM) $(PYTHON) -m pytest tests/fuzz $(PYTEST)
@@ -104,8 +121,8 @@ lock: | $(PYTHON)  ## compile envs/*.in into the locks and the conda form (UPGRA
 clean:  ## remove the environments and tools' caches; results stay
 	rm -rf .venv .venv-bench .venv-uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# What `make wheels` counts in the runtime's packages; nearly all of it is torch with CUDA, which every environment here has.
-DOWNLOAD := about 3.4 GB
+# What `make wheels` counts in the runtime's packages, nearly all of it torch with CUDA; what is left without, at most.
+DOWNLOAD := $(if $(ENVIRONMENT),less than 1.5 GB,about 3.4 GB)
 
 # Byte code is compiled at once: where PYTHONDONTWRITEBYTECODE is set, as in many container images, or the environment is
 # read-only, every command would compile it again, and nnU-Net's trainers take half a minute of that.
@@ -117,7 +134,7 @@ define install_lock
 	@echo "installing $(lock_file) into $(@D)$(if $(OFFLINE),, ($(DOWNLOAD) to fetch where uv has nothing in its cache))"
 	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes $(FROM_FOLDER) -c $(lock_file) \
 	  $$(grep -oE '^(numpy|setuptools|wheel)==[^ ]+' $(lock_file))
-	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes $(FROM_FOLDER) --compile-bytecode \
+	@$(UV) pip install --quiet --python $(@D)/bin/python --require-hashes --no-deps $(FROM_FOLDER) --compile-bytecode \
 	  --no-build-isolation-package pyradiomics -r $(lock_file)
 	@$(@D)/bin/python -m compileall -q scripts
 	@touch $@
@@ -129,6 +146,23 @@ comma := ,
 
 .venv/setup-dev.stamp: envs/dev.lock | $(PYTHON)
 	$(install_lock)
+
+# The lock but for what CUDA brings, and torch from another index by its version: no hash of it is locked.
+define install_for_cpus
+	@$(PYTHON) envs/without_cuda.py $< > $(lock_file)
+	$(install_lock)
+	@echo "installing torch from $(TORCH_INDEX)"
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --compile-bytecode --index-url $(TORCH_INDEX) \
+	  $$($(PYTHON) envs/without_cuda.py $< --torch)
+endef
+
+.venv/setup-cpu.stamp .venv/setup-dev-cpu.stamp: lock_file = .venv/without_cuda.lock
+
+.venv/setup-cpu.stamp: envs/glioflow.lock | $(PYTHON)
+	$(install_for_cpus)
+
+.venv/setup-dev-cpu.stamp: envs/dev.lock | $(PYTHON)
+	$(install_for_cpus)
 
 .venv-bench/setup.stamp: envs/bench.lock | .venv-bench/bin/python
 	$(install_lock)

@@ -15,6 +15,7 @@ from pathlib import Path
 from glioflow.disk import require_writable
 from glioflow.job_records import restore_notes
 from glioflow.runs import enter_run
+from glioflow.workflow.slurm_status import keep_asking
 
 
 pathvars:
@@ -44,6 +45,7 @@ if workflow.is_main_process:
         unlock = f"snakemake --unlock --configfile {CONFIG_FILE}" if workflow.configfiles else "snakemake --unlock"
         if said := enter_run(STUDY.results, unlock, workflow.resource_settings.nodes is not None):
             print(f"[glioflow] {said}", file=sys.stderr)
+        keep_asking()
     restore_notes(STUDY.results, [str(path) for rule in workflow.rules for path in rule.output])
 
 

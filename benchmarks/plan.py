@@ -81,9 +81,9 @@ def finish(job):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(f"{path}\\n")
     parts = {part: [(None, value) for value in getattr(job, part)] for part in ("log",)}
-    params = job.params
+    params, asked = job.params, {"threads": 1, "resources": {}}
     write_records(
-        SimpleNamespace(rule=job.rule.name, wildcards=[], input=job.input, output=job.output, params=params, **parts),
+        SimpleNamespace(rule=job.rule.name, wildcards=[], input=job.input, output=job.output, params=params, **parts, **asked),
         datetime.now(UTC),
     )
 

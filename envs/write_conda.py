@@ -6,6 +6,7 @@ isolation.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -30,6 +31,16 @@ dependencies:
 def read_pins(lock: str) -> dict[str, str]:
     """Return the version of every package in the text of a compiled lock (or of an ``.in`` file), by lower-case name."""
     return {name.lower(): version for name, version in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, flags=re.MULTILINE)}
+
+
+def without(lock: str, left_out: Sequence[str]) -> str:
+    """Return the text of a lock without the entries of some packages."""
+    kept, keeps = [], True
+    for line in lock.splitlines(keepends=True):
+        if line[:1].isalnum():
+            keeps = line.partition("==")[0] not in left_out
+        kept += [line] if keeps else []
+    return "".join(kept)
 
 
 def conda_form(lock: str) -> str:

@@ -14,19 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
-from write_conda import LOCK, POST_DEPLOYED, read_pins
+from write_conda import LOCK, POST_DEPLOYED, read_pins, without
 
 UV_LOCK = LOCK.with_name("uv.lock")
-
-
-def without(lock: str, left_out: Sequence[str]) -> str:
-    """Return the text of a lock without the entries of some packages."""
-    kept, keeps = [], True
-    for line in lock.splitlines(keepends=True):
-        if line[:1].isalnum():
-            keeps = line.partition("==")[0] not in left_out
-        kept += [line] if keeps else []
-    return "".join(kept)
 
 
 def lock_of(folder: Path, pins: dict[str, str]) -> str:

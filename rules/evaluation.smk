@@ -45,6 +45,8 @@ rule summarise_scores:
         warnings="<results>/scores/{model}/{set}_warnings.csv",
     log:
         "<logs>/summarise_scores/{model}/{set}.log",
+    benchmark:
+        "<benchmarks>/summarise_scores/{model}/{set}.tsv"
     conda:
         "../envs/glioflow.yaml"
     resources:

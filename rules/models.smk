@@ -345,6 +345,8 @@ rule export_model:
         "<results>/models/{model}/{model}.zip",
     log:
         "<logs>/export_model/{model}.log",
+    benchmark:
+        "<benchmarks>/export_model/{model}.tsv"
     wildcard_constraints:
         model=TRAINED,
     conda:
@@ -368,6 +370,8 @@ rule import_model:
         postprocessing="<results>/models/{model}/postprocessing.json",
     log:
         "<logs>/import_model/{model}.log",
+    benchmark:
+        "<benchmarks>/import_model/{model}.tsv"
     wildcard_constraints:
         model=IMPORTED,
     conda:

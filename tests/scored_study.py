@@ -21,6 +21,14 @@ def build_scored(factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
 
 def finish(checkout: Path) -> str:
     """Run the study in a checkout to its end and return it as JSON."""
+    study = write_study(checkout)
+    run = run_study(checkout, study, dry=False)
+    assert run.returncode == 0, run.stdout
+    return json.dumps(study)
+
+
+def write_study(checkout: Path) -> dict[str, Any]:
+    """Write the study's cases and masks beside a checkout, and return it."""
     data, masks = checkout.parent / "brats", checkout.parent / "masks"
     for number in range(CASES):
         folder = write_case(data, f"case{number}", tumour=2 + number)
@@ -30,15 +38,12 @@ def finish(checkout: Path) -> str:
     (data / "grades.csv").write_text("case_id,grade\n" + "".join(f"case{number},{number % 2}\n" for number in range(CASES)))
     (masks / "radiomics.yaml").write_text("setting: {binWidth: 10}\n")
     given = {"cohort": "c", "label_scheme": "brats2021"}
-    study = {
+    return {
         "results": "results",
         "cohorts": {"c": {"dataset": "brats2021", "path": str(data), "covariates": str(data / "grades.csv")}},
         "models": {model: {**given, "predictions": f"{masks}/{model}/{{case}}.nii.gz"} for model in "mn"},
         "failure": {"extremes": 2},
     }
-    run = run_study(checkout, study, dry=False)
-    assert run.returncode == 0, run.stdout
-    return json.dumps(study)
 
 
 def run_study(checkout: Path, study: dict[str, Any], dry: bool = True, **changed: Any):

@@ -15,8 +15,8 @@ is among an output's inputs, that output counts as made from something else too,
 Snakemake alone would not miss what lies between results that are up to date.
 
 A record is removed before its job starts, and written when the job has ended well. It also has the SHA-256 and the bytes of the
-output, which ``verify_results`` compares, and the job itself (rule, named
-inputs, outputs and params, start and end), which a bundle's provenance and its recomputation are made of.
+output, which ``verify_results`` compares, the job itself (rule, named inputs, outputs and params, start and end), which a
+bundle's provenance and its recomputation are made of, and what it asked for, which ``measure_efficiency`` reads.
 """
 
 import json
@@ -31,6 +31,7 @@ from typing import Any
 from glioflow.files import file_stamp, read_json, sha256_file, write_json
 
 UNKNOWN: dict[str, Any] = {"params": ["unknown"], "inputs": {}}
+ASKED = ("mem_mb", "runtime", "gpu")  # resources: MB, minutes, number
 WILDCARD = re.compile(r"\{[^{}]*(\{[^{}]*\}[^{}]*)*\}")  # with a constraint such as {fold,\d{1,2}}
 
 
@@ -60,10 +61,12 @@ def write_records(snakemake: Any, started: datetime) -> None:
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    resources = {name: value for name in ASKED if (value := snakemake.resources.get(name)) is not None}
+    made_by = {"job": job, "asked": {"threads": snakemake.threads, **resources}}
     for output in map(str, snakemake.output):
         files = {os.path.relpath(path, Path(output).parent): stamp for path, stamp in stamps.items()}
         made = {"output": output, "sha256": sha256_file(output), "bytes": Path(output).stat().st_size}
-        write_json(record_path(output), {**made, "params": params, "inputs": inputs, "files": files, "job": job})
+        write_json(record_path(output), {**made, "params": params, "inputs": inputs, "files": files, **made_by})
 
 
 def _named(values: Any) -> list[list[Any]]:

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "srun", "scancel")
@@ -50,7 +51,9 @@ SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 MailProg=/bin/true
 AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -60,6 +63,7 @@ SelectTypeParameters=CR_CPU_Memory
 ReturnToService=2
 MinJobAge=300
 KillWait=5
+SlurmdTimeout=10
 GresTypes=gpu
 NodeName={host} NodeAddr={address} CPUs={cpus} RealMemory={memory_mb} Gres=gpu:phantom:1 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
@@ -68,21 +72,11 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 # Slurm asks for a device file and does not look inside: enough to see that a rule's GPU request arrives as a GPU.
 GRES_CONFIGURATION = "Name=gpu Type=phantom File=/dev/null\n"
 
-# Stand-ins found before the system's programs, each for a fault of the executor plugin (2.8.0).
-STAND_INS = {
-    # Inside a job the plugin drops SLURM_CONF before it calls srun.
-    "srun": """\
+# Found before the system's own: inside a job the executor plugin (2.8.0) drops SLURM_CONF before it calls srun.
+SRUN = """\
 #!/bin/sh
 SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
-""",
-    # When a busy machine answers late, the plugin asks sacct although told to ask squeue, and where sacct fails, as it does
-    # without accounting, it forgets its jobs and waits for ever. The last argument is the name that its jobs share.
-    "sacct": """\
-#!/bin/sh
-for name in "$@"; do :; done
-exec squeue --noheader --states=all --format='%i|%T' --name="$name"
-""",
-}
+"""
 
 
 def missing_programs() -> list[str]:
@@ -121,7 +115,7 @@ def free_ports(address: str, number: int) -> list[int]:
 
 
 def write_configuration(folder: Path, cpus: int) -> None:
-    """Write slurm.conf, gres.conf, the munge key and the stand-ins into ``folder``."""
+    """Write slurm.conf, gres.conf, the munge key and a program into ``folder``."""
     host = socket.gethostname().split(".")[0]
     address, communication = listening_address(host)
     controller_port, node_port = free_ports(address, 2)
@@ -145,10 +139,9 @@ def write_configuration(folder: Path, cpus: int) -> None:
     key = folder / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(128))
-    for name, script in STAND_INS.items():
-        program = folder / "bin" / name
-        program.write_text(script.format(folder=folder, srun=shutil.which("srun", path=system_path())))
-        program.chmod(0o755)
+    program = folder / "bin/srun"
+    program.write_text(SRUN.format(folder=folder, srun=shutil.which("srun", path=system_path())))
+    program.chmod(0o755)
 
 
 def node_environment(folder: Path) -> dict[str, str]:
@@ -163,25 +156,6 @@ def ask(environment: dict[str, str], *command: str) -> str:
     """Return what a Slurm command prints, or an empty text where it fails."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def wait_until_idle(folder: Path, environment: dict[str, str], daemons: list[subprocess.Popen[bytes]]) -> None:
-    """Return when ``sinfo`` calls the node idle; raise RuntimeError with the logs' ends where it does not come up."""
-    deadline = time.monotonic() + START_TIMEOUT_S
-    state = ""
-    while time.monotonic() < deadline and all(daemon.poll() is None for daemon in daemons):
-        state = ask(environment, "sinfo", "--noheader", "--format=%T")
-        if state == "idle":
-            return
-        time.sleep(0.3)
-    logs = "\n".join(f"== {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in sorted(folder.glob("*.log")))
-    raise RuntimeError(f"the Slurm node did not come up within {START_TIMEOUT_S} s, sinfo says {state or 'nothing'!r}\n{logs}")
-
-
-def start_daemon(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start one daemon in the foreground, with what it prints in a log of ``folder``."""
-    with (folder / f"{command[0]}.out.log").open("wb") as output:
-        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
 
 def wait_for(path: Path) -> None:
@@ -210,42 +184,80 @@ def end_daemon(daemon: subprocess.Popen[bytes]) -> None:
         daemon.wait()
 
 
+@dataclass
+class Node:
+    """A Slurm of one node: its folder, the environment for what talks to it, and its daemons by name."""
+
+    folder: Path
+    environment: dict[str, str]
+    daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Start one daemon in the foreground, with what it prints in a log of the folder."""
+        munge = {
+            "socket": "munge.socket",
+            "key-file": "munge.key",
+            "pid-file": "munged.pid",
+            "log-file": "munged.log",
+            "seed-file": "seed",
+        }
+        arguments = {
+            "munged": ["--foreground", "--force", *(f"--{option}={self.folder}/{file}" for option, file in munge.items())],
+            "slurmctld": ["-D"],
+            "slurmd": ["-D"],
+        }
+        command = [name, *arguments[name]]
+        with (self.folder / f"{name}.out.log").open("ab") as output:
+            self.daemons[name] = subprocess.Popen(
+                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+
+    def wait_until_idle(self) -> None:
+        """Return when ``sinfo`` calls the node idle; raise RuntimeError with the logs' ends where it does not come up."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        state = ""
+        while time.monotonic() < deadline and all(daemon.poll() is None for daemon in self.daemons.values()):
+            state = ask(self.environment, "sinfo", "--noheader", "--format=%T")
+            if state == "idle":
+                return
+            time.sleep(0.3)
+        logs = "\n".join(
+            f"== {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in sorted(self.folder.glob("*.log"))
+        )
+        said = state or "nothing"
+        raise RuntimeError(f"the Slurm node did not come up within {START_TIMEOUT_S} s, sinfo says {said!r}\n{logs}")
+
+
 @contextlib.contextmanager
-def slurm_node(cpus: int | None = None) -> Iterator[dict[str, str]]:
-    """Run munged, slurmctld and slurmd until the block ends; give the environment for everything that talks to them.
+def running_node(cpus: int | None = None) -> Iterator[Node]:
+    """Run munged, slurmctld and slurmd until the block ends.
 
     ``cpus`` is what the node offers, all of the machine's where it is not given. Raises RuntimeError when the node does not
     come up.
     """
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     folder.chmod(0o755)
-    environment = node_environment(folder)
+    node = Node(folder, node_environment(folder))
     write_configuration(folder, cpus or os.cpu_count() or 1)
-    munge = {
-        "socket": "munge.socket",
-        "key-file": "munge.key",
-        "pid-file": "munged.pid",
-        "log-file": "munged.log",
-        "seed-file": "seed",
-    }
-    commands = [
-        ["munged", "--foreground", "--force", *(f"--{option}={folder}/{name}" for option, name in munge.items())],
-        ["slurmctld", "-D", "-c"],
-        ["slurmd", "-D"],
-    ]
-    daemons: list[subprocess.Popen[bytes]] = []
     try:
-        for command in commands:
-            daemons.append(start_daemon(command, folder, environment))
+        for name in ("munged", "slurmctld", "slurmd"):
+            node.start(name)
             wait_for(folder / "munge.socket")
-        wait_until_idle(folder, environment, daemons)
-        yield environment
+        node.wait_until_idle()
+        yield node
     finally:
-        if len(daemons) == len(commands):
-            end_jobs(environment)
-        for daemon in reversed(daemons):
+        if "slurmd" in node.daemons:
+            end_jobs(node.environment)
+        for daemon in reversed(node.daemons.values()):
             end_daemon(daemon)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def slurm_node(cpus: int | None = None) -> Iterator[dict[str, str]]:
+    """Run such a node until the block ends; give the environment for everything that talks to it."""
+    with running_node(cpus) as node:
+        yield node.environment
 
 
 def main(arguments: list[str]) -> int:

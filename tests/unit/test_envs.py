@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from workflows import PARTS
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVS = ROOT / "envs"
@@ -25,6 +26,7 @@ def load(name: str) -> ModuleType:
 
 write_conda = load("write_conda")
 write_wheels = load("write_wheels")
+without_cuda = load("without_cuda")
 
 
 def pins(name: str) -> dict[str, str]:
@@ -123,6 +125,10 @@ def test_the_environment_running_this_is_the_locked_one():
     if sys.prefix != str(ROOT / ".venv"):
         pytest.skip("not run from .venv (`make test` does)")
     locked = pins("dev.lock")
+    if version("torch").endswith("+cpu"):
+        text = (ENVS / "dev.lock").read_text()
+        for_cpus = dict(line.split("==") for line in without_cuda.cpu_requirements(text))
+        locked = write_conda.read_pins(without_cuda.cpu_lock(text)) | for_cpus
     assert {package: version(package) for package in locked} == locked
 
 
@@ -139,3 +145,75 @@ def test_make_refuses_an_environment_of_another_python(tmp_path):
     assert done.returncode != 0
     assert "glioflow needs Python 3.11, but .venv holds Python 3.13.1: run 'make clean' and try again" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["glioflow.lock", "dev.lock"])
+def test_a_lock_without_cuda_lacks_what_torch_alone_needs_and_keeps_all_hashes(name):
+    text = (ENVS / name).read_text()
+    left = without_cuda.cpu_lock(text)
+    gone = pins(name).keys() - write_conda.read_pins(left).keys()
+    assert {"torch", "torchvision", "triton", "nvidia-cublas", "cuda-toolkit"} <= gone
+    blocks = {block.split("==")[0]: block for block in re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]}
+    needed_by = {package: re.findall(r"^ +#(?: via)? +(?!via)([a-z0-9-]+)$", blocks[package], re.MULTILINE) for package in gone}
+    for package in gone - {"torch", "torchvision"}:
+        assert needed_by[package] and set(needed_by[package]) <= gone, package
+    assert left.count("--hash") == sum(block.count("--hash") for package, block in blocks.items() if package not in gone)
+
+
+def test_torch_for_cpus_is_the_locked_release():
+    locked = pins("glioflow.lock")
+    wanted = [f"torch=={locked['torch']}+cpu", f"torchvision=={locked['torchvision']}+cpu"]
+    assert without_cuda.cpu_requirements((ENVS / "glioflow.lock").read_text()) == wanted
+
+
+def dry(*arguments: str) -> str:
+    """Return what make would do, or why it does nothing."""
+    done = subprocess.run(["make", "-n", *arguments, "UV=uv"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_make_installs_cuda_unless_told_otherwise_and_says_what_it_fetches():
+    with_cuda, for_cpus = (
+        dry("--always-make", "setup", *more) for more in ((), ("TORCH=cpu", "TORCH_INDEX=https://example.org/cpu"))
+    )
+    assert "about 3.4 GB to fetch" in with_cuda and "without_cuda" not in with_cuda
+    assert "less than 1.5 GB to fetch" in for_cpus
+    assert "-r .venv/without_cuda.lock" in for_cpus and "-r envs/glioflow.lock" not in for_cpus
+    assert "--index-url https://example.org/cpu" in for_cpus
+    assert for_cpus.index("to fetch") < for_cpus.index("pip install")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("setup", "TORCH=rocm"), "it is cuda (for GPUs and CPUs) or cpu"), (("wheels", "TORCH=cpu"), "leave TORCH out")],
+)
+def test_make_refuses_a_torch_that_it_cannot_install(arguments, said):
+    assert said in dry(*arguments)
+
+
+CONTAINERS = ("Containerfile", "apptainer.def")
+
+
+def copied(name: str) -> list[str]:
+    """Return what a container's definition copies from the checkout."""
+    text = (ROOT / name).read_text()
+    if name == "Containerfile":
+        lines = re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE)
+        return [source for line in lines for source in line.split()]
+    section = re.search(r"^%files\n(.*?)^%", text, re.MULTILINE | re.DOTALL)[1]
+    return [line.split()[0] for line in section.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_copies_what_is_there_and_all_that_a_run_needs(name):
+    sources = copied(name)
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+    assert {*PARTS, "Makefile"} <= set(sources)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_has_the_python_of_the_lock_and_is_set_up_by_make(name):
+    text = (ROOT / name).read_text()
+    wanted = re.search(r"^PYTHON_VERSION := (\S+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1]
+    assert re.findall(r"python:([\d.]+)", text) == [wanted]
+    assert re.search(r"make setup\b", text)

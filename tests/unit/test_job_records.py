@@ -20,7 +20,7 @@ START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def finished(**given: object) -> SimpleNamespace:
-    return SimpleNamespace(**{"rule": "score", "wildcards": [], "log": [], **given})
+    return SimpleNamespace(**{"rule": "score", "wildcards": [], "log": [], "threads": 1, "resources": {}, **given})
 
 
 @pytest.fixture
@@ -155,3 +155,9 @@ def test_a_record_has_the_job_with_names_and_times(made):
     assert job["rule"] == "select" and job["log"] == [[None, "l.log"]]
     assert job["params"] == [["region", "WT"], ["sets", ["cv", "test"]]]
     assert job["started"] == "2026-01-02T03:04:05+00:00" < job["ended"]
+
+
+def test_a_record_has_what_the_job_asked_for(made):
+    asked = {"mem_mb": 4000, "runtime": 30, "gpu": 1, "tmpdir": "/tmp"}
+    write_records(finished(input=[], output=[OUTPUT], params=[], threads=8, resources=asked), START)
+    assert json.loads(record_path(OUTPUT).read_text())["asked"] == {"threads": 8, "mem_mb": 4000, "runtime": 30, "gpu": 1}

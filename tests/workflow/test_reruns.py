@@ -45,7 +45,13 @@ def clone(finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_row_of_the_page_is_tested():
     assert set(tables()[SETTINGS_TABLE]) == {*SETTINGS, CODE}
-    assert set(tables()[CASES_TABLE]) == {"one mask", "one label", "one case more", "a table of covariates"}
+    assert set(tables()[CASES_TABLE]) == {
+        "one mask",
+        "one label",
+        "one case more",
+        "a table of covariates",
+        "the times of images and masks",
+    }
     assert set(tables()[NOTHING]) == {*UNCHANGED, "a clone, with a copy of the results", "checkout and results moved"}
     assert all(rules == set() for rules in tables()[NOTHING].values())
 
@@ -67,11 +73,17 @@ def comment(clone: Path) -> None:
     script.write_text(script.read_text() + "\n# a remark\n")
 
 
+def forget_times(clone: Path) -> None:
+    for part in ("logs", "benchmarks"):
+        shutil.rmtree(clone / "results" / part)
+
+
 # What is done to a clone, and the arguments of the run.
 UNCHANGED = {
     "nothing": (lambda clone: None, ()),
     "the time of every file": (touch, ()),
     "a comment in the code of a step": (comment, ()),
+    "`logs/` and `benchmarks/` deleted": (forget_times, ()),
     "other `--cores`": (lambda clone: None, ("--cores", "7")),
     "`--profile slurm`": (lambda clone: None, ("--profile", "profiles/slurm")),
 }
@@ -190,3 +202,10 @@ def test_one_label_has_its_case_scored_again(cases: Path):
 def test_covariates_score_nothing_again(cases: Path):
     write_grades(cases, 6, grade=4)
     assert run_after(cases, "a table of covariates") == (0, set())
+
+
+def test_other_times_of_images_and_masks_score_nothing_again(cases: Path):
+    for folder in ("data", "masks"):
+        for path in (cases.parent / folder).rglob("*.nii.gz"):
+            path.touch()
+    assert run_after(cases, "the times of images and masks") == (0, set())

@@ -57,7 +57,7 @@ def recorded_files(results: Path) -> tuple[list[Recorded], list[str]]:
     """Return every file of which ``results`` has a hash, sorted, each once, and a line for each table that cannot be read."""
     found: dict[Path, Recorded] = {}
     problems: list[str] = []
-    records = dict(_records(results))
+    records = dict(read_records(results))
     sources = [
         partial(_outputs, records),
         partial(_made, records),
@@ -77,7 +77,7 @@ def recorded_files(results: Path) -> tuple[list[Recorded], list[str]]:
     inputs: dict[Path, set[str]] = {}
     for path, (record, _) in records.items():
         for name, sha256 in record.get("inputs", {}).items():
-            if (file := _present(name, path, record, results)) not in found and file.is_file():
+            if (file := present(name, path, record, results)) not in found and file.is_file():
                 inputs.setdefault(file, set()).add(str(sha256).removeprefix("sha256:"))
     for file, hashes in inputs.items():
         inside = file.is_relative_to(results)
@@ -119,7 +119,7 @@ def unrecorded_files(results: Path, recorded: list[Recorded]) -> list[Path]:
     return sorted(found)
 
 
-def _records(results: Path) -> Iterator[tuple[Path, tuple[dict[str, Any], Path]]]:
+def read_records(results: Path) -> Iterator[tuple[Path, tuple[dict[str, Any], Path]]]:
     """Yield the path of each record of a job whose output is there, the record and the output; damaged records are left out."""
     for folder, names, files in os.walk(results):
         if Path(folder) == results:
@@ -200,7 +200,7 @@ def _archived(state: Path) -> Iterator[Recorded]:
         yield Recorded(state.with_name(FINAL), CHECKPOINT, frozenset([sha256]), f"{state.parent} (kept of a former training)")
 
 
-def _present(name: str, record_file: Path, record: Mapping[str, Any], results: Path) -> Path:
+def present(name: str, record_file: Path, record: Mapping[str, Any], results: Path) -> Path:
     """Return where an input that a record names is now, should the results folder have been moved since."""
     output = record_file.with_name(record_file.name[1:].removesuffix(".made.json"))
     former = str(record.get("output", "")).removesuffix(str(output.relative_to(results))).rstrip("/")

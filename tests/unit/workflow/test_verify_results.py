@@ -66,7 +66,8 @@ def finish(results: Path, name: str, text: str, inputs: list[str], made_in: str 
             written(Path(path), "grade\n")
     output = written(results / name, text)
     params = SimpleNamespace(made_in=str(written(results / made_in / "p.nii.gz", "phantom").parent)) if made_in else None
-    job = SimpleNamespace(input=inputs, output=[str(output)], params=Params(params), rule="r", wildcards=[], log=[])
+    made = {"input": inputs, "output": [str(output)], "params": Params(params), "log": []}
+    job = SimpleNamespace(**made, rule="r", wildcards=[], threads=1, resources={})
     write_records(job, datetime.now(UTC))
 
 
