@@ -76,6 +76,7 @@ rule write_report:
         trained={name: model.folds for name, model in STUDY.trained().items()},
         conventions=parameters_hash(STUDY.evaluation.convention),
         groups=groups_hash(),
+        checklists=checklists_hash(),
         training_code=training_code() if STUDY.trained() else None,  # the report shows how the folds' differs
         code=code_fingerprint("write_report", templates="glioflow/report/templates"),
     script:

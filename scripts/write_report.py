@@ -26,6 +26,7 @@ from glioflow.failure.failure_types import KINDS
 from glioflow.files import sha256_file, write_text
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cases import cases_section
+from glioflow.report.checklists import checklist_section
 from glioflow.report.cohorts import cohort_section
 from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
@@ -92,6 +93,7 @@ def report_context(source: Source) -> dict[str, Any]:
         "channel_names": CHANNEL_NAMES,
         "regions": {name: REGION_NAMES[name] for name in source.regions},
         "methods": methods_section(source),
+        "checklists": checklist_section(source),
         "provenance": provenance_section(source),
         # Through JSON, so that tuples and Snakemake's own lists and dicts are written as plain ones.
         "configuration": yaml.safe_dump(json.loads(json.dumps(study)), sort_keys=False, allow_unicode=True, width=110),

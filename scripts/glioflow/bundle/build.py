@@ -47,6 +47,7 @@ WORKFLOW_FILES = (
         "config/resources.yaml",
         "config/schema.json",
         "config/conventions/*.yaml",
+        "config/checklists/*.yaml",
     ),
     *("LICENSE", "CITATION.cff"),
 )
