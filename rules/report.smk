@@ -35,7 +35,12 @@ rule summarise_jobs:
     input:
         reported_tables(),
     output:
-        "<results>/report/jobs.csv",
+        report(
+            "<results>/report/jobs.csv",
+            caption="captions/jobs.rst",
+            category="Methods",
+            labels={"shows": "what every step took"},
+        ),
     log:
         "<logs>/summarise_jobs.log",
     conda:
@@ -55,7 +60,12 @@ rule write_report:
         reported_tables(),
         jobs="<results>/report/jobs.csv",
     output:
-        "<results>/report/index.html",
+        report(
+            "<results>/report/index.html",
+            caption="captions/page.rst",
+            category="Report",
+            labels={"shows": "the whole study"},
+        ),
         "<results>/report/viewer/niivue.js",
         "<results>/report/references.bib",
     log:

@@ -34,6 +34,7 @@ WORKFLOW_FILES = (
         "Snakefile",
         "workflow/Snakefile",
         "rules/*.smk",
+        "rules/captions/*.rst",
         "scripts/**/*.py",
         "scripts/**/templates/*",
         "scripts/**/assets/*",

@@ -90,7 +90,12 @@
 
     extend() {
       const from = this.body.rows.length;
-      this.body.append(...this.shown.slice(from, from + STEP).map((index) => this.row(this.data.rows[index])));
+      const added = this.shown.slice(from, from + STEP).map((index, place) => {
+        const before = this.shown[from + place - 1];
+        const cells = this.data.rows[index];
+        return this.row(cells, before === undefined || this.data.rows[before][0] !== cells[0]);
+      });
+      this.body.append(...added);
     }
 
     // A small copy of a case's picture, made once when it is first in sight; cases without a picture have none.
@@ -114,7 +119,7 @@
       this.pictures.get(anchor).then((address) => (small.src = address), () => small.remove());
     }
 
-    row(cells) {
+    row(cells, first) {
       const line = document.createElement("tr");
       cells.forEach((cell, column) => {
         const item = document.createElement(column ? "td" : "th");
@@ -129,7 +134,7 @@
           link.href = `#${anchor}`;
           link.textContent = text;
           item.append(link);
-          this.addPicture(link, anchor);
+          if (first) this.addPicture(link, anchor);
         } else {
           item.textContent = text;
         }

@@ -66,8 +66,8 @@
     }
   }
 
-  // Two axes with their grid, ticks and names around points with x and y; returns where a value stands on each.
-  const frame = (picture, points, x, y) => {
+  // Two axes with their grid, ticks and names around points with x and y; returns where a value stands on each. whole: x counts.
+  const frame = (picture, points, x, y, whole = false) => {
     const axis = (key, from, to) => {
       const values = points.map((point) => point[key]);
       let [low, high] = values.length ? [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))] : [0, 1];
@@ -77,7 +77,7 @@
     };
     const across = axis("x", LEFT, WIDTH - RIGHT);
     const up = axis("y", HEIGHT - BOTTOM, TOP);
-    for (const tick of across.ticks) {
+    for (const tick of across.ticks.filter((each) => !whole || Number.isInteger(each))) {
       shape("line", { x1: across.at(tick), x2: across.at(tick), y1: TOP, y2: HEIGHT - BOTTOM, class: "grid" }, picture);
       shape("text", { x: across.at(tick), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, picture).textContent = words(tick);
     }
@@ -209,7 +209,7 @@
       const rows = chosen.more.sessions.filter((row) => row[0] === region.value && (!patient.value || row[1] === patient.value));
       const picture = newPicture(`Volumes of ${region.value} over the sessions of ${chosen.name}`);
       const points = rows.flatMap(([, , , x, ...both]) => both.filter((y) => y !== null).map((y) => ({ x, y })));
-      const { across, up } = frame(picture, points, chosen.more.time, `Volume of ${region.value} (ml)`);
+      const { across, up } = frame(picture, points, chosen.more.time, `Volume of ${region.value} (ml)`, chosen.more.time === "session");
       const people = [...new Set(rows.map((row) => row[1]))];
       people.forEach((name, index) => {
         const own = rows.filter((row) => row[1] === name);
@@ -228,7 +228,7 @@
         });
       });
       figure.replaceChildren(picture);
-      said.textContent = `${people.length} of the patients with several sessions. Truth: full lines; prediction: dashed ones.`;
+      said.textContent = `Patients with several sessions: ${people.length}. Truth: full lines; prediction: dashed ones.`;
     };
     form.addEventListener("input", draw);
     draw();
