@@ -10,6 +10,7 @@ from glioflow.failure.feature_groups import groups_hash
 from glioflow.failure.radiomics_parameters import whole_image_needed
 from glioflow.models.nnunet.keys import prediction_code, preprocessing_code, training_code
 from glioflow.shards import shard_names
+from glioflow.study.checklists import checklists_hash
 from glioflow.study.configuration import expand_path
 from glioflow.study.registry import datasets, label_schemes
 from glioflow.workflow.cohort_lookups import CohortLookups

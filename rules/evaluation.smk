@@ -39,8 +39,18 @@ rule summarise_scores:
         manifest=set_file("manifest.csv"),
         split=set_file("split.csv"),
     output:
-        scores="<results>/scores/{model}/{set}.csv",
-        summary="<results>/scores/{model}/{set}_summary.csv",
+        scores=report(
+            "<results>/scores/{model}/{set}.csv",
+            caption="captions/scores.rst",
+            category="Scores",
+            labels={"model": "{model}", "set": "{set}", "shows": "every case"},
+        ),
+        summary=report(
+            "<results>/scores/{model}/{set}_summary.csv",
+            caption="captions/summary.rst",
+            category="Scores",
+            labels={"model": "{model}", "set": "{set}", "shows": "summary"},
+        ),
         groups="<results>/scores/{model}/{set}_groups.csv",
         warnings="<results>/scores/{model}/{set}_warnings.csv",
     log:
@@ -68,7 +78,12 @@ rule compare_conventions:
         predictions=final_predictions,
     output:
         conventions="<results>/scores/{model}/{set}_conventions.csv",
-        ranks="<results>/scores/{model}/{set}_convention_ranks.csv",
+        ranks=report(
+            "<results>/scores/{model}/{set}_convention_ranks.csv",
+            caption="captions/convention_ranks.rst",
+            category="Definition of the metrics",
+            labels={"model": "{model}", "set": "{set}", "shows": "ranks"},
+        ),
     log:
         "<logs>/compare_conventions/{model}/{set}.log",
     benchmark:
@@ -96,7 +111,12 @@ rule compare_models:
     input:
         scores=expand("<results>/scores/{pair}.csv", pair=compared_sets(STUDY)),
     output:
-        comparison="<results>/scores/comparison.csv",
+        comparison=report(
+            "<results>/scores/comparison.csv",
+            caption="captions/comparison.rst",
+            category="Models compared",
+            labels={"shows": "differences"},
+        ),
         ranks="<results>/scores/ranks.csv",
     log:
         "<logs>/compare_models.log",
@@ -119,7 +139,12 @@ rule compare_published:
     input:
         summaries=expand("<results>/scores/{pair}_summary.csv", pair=published_sets(STUDY)),
     output:
-        "<results>/scores/published.csv",
+        report(
+            "<results>/scores/published.csv",
+            caption="captions/published.rst",
+            category="Published values",
+            labels={"shows": "differences"},
+        ),
     log:
         "<logs>/compare_published.log",
     localrule: True

@@ -5,7 +5,12 @@ rule select_extremes:
     input:
         scores="<results>/scores/{model}/{set}.csv",
     output:
-        extremes="<results>/failure/{model}/{set}/extremes.csv",
+        extremes=report(
+            "<results>/failure/{model}/{set}/extremes.csv",
+            caption="captions/extremes.rst",
+            category="Failures",
+            labels={"model": "{model}", "set": "{set}", "shows": "worst and best cases"},
+        ),
         apart="<results>/failure/{model}/{set}/apart.csv",
     log:
         "<logs>/select_extremes/{model}/{set}.log",
@@ -173,7 +178,12 @@ rule associate_features:
         shards=radiomics_tables,
     output:
         radiomics="<results>/failure/{model}/{set}/radiomics.csv",
-        associations="<results>/failure/{model}/{set}/associations.csv",
+        associations=report(
+            "<results>/failure/{model}/{set}/associations.csv",
+            caption="captions/associations.rst",
+            category="Failures",
+            labels={"model": "{model}", "set": "{set}", "shows": "features, table"},
+        ),
     log:
         "<logs>/associate_features/{model}/{set}.log",
     localrule: True
@@ -199,7 +209,12 @@ rule compare_covariates:
         extremes="<results>/failure/{model}/{set}/extremes.csv",
         manifest=set_file("manifest.csv"),
     output:
-        covariates="<results>/failure/{model}/{set}/covariates.csv",
+        covariates=report(
+            "<results>/failure/{model}/{set}/covariates.csv",
+            caption="captions/covariates.rst",
+            category="Failures",
+            labels={"model": "{model}", "set": "{set}", "shows": "covariates"},
+        ),
     log:
         "<logs>/compare_covariates/{model}/{set}.log",
     localrule: True
@@ -222,8 +237,18 @@ rule classify_failures:
         manifest=set_file("manifest.csv"),
         predictions=final_predictions,
     output:
-        failure_types="<results>/failure/{model}/{set}/failure_types.csv",
-        confusion="<results>/failure/{model}/{set}/confusion.csv",
+        failure_types=report(
+            "<results>/failure/{model}/{set}/failure_types.csv",
+            caption="captions/failure_types.rst",
+            category="Failures",
+            labels={"model": "{model}", "set": "{set}", "shows": "kinds of errors"},
+        ),
+        confusion=report(
+            "<results>/failure/{model}/{set}/confusion.csv",
+            caption="captions/confusion.rst",
+            category="Failures",
+            labels={"model": "{model}", "set": "{set}", "shows": "error matrix"},
+        ),
     log:
         "<logs>/classify_failures/{model}/{set}.log",
     benchmark:
@@ -251,7 +276,12 @@ rule draw_associations:
         unpack(measured_stability),
         associations="<results>/failure/{model}/{set}/associations.csv",
     output:
-        figure="<results>/failure/{model}/{set}/associations.png",
+        figure=report(
+            "<results>/failure/{model}/{set}/associations.png",
+            caption="captions/associations_figure.rst",
+            category="Failures",
+            labels={"model": "{model}", "set": "{set}", "shows": "features, figure"},
+        ),
     log:
         "<logs>/draw_associations/{model}/{set}.log",
     localrule: True

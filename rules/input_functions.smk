@@ -122,6 +122,29 @@ def quality_tables():
     ]
 
 
+def reported_tables():
+    """Return what the report shows: tables and figures of every stage, and the manifests of the trained folds."""
+    scored, analysed = scored_sets(STUDY), failure_sets(STUDY)
+    cohort_tables = ["manifest", "verification", "comparison", "split"]
+    score_tables = ["summary", "groups", "warnings", "conventions", "convention_ranks"]
+    failure_tables = ["extremes", "apart", "radiomics", "associations", "covariates", "failure_types", "confusion"]
+    return [
+        *expand("<results>/cohorts/{cohort}/{table}.csv", cohort=STUDY.cohorts, table=cohort_tables),
+        *expand("<results>/predictions/{model}/given/warnings.csv", model=STUDY.given()),
+        *unscored_predictions(),
+        *expand("<results>/scores/{pair}.csv", pair=scored),
+        *expand("<results>/scores/{pair}_{table}.csv", pair=scored, table=score_tables),
+        *("<results>/scores/comparison.csv", "<results>/scores/ranks.csv", *published_table()),
+        *expand("<results>/failure/{pair}/{table}.csv", pair=analysed, table=[*failure_tables, "overlays", "witnesses"]),
+        *expand("<results>/failure/{pair}/associations.png", pair=analysed),
+        *expand("<results>/report/viewer/{pair}/volumes.csv", pair=analysed),
+        *requested_tables(),
+        *quality_tables(),
+        *(fold for model in STUDY.trained() for fold in fold_manifests(model)),
+        *expand("<results>/models/{model}/postprocessing.json", model=filter(MODELS.is_postprocessed, STUDY.trained())),
+    ]
+
+
 def score_tables(wildcards):
     """Return the scores of every shard of a set."""
     pattern = "<results>/scores/{model}/{set}_shards/{shard}.csv"

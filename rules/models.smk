@@ -101,7 +101,12 @@ rule train_fold:
         preprocessed="<results>/models/{model}/preprocessed.json",
     output:
         manifest="<results>/models/{model}/fold_{fold}/manifest.json",
-        curves="<results>/models/{model}/fold_{fold}/curves.csv",
+        curves=report(
+            "<results>/models/{model}/fold_{fold}/curves.csv",
+            caption="captions/curves.rst",
+            category="Training",
+            labels={"model": "{model}", "fold": "{fold}", "shows": "curves"},
+        ),
     log:
         "<logs>/train_fold/{model}/{fold}.log",
     benchmark:

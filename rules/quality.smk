@@ -32,7 +32,12 @@ rule compare_volumes:
     input:
         volumes="<results>/quality/{model}/{set}/volumes.csv",
     output:
-        agreement="<results>/quality/{model}/{set}/agreement.csv",
+        agreement=report(
+            "<results>/quality/{model}/{set}/agreement.csv",
+            caption="captions/agreement.rst",
+            category="Volumes and shape",
+            labels={"model": "{model}", "set": "{set}", "shows": "agreement of volumes"},
+        ),
     log:
         "<logs>/compare_volumes/{model}/{set}.log",
     localrule: True
@@ -149,7 +154,12 @@ rule predict_quality:
         unpack(calibration_tables),
         features="<results>/quality/{model}/{set}/quality_features.csv",
     output:
-        quality="<results>/quality/{model}/{set}/quality.csv",
+        quality=report(
+            "<results>/quality/{model}/{set}/quality.csv",
+            caption="captions/quality.rst",
+            category="Quality without truth",
+            labels={"model": "{model}", "set": "{set}", "shows": "predicted Dice"},
+        ),
     log:
         "<logs>/predict_quality/{model}/{set}.log",
     benchmark:

@@ -1,4 +1,4 @@
-# volumes of the extreme cases for the viewer; every table and figure → one page
+# volumes of the extreme cases for the viewer; what every job took; every table and figure → one page
 
 
 rule pack_volumes:
@@ -31,40 +31,44 @@ rule pack_volumes:
         "../scripts/pack_volumes.py"
 
 
+rule summarise_jobs:
+    input:
+        reported_tables(),
+    output:
+        report(
+            "<results>/report/jobs.csv",
+            caption="captions/jobs.rst",
+            category="Methods",
+            labels={"shows": "what every step took"},
+        ),
+    log:
+        "<logs>/summarise_jobs.log",
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        results=lambda w: STUDY.results,
+        code=code_fingerprint("summarise_jobs"),
+    script:
+        "../scripts/summarise_jobs.py"
+
+
 rule write_report:
     input:
-        expand(
-            "<results>/cohorts/{cohort}/{table}.csv",
-            cohort=STUDY.cohorts,
-            table=["manifest", "verification", "comparison", "split"],
-        ),
-        expand("<results>/predictions/{model}/given/warnings.csv", model=STUDY.given()),
-        unscored_predictions(),
-        expand("<results>/scores/{pair}.csv", pair=scored_sets(STUDY)),
-        expand("<results>/scores/{pair}_{table}.csv", pair=scored_sets(STUDY), table=["summary", "groups", "warnings"]),
-        "<results>/scores/comparison.csv",
-        "<results>/scores/ranks.csv",
-        published_table(),
-        expand("<results>/scores/{pair}_{table}.csv", pair=scored_sets(STUDY), table=["conventions", "convention_ranks"]),
-        expand(
-            "<results>/failure/{pair}/{table}.csv",
-            pair=failure_sets(STUDY),
-            table=["extremes", "apart", "radiomics", "associations", "covariates", "failure_types", "confusion"],
-        ),
-        expand(
-            "<results>/failure/{pair}/{table}.csv",
-            pair=failure_sets(STUDY),
-            table=["overlays", "witnesses"],
-        ),
-        expand("<results>/failure/{pair}/associations.png", pair=failure_sets(STUDY)),
-        expand("<results>/report/viewer/{pair}/volumes.csv", pair=failure_sets(STUDY)),
-        requested_tables(),
-        quality_tables(),
-        [fold for model in STUDY.trained() for fold in fold_manifests(model)],
-        expand("<results>/models/{model}/postprocessing.json", model=filter(MODELS.is_postprocessed, STUDY.trained())),
+        reported_tables(),
+        jobs="<results>/report/jobs.csv",
     output:
-        "<results>/report/index.html",
+        report(
+            "<results>/report/index.html",
+            caption="captions/page.rst",
+            category="Report",
+            labels={"shows": "the whole study"},
+        ),
         "<results>/report/viewer/niivue.js",
+        "<results>/report/references.bib",
     log:
         "<logs>/write_report.log",
     benchmark:
@@ -83,6 +87,7 @@ rule write_report:
         trained={name: model.folds for name, model in STUDY.trained().items()},
         conventions=parameters_hash(STUDY.evaluation.convention),
         groups=groups_hash(),
+        checklists=checklists_hash(),
         training_code=training_code() if STUDY.trained() else None,  # the report shows how the folds' differs
         code=code_fingerprint("write_report", templates="glioflow/report/templates"),
     script:

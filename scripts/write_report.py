@@ -1,7 +1,8 @@
 """Write the study's report: one HTML page that needs no network and no script, and no other file but for its viewer.
 
 Inputs:  the tables and figures of every stage, listed for their order only; they are found below ``results``.
-Outputs: ``index.html``; ``niivue.js``, the library of its viewer, which the page loads where a reader asks for it.
+Outputs: ``index.html``; ``niivue.js``, the library of its viewer, which the page loads where a reader asks for it;
+         ``references.bib``, what a paper on the study should cite.
 Params:  ``study`` (the validated configuration), ``config_file`` (its path), ``results`` (folder), ``pairs`` (one dict a
          set that is scored: model, set, cohort, failure), ``trained`` (model to number of folds), ``unscored`` (``model/set``
          of each set that has no truth).
@@ -25,6 +26,7 @@ from glioflow.failure.failure_types import KINDS
 from glioflow.files import sha256_file, write_text
 from glioflow.imaging.labels import REGION_NAMES
 from glioflow.report.cases import cases_section
+from glioflow.report.checklists import checklist_section
 from glioflow.report.cohorts import cohort_section
 from glioflow.report.comparison import comparison_sections
 from glioflow.report.conventions import convention_section
@@ -33,11 +35,13 @@ from glioflow.report.failure import failure_section
 from glioflow.report.failure_types import KIND_COLOURS, KIND_NAMES
 from glioflow.report.feature_notes import features_words
 from glioflow.report.mask_quality import mask_quality_section, predicted_pairs
+from glioflow.report.methods import methods_section
 from glioflow.report.page_data import script_json
 from glioflow.report.plotting import CHANNEL_NAMES
 from glioflow.report.provenance import provenance_section
 from glioflow.report.published import published_table
 from glioflow.report.quality import measured_pairs, quality_section
+from glioflow.report.references import bibliography
 from glioflow.report.scores import comparison_table, score_section
 from glioflow.report.source import Source
 from glioflow.report.summary import summary_section
@@ -88,6 +92,8 @@ def report_context(source: Source) -> dict[str, Any]:
         },
         "channel_names": CHANNEL_NAMES,
         "regions": {name: REGION_NAMES[name] for name in source.regions},
+        "methods": methods_section(source),
+        "checklists": checklist_section(source),
         "provenance": provenance_section(source),
         # Through JSON, so that tuples and Snakemake's own lists and dicts are written as plain ones.
         "configuration": yaml.safe_dump(json.loads(json.dumps(study)), sort_keys=False, allow_unicode=True, width=110),
@@ -125,6 +131,7 @@ def main(snakemake: Any, console: Console) -> str:
     page = render_page(report_context(source))
     write_text(snakemake.output[0], page)
     write_text(snakemake.output[1], viewer_library())
+    write_text(snakemake.output[2], bibliography(source))
     sets, pictures = count(len(source.pairs), "prediction set"), count(page.count("<img "), "picture")
     return f"{sets}, {pictures}, {len(page.encode()) / 1e6:.1f} MB"
 

@@ -1,5 +1,6 @@
 """The report of a small study in a real browser, opened from disk: nothing complains, nothing leaves, everything acts."""
 
+import json
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,21 @@ def test_the_main_error_is_a_filter(results: Path, page: Page) -> None:
     assert set(cells(page, "Main error")) == {kinds[0]}
 
 
+def test_a_covariate_is_a_filter(page: Page) -> None:
+    levels = page.run("[...document.querySelectorAll('[name=covariate] optgroup[label=grade] option')].map((o) => o.value)")
+    assert [json.loads(level) for level in levels] == [["grade", grade] for grade in ("2", "3", "4")]
+    page.choose("[name=covariate]", levels[0])
+    assert set(cells(page, "Case")) == {"Brain00_visit", "Brain03_visit"}
+
+
+def test_the_first_row_of_a_case_with_a_picture_has_a_small_copy_of_it(page: Page) -> None:
+    page.choose("[name=set]", "m · given")
+    page.wait(f"[...document.querySelectorAll('{ROWS} img')].every((i) => i.src.startsWith('data:image/jpeg'))", "pictures")
+    rows = page.run(f"[...document.querySelectorAll('{ROWS} img')].map((i) => i.closest('th').textContent)")
+    linked = page.run(f"[...new Set([...document.querySelectorAll('{ROWS} th a')].map((a) => a.textContent))]")
+    assert sorted(rows) == sorted(linked) and len(rows) == 4
+
+
 def test_a_click_on_an_extreme_case_opens_all_of_it(results: Path, page: Page) -> None:
     case = pd.read_csv(results / "failure/m/given/extremes.csv")["case_id"][0]
     page.choose("[name=find]", case)
@@ -120,7 +136,7 @@ def test_the_keyboard_reaches_filters_headings_and_cases(page: Page) -> None:
             page.run("document.activeElement.name || document.activeElement.textContent || document.activeElement.tagName")
         )
         page.press("Tab")
-    assert reached[:4] == ["set", "region", "main-error", "find"]
+    assert reached[:5] == ["set", "region", "main-error", "covariate", "find"]
     assert {"Case", "Region"} <= set(reached)
     page.run(f"document.querySelector({heading(page, 'Dice')!r}).focus()")
     page.press("Enter")

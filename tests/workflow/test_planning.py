@@ -15,8 +15,7 @@ CHAIN = {
     "convert_cohort": 1, "verify_cohort": 1, "compare_cohorts": 1, "split_cohort": 1, "write_dataset_json": 1, "plan_model": 1,
     "preprocess_model": 1, "collect_cv": 1, "select_extremes": 1, "extract_radiomics": 1, "associate_features": 1,
     "compare_covariates": 1, "classify_failures": 1, "draw_associations": 1, "draw_extremes": 1, "pack_volumes": 1,
-    "compare_models": 1,
-    "write_report": 1, "all": 1,
+    "compare_models": 1, "summarise_jobs": 1, "write_report": 1, "all": 1,
 }  # fmt: skip
 
 QUALITY = ("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes")
@@ -261,13 +260,13 @@ def test_a_comment_in_a_script_plans_nothing_and_a_change_plans_the_rule_and_wha
     script.write_text(text + "\n# a remark\n")
     assert jobs_after(scored[0]) == set()
     script.write_text(text + "\nCHANGED = 1\n")
-    assert jobs_after(scored[0]) == {"associate_features", "draw_associations", "write_report", "all"}
+    assert jobs_after(scored[0]) == {"associate_features", "draw_associations", "summarise_jobs", "write_report", "all"}
     script.write_text(text)
 
 
 def test_a_figure_setting_plans_only_what_it_affects(scored):
     jobs = jobs_after(scored[0], "--config", "failure={extremes: 2, bin_width: 10}")
-    assert jobs == {"extract_radiomics", "associate_features", "draw_associations", "write_report", "all"}
+    assert jobs == {"extract_radiomics", "associate_features", "draw_associations", "summarise_jobs", "write_report", "all"}
 
 
 def test_a_changed_number_of_extremes_reads_no_cohort_again_and_so_trains_nothing(scored):

@@ -98,7 +98,7 @@ def test_other_code_is_seen_without_snakemakes_notes(finished, without_notes: Pa
     script.write_text(text + "\nCHANGED = 1\n")
     shutil.rmtree(without_notes / ".snakemake", ignore_errors=True)
     planned = set(planned_jobs(run_study(without_notes, finished[1])))
-    assert planned == {"associate_features", "draw_associations", "write_report", "all"}
+    assert planned == {"associate_features", "draw_associations", "summarise_jobs", "write_report", "all"}
     script.write_text(text)
 
 

@@ -32,7 +32,7 @@ def jobs(cohorts: int, models: int, analyses: int, **others: int) -> dict[str, i
     """Return the jobs of a study: those that every cohort, model, analysed set and scored set has one of, and the others."""
     every = {**dict.fromkeys(COHORT, cohorts), **dict.fromkeys(MODEL, models), **dict.fromkeys(ANALYSIS, analyses)}
     every |= dict.fromkeys(SET, others["summarise_scores"])
-    return {**every, **others, "compare_models": 1, "write_report": 1, "all": 1}
+    return {**every, **others, "compare_models": 1, "summarise_jobs": 1, "write_report": 1, "all": 1}
 
 
 # What each study plans. A job scores up to 50 of a cohort's cases, and extracts the features of as many.

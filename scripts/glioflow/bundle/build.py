@@ -18,7 +18,7 @@ from glioflow.bundle.identifiers import Identifiers, Pseudonyms, known_names, re
 from glioflow.bundle.nifti import clean_copy
 from glioflow.bundle.replay import STEPS, TABLES, chosen_steps
 from glioflow.bundle.shared_tables import IMAGES, INPUTS, MASK, PICTURES, Policy, ResultsFiles, covariates_of, patients_of
-from glioflow.bundle.steps import RESULTS, Step, present
+from glioflow.bundle.steps import RESULTS, Step, flat, present
 from glioflow.code_fingerprint import SCRIPTS
 from glioflow.cohorts.layouts import cohort_folder
 from glioflow.console import Console, UserError
@@ -34,6 +34,7 @@ WORKFLOW_FILES = (
         "Snakefile",
         "workflow/Snakefile",
         "rules/*.smk",
+        "rules/captions/*.rst",
         "scripts/**/*.py",
         "scripts/**/templates/*",
         "scripts/**/assets/*",
@@ -47,6 +48,7 @@ WORKFLOW_FILES = (
         "config/resources.yaml",
         "config/schema.json",
         "config/conventions/*.yaml",
+        "config/checklists/*.yaml",
     ),
     *("LICENSE", "CITATION.cff"),
 )
@@ -308,11 +310,9 @@ def lay_out(sources: Sources, policy: Policy, folder: Path, console: Console) ->
         for path in step.outputs if step.name not in again else ():
             used |= _place(path, files, sources, folder)
         if sources.bundle.logs:
-            for log in [str(path) for _, path in step.log]:
-                benchmark = log.replace("/logs/", "/benchmarks/").removesuffix(".log") + ".tsv"
-                for path in (log, benchmark):
-                    if (file := present(path, sources.results)).is_file():
-                        write_text(folder / policy.identifiers.text(path), files.share(file).text)
+            for path in (*flat(step.log), *step.benchmarks):
+                if (file := present(path, sources.results)).is_file():
+                    write_text(folder / policy.identifiers.text(path), files.share(file).text)
     write_json(folder / STEPS, [step.described() for step in steps])
     written = share_settings(dict(sources.written), policy)
     write_text(folder / CONFIGURATION, yaml.safe_dump({**written, "results": RESULTS}, sort_keys=False, allow_unicode=True))

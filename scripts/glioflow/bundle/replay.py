@@ -78,7 +78,7 @@ def read_steps(folder: Path) -> list[Step]:
 def chosen_steps(steps: Sequence[Step], which: str) -> list[Step]:
     """Return the steps that follow from tables, or those that measure masks, after those that check the cohorts' images."""
     if which == TABLES:
-        return [step for step in steps if not step.reads_images and not step.kept]
+        return [step for step in steps if not (step.reads_images or step.kept or step.reads_records)]
     return [step for step in steps if step.makes_manifest or (step.reads_masks and not step.is_upstream)]
 
 

@@ -18,6 +18,7 @@ RESULTS = "results"
 # Where results are that are made from images; what is elsewhere follows from tables, unless a table of masks is read.
 FROM_IMAGES = ("cohorts", "models", "predictions", "postprocessed")
 MASKS = "predictions.csv"
+JOBS = f"{RESULTS}/report/jobs.csv"  # told by benchmarks and records, which do not go along
 Pairs = list[list[Any]]  # a name, or None, and a value
 
 
@@ -51,6 +52,11 @@ class Step:
         return list(flat(self.output))
 
     @property
+    def benchmarks(self) -> list[str]:
+        """The files in which Snakemake noted what the job took; a job without a log has none."""
+        return [name.replace("/logs/", "/benchmarks/").removesuffix(".log") + ".tsv" for name in flat(self.log)]
+
+    @property
     def is_upstream(self) -> bool:
         """Tell whether the job makes a part of a cohort, a model or a set of masks."""
         return any(Path(path).parts[1:2] and Path(path).parts[1] in FROM_IMAGES for path in self.outputs)
@@ -59,6 +65,11 @@ class Step:
     def makes_manifest(self) -> bool:
         """Tell whether the job checks a cohort's images and labels, and writes labels for the others to read."""
         return any(Path(path).match("cohorts/*/manifest.csv") for path in self.outputs)
+
+    @property
+    def reads_records(self) -> bool:
+        """Tell whether the job tells of the other jobs, and so cannot be run again where they were not."""
+        return JOBS in self.outputs
 
     @property
     def reads_images(self) -> bool:

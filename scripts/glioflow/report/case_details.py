@@ -15,6 +15,8 @@ from glioflow.models.predictions import augmented_first
 from glioflow.report.associations import SHOWN_FEATURES
 from glioflow.report.claims import feature_name, representatives, where_words
 from glioflow.report.failure_types import KIND_COLOURS, KIND_NAMES, applicable
+from glioflow.report.mask_quality import predicted_pairs, read_quality
+from glioflow.report.quality import measured_pairs
 from glioflow.report.source import Pair, Source, records
 from glioflow.report.tables import Cell, Table, join_words, number_cell, significant_cell, text_cell, without_empty
 from glioflow.study.metric_registry import find_metric
@@ -45,6 +47,9 @@ class CaseDetails:
     _features: list[tuple[str, str, Mapping[str, float]]] = field(init=False)
     _patients: Mapping[str, list[str]] = field(init=False)
     _patient_of: Mapping[str, str] = field(init=False)
+    _quality: Mapping[str, list[dict[str, Any]]] = field(init=False)
+    _sessions: Mapping[str, list[dict[str, Any]]] = field(init=False)
+    _dice: Mapping[tuple[str, str], float] = field(init=False)
 
     def __post_init__(self) -> None:
         """Read the tables."""
@@ -55,6 +60,15 @@ class CaseDetails:
         cases = self.source.scores(self.pair)[["case_id", "patient_id"]].drop_duplicates().astype(str)
         self._patients = {str(patient): list(group["case_id"]) for patient, group in cases.groupby("patient_id", sort=False)}
         self._patient_of = dict(zip(cases["case_id"], cases["patient_id"], strict=True))
+        shown = self.source.shown_scores(self.pair)
+        self._dice = dict(zip(zip(shown["case_id"].astype(str), shown["label"], strict=True), shown["dice"], strict=True))
+        self._quality, self._sessions = {}, {}
+        if self.pair in predicted_pairs(self.source):
+            quality = read_quality(self.source, self.pair, "quality")
+            self._quality = by_case(quality[quality["predicted_dice"].notna()])
+        if self.pair in measured_pairs(self.source) and self.source.study["quality"]["follow"]:
+            for row in records(self.source.quality(self.pair, "sessions")):
+                self._sessions.setdefault(str(row["patient_id"]), []).append(row)
 
     def _featured(self) -> list[tuple[str, str, Mapping[str, float]]]:
         """Return of each feature that stands for others its name, its column and the value of every case."""
@@ -74,7 +88,9 @@ class CaseDetails:
             "conventions": self.convention_table(case_id),
             "bars": [error_bar(row) for row in self._types.get(case_id, [])],
             "features": self.feature_table(case_id),
+            "quality": self.quality_words(case_id),
             "sessions": self.sessions_words(case_id),
+            "over_time": self.session_table(case_id),
         }
 
     def convention_table(self, case_id: str) -> Table:
@@ -112,6 +128,26 @@ class CaseDetails:
         caption = f"Features of {case_id} among the cases of {self.pair.name}: percentile 0 is the smallest, 100 the largest."
         return Table(caption, ["Feature", "Value", "Percentile", "Cases"], rows, frozenset({1, 2, 3})) if rows else None
 
+    def quality_words(self, case_id: str) -> list[str]:
+        """Return of each region what was predicted of its mask without the truth, beside the true Dice."""
+        return [quality_words(row, self._dice.get((case_id, row["region"]))) for row in self._quality.get(case_id, [])]
+
+    def session_table(self, case_id: str) -> Table | None:
+        """Return the volumes of the patient's sessions, this case's among them; None where the patient has one session."""
+        rows = [
+            [
+                Cell(row["region"]),
+                Cell(str(row["session"])),
+                Cell(row["case_id"]),
+                *(number_cell(row[f"volume_{mask}_ml"], 1) for mask in ("truth", "prediction")),
+                *(text_cell(row[f"response_{mask}"]) for mask in ("truth", "prediction")),
+            ]
+            for row in self._sessions.get(self._patient_of[case_id], [])
+        ]
+        columns = ["Region", "Session", "Case", "Truth (ml)", "Prediction (ml)", "Response, truth", "Response, prediction"]
+        caption = f"Volumes of {self._patient_of[case_id]} over the sessions."
+        return without_empty(Table(caption, columns, rows, frozenset({3, 4}), headers=2)) if rows else None
+
     def sessions_words(self, case_id: str) -> str:
         """Return which other cases are of the same patient; nothing where there is none."""
         others = [case for case in self._patients[self._patient_of[case_id]] if case != case_id]
@@ -124,6 +160,14 @@ def by_case(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     for row in records(table):
         found.setdefault(str(row["case_id"]), []).append(row)
     return found
+
+
+def quality_words(row: Mapping[str, Any], dice: float | None) -> str:
+    """Return what was predicted of a mask, its row of quality.csv, and its true Dice where that is known."""
+    interval = f"[{number(row['dice_low'], 2)}, {number(row['dice_high'], 2)}]"
+    alarm = ", an alarm" if not pd.isna(row["alarm"]) and row["alarm"] else ""
+    told = f"{row['region']}: predicted Dice {number(row['predicted_dice'], 2)} {interval}{alarm}"
+    return told if dice is None or pd.isna(dice) else f"{told}; true Dice {number(dice, 2)}"
 
 
 def percentile_of(value: float, values: NDArray[np.float64]) -> float:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from glioflow.evaluation.metrics import NOT_APPLICABLE
 from glioflow.models.predictions import read_tta, tta_kinds
-from glioflow.report.explore import explore_data
+from glioflow.report.explore import explore_data, quality_data
 from glioflow.report.failure_types import KIND_NAMES
 from glioflow.report.page_data import script_json, table_data
 from glioflow.report.source import Pair, Source, records
@@ -26,14 +26,14 @@ MAIN_ERROR = "Main error"
 
 def cases_section(source: Source, pair: Pair) -> dict[str, Any]:
     """Return what the page shows of every case of a set."""
-    whole = case_table(source, pair)
+    whole, known = case_table(source, pair), explore_data(source, pair)
     left_out = max(0, len(whole.rows) - SHOWN_ROWS)
     return {
         "name": pair.name,
         "anchor": slug("cases", pair.model, pair.set),
         "table": replace(whole, rows=whole.rows[:SHOWN_ROWS]),
         "data": script_json(table_data(whole)),
-        "explore": script_json(explore_data(source, pair)),
+        "explore": script_json({**known, **quality_data(source, pair, known["cases"])}),
         "rows": len(whole.rows),
         "left_out": left_out,
         "file": f"scores/{pair.model}/{pair.set}.csv",

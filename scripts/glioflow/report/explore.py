@@ -1,4 +1,4 @@
-"""What the report's scatter plots can show besides the scores: covariates and radiomic features of every case of a set."""
+"""What the report's plots and filters know of the cases of a set besides scores: covariates, features, quality, sessions."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ import pandas as pd
 
 from glioflow.cohorts.covariate_values import is_identifier, typed_covariate
 from glioflow.report.claims import feature_name, representatives, where_words
+from glioflow.report.mask_quality import predicted_pairs, read_quality
+from glioflow.report.quality import measured_pairs
 from glioflow.report.source import Pair, Source, records
 
 # Covariates of more values than there are colours are told apart by nobody.
@@ -27,6 +29,39 @@ def explore_data(source: Source, pair: Pair) -> dict[str, Any]:
         elif 1 < values.nunique() <= MOST_LEVELS:
             categories[name] = [None if pd.isna(value) else str(value) for value in values]
     return {"cases": cases, "numbers": numbers | _features(source, pair, cases), "categories": categories}
+
+
+def quality_data(source: Source, pair: Pair, cases: list[str]) -> dict[str, Any]:
+    """Return what was predicted of a set's masks, and their volumes over time, for plots and filters.
+
+    ``predicted``: the predicted Dice of every case by name of a region's, ``alarms``: by region, whether there is one; both in
+    the order of ``cases``, None where nothing was predicted.
+    """
+    found: dict[str, Any] = {"predicted": {}, "alarms": {}, **sessions_data(source, pair)}
+    if pair in predicted_pairs(source):
+        quality = read_quality(source, pair, "quality")
+        for region, rows in quality[quality["predicted_dice"].notna()].groupby("region", sort=False):
+            table = rows.set_index(rows["case_id"].astype(str)).reindex(cases)
+            found["predicted"][f"Predicted Dice {region}"] = _plain(table["predicted_dice"])
+            found["alarms"][str(region)] = [None if pd.isna(alarm) else bool(alarm) for alarm in table["alarm"]]
+    return found
+
+
+def sessions_data(source: Source, pair: Pair) -> dict[str, Any]:
+    """Return the volumes of the patients of a set who have several sessions.
+
+    ``sessions``: rows of a region, a patient, a case, when it was, and the true and the predicted volume in ml; ``time`` says
+    what counts: days, say, or sessions.
+    """
+    if pair not in measured_pairs(source) or not source.study["quality"]["follow"]:
+        return {"sessions": [], "time": "session"}
+    sessions = source.quality(pair, "sessions")
+    units = list(sessions["session_unit"].unique())  # one axis needs one unit
+    timed = bool(sessions["session_time"].notna().all()) and len(units) == 1
+    names = (sessions[column].astype(str) for column in ("region", "patient_id", "case_id"))
+    measured = ("session_time" if timed else "session", "volume_truth_ml", "volume_prediction_ml")
+    rows = zip(*names, *(_plain(sessions[column]) for column in measured), strict=True)
+    return {"sessions": [list(row) for row in rows], "time": f"{units[0]} since the first session" if timed else "session"}
 
 
 def _features(source: Source, pair: Pair, cases: list[str]) -> dict[str, list[float | None]]:

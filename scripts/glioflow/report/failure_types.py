@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -18,10 +19,12 @@ from glioflow.evaluation.score_tables import is_unseen
 from glioflow.failure.failure_types import KINDS, LABEL_NAMES, NOTHING_FOUND, NOTHING_THERE
 from glioflow.formatting import UNDEFINED, number
 from glioflow.report.plotting import new_figure
-from glioflow.report.source import Pair, Source, embed_figure, records
+from glioflow.report.source import Pair, Picture, Source, embed_figure, records
 from glioflow.report.tables import Cell, Table, count_cell, join_words, number_cell, together
 from glioflow.study.metric_registry import find_metric
 
+# Of the true label, above which a cell of the error matrix is dark and its text white.
+DARK_SHARE = 0.55
 KIND_NAMES = {
     "missed_lesion": "missed lesion",
     "false_lesion": "false island",
@@ -84,6 +87,7 @@ def failure_types_section(source: Source, pair: Pair) -> dict[str, Any]:
         "worst": worst_table(ranked(types, extremes, spec["region"]), pair, spec["rank_by"], spec["region"]),
         "kinds": kinds_table(types, pair),
         "confusion": confusion_cells(source.failure(pair, "confusion"), pair),
+        "matrix": confusion_picture(source.failure(pair, "confusion"), pair),
         "unseen": "; ".join(dict.fromkeys(reason.removeprefix(f"{NOT_APPLICABLE}: ") for reason in unseen.values())),
     }
 
@@ -271,6 +275,39 @@ def kinds_table(types: pd.DataFrame, pair: Pair) -> Table:
     ]
     caption = f"Kinds of errors of {pair.name}, means over the cases that have the region in either mask."
     return Table(caption, columns, rows, frozenset(range(2, len(columns))), headers=2)
+
+
+def confusion_picture(confusion: pd.DataFrame, pair: Pair) -> Picture | None:
+    """Return the confusion of labels as a picture; None where no label has a volume."""
+    if confusion.loc[confusion["true_label"] != LABEL_NAMES[0], "share"].isna().all():
+        return None
+    alt = f"Error matrix of the labels of {pair.name}; the table that follows has the numbers."
+    return embed_figure(draw_confusion(confusion), alt)
+
+
+def draw_confusion(confusion: pd.DataFrame) -> Figure:
+    """Return the error matrix: a row a true label, a column a predicted one, the darker the larger the share of the true label.
+
+    ``confusion``: confusion.csv. The background has no row: nearly all of it is background in both.
+    """
+    names = [name for name in LABEL_NAMES.values() if name in set(confusion["true_label"])]
+    true = [name for name in names if name != LABEL_NAMES[0]]
+    shares = confusion.set_index(["true_label", "predicted_label"])["share"]
+    values = np.array([[shares[row, column] for column in names] for row in true], dtype=float)
+    figure = new_figure(1.6 + 0.8 * len(names), 1.0 + 0.42 * len(true))
+    axes = figure.subplots()
+    axes.imshow(np.nan_to_num(values), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, column in np.ndindex(values.shape):
+        share = values[row, column]
+        text = UNDEFINED if np.isnan(share) else f"{number(100 * share, 1)} %"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if share > DARK_SHARE else "black")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(true)), true)
+    axes.set_xlabel("predicted label")
+    axes.set_ylabel("true label")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    return figure
 
 
 def confusion_cells(confusion: pd.DataFrame, pair: Pair) -> Table:

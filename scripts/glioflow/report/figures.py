@@ -149,13 +149,18 @@ def _mark(label: str, hollow: bool, marker: str = "o") -> Line2D:
 
 
 def draw_curves(curves: Mapping[int, pd.DataFrame]) -> Figure:
-    """Return the course of a model's training: losses and the pseudo-Dice of each region, one line a fold.
+    """Return the course of a model's training: losses, learning rate and the pseudo-Dice of each region, one line a fold.
 
-    ``curves``: fold to its curves.csv. Folds take steps of one scale from dark to light.
+    ``curves``: fold to its curves.csv. Folds take steps of one scale from dark to light. Where no fold noted its learning rate,
+    as one trained elsewhere, there is no panel of it.
     """
     regions = list(dict.fromkeys(c for table in curves.values() for c in table.columns if c.startswith("pseudo_dice_")))
-    figure = new_figure(WIDTH_IN, 3.1)
-    panels = figure.subplots(1, 1 + len(regions), width_ratios=[1.35, *[1.0] * len(regions)], squeeze=False)[0]
+    rated = any(table.get("learning_rate", pd.Series(dtype=float)).notna().any() for table in curves.values())
+    figure = new_figure(WIDTH_IN, 3.6 if rated else 3.1)
+    grid = figure.add_gridspec(2, 1 + len(regions), width_ratios=[1.35, *[1.0] * len(regions)], height_ratios=[2.4, 1])
+    loss = figure.add_subplot(grid[0, 0] if rated else grid[:, 0])
+    rates = figure.add_subplot(grid[1, 0], sharex=loss) if rated else None
+    panels = [loss, *(figure.add_subplot(grid[:, place]) for place in range(1, 1 + len(regions)))]
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.82, len(curves)))
     for colour, table in zip(colours, curves.values(), strict=True):
         mark = "o" if len(table) < 3 else ""
@@ -169,6 +174,8 @@ def draw_curves(curves: Mapping[int, pd.DataFrame]) -> Figure:
             markersize=3,
         )
         panels[0].plot(table["epoch"], table["val_loss"], color=colour, linewidth=1.5, marker=mark, markersize=3)
+        if rates is not None and "learning_rate" in table:
+            rates.plot(table["epoch"], table["learning_rate"], color=colour, linewidth=1.5, marker=mark, markersize=3)
         for axes, column in zip(panels[1:], regions, strict=True):
             if column in table:
                 axes.plot(table["epoch"], table[column], color=colour, linewidth=1.5, marker=mark, markersize=3)
@@ -184,7 +191,12 @@ def draw_curves(curves: Mapping[int, pd.DataFrame]) -> Figure:
         axes.set_ylim(0, 1)
         if index:
             axes.tick_params(labelleft=False)
-    for axes in panels:
+    if rates is not None:
+        rates.set_title("Learning rate")
+        rates.set_ylim(bottom=0)
+        rates.yaxis.set_major_locator(MaxNLocator(3))
+        loss.tick_params(labelbottom=False)
+    for axes in [rates or loss, *panels[1:]]:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     named = zip(curves, colours, strict=True)

@@ -236,6 +236,10 @@ class Source:
         text = (*names, "entering", "leaving", "leaving_unranked")
         return read_table(path, text)
 
+    def jobs(self) -> pd.DataFrame:
+        """Return what the jobs of every rule took, and which rules they read from."""
+        return self.table("report", "jobs.csv")
+
     def curves(self, model: str, fold: int) -> pd.DataFrame:
         """Return the curves of a trained fold."""
         return self.table("models", model, f"fold_{fold}", "curves.csv")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glioflow.failure.failure_types import KINDS
-from glioflow.report.case_details import error_bar, percentile_of
+from glioflow.report.case_details import error_bar, percentile_of, quality_words
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,16 @@ def test_a_region_that_a_mask_lacks_says_so() -> None:
         "parts": [],
         "words": "Dice 0.000; absent in prediction",
     }
+
+
+@pytest.mark.parametrize(
+    ("alarm", "dice", "words"),
+    [
+        (True, 0.41, "ET: predicted Dice 0.50 [0.30, 0.70], an alarm; true Dice 0.41"),
+        (False, None, "ET: predicted Dice 0.50 [0.30, 0.70]"),
+        (None, float("nan"), "ET: predicted Dice 0.50 [0.30, 0.70]"),
+    ],
+)
+def test_a_predicted_dice_has_its_interval_its_alarm_and_the_truth(alarm: bool | None, dice: float | None, words: str) -> None:
+    told = {"region": "ET", "predicted_dice": 0.5, "dice_low": 0.3, "dice_high": 0.7, "alarm": alarm}
+    assert quality_words(told, dice) == words

@@ -3,9 +3,12 @@
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pytest
 
-from glioflow.report.explore import explore_data
+from glioflow.report import explore
+from glioflow.report.explore import explore_data, quality_data, sessions_data
 from glioflow.report.source import Pair
 
 CASES = ["a", "b", "c", "d"]
@@ -45,3 +48,58 @@ def test_features_that_stand_for_others_are_there_by_image_and_region() -> None:
     found = explore_data(source(**tables), Pair("net", "cv", "demo", failure=True))
     assert found["numbers"]["Sphericity (shape)"] == [0.123457, 0.5, None, None]
     assert not any("Flatness" in name for name in found["numbers"])
+
+
+def test_predicted_quality_is_in_the_order_of_the_cases_and_unknown_where_nothing_was_predicted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = Pair("net", "cv", "demo", failure=False)
+    quality = pd.DataFrame(
+        {
+            "case_id": ["b", "a", "a", "c"],
+            "region": ["WT", "WT", "ET", "WT"],
+            "predicted_dice": [0.5, 0.9, 0.7, np.nan],
+            "alarm": [True, False, False, None],
+        }
+    )
+    monkeypatch.setattr(explore, "read_quality", lambda *_: quality)
+    study = {"quality": {"sets": None, "follow": []}}
+    found = quality_data(SimpleNamespace(study=study, pairs=[pair], unscored=[]), pair, CASES)
+    assert found["predicted"] == {"Predicted Dice WT": [0.9, 0.5, None, None], "Predicted Dice ET": [0.7, None, None, None]}
+    assert found["alarms"] == {"WT": [False, True, None, None], "ET": [False, None, None, None]}
+    assert found["sessions"] == []
+
+
+@pytest.mark.parametrize(
+    ("times", "units", "when", "words"),
+    [
+        ([0.0, 30.0, 0.0], ["days"] * 3, [0, 30, 0], "days since the first session"),
+        ([0.0, np.nan, 0.0], ["days", np.nan, "days"], [1, 2, 1], "session"),
+        ([0.0, 30.0, 0.0], ["days", "days", "weeks"], [1, 2, 1], "session"),
+    ],
+)
+def test_sessions_are_timed_where_all_of_them_are_in_one_unit(
+    times: list[float], units: list[Any], when: list[float], words: str
+) -> None:
+    pair = Pair("net", "cv", "demo", failure=False)
+    sessions = pd.DataFrame(
+        {
+            "region": "WT",
+            "patient_id": ["p", "p", "q"],
+            "case_id": ["a", "b", "c"],
+            "session": [1, 2, 1],
+            "session_time": times,
+            "session_unit": units,
+            "volume_truth_ml": [10.0, 12.5, None],
+            "volume_prediction_ml": [9.0, 13.0, 1.0],
+        }
+    )
+    study = {"quality": {"sets": ["cv"], "follow": ["WT"]}}
+    tables = SimpleNamespace(study=study, pairs=[pair], unscored=["net/other"], quality=lambda *_: sessions)
+    found = sessions_data(tables, pair)
+    assert found["sessions"] == [
+        ["WT", "p", "a", when[0], 10.0, 9.0],
+        ["WT", "p", "b", when[1], 12.5, 13.0],
+        ["WT", "q", "c", when[2], None, 1.0],
+    ]
+    assert found["time"] == words

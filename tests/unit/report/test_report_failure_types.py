@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from test_write_report import Workspace
 
+from classify_failures import confusion_table
 from glioflow.failure.failure_types import COLUMNS, KINDS
 from glioflow.report.failure_types import (
     KIND_COLOURS,
@@ -15,6 +16,7 @@ from glioflow.report.failure_types import (
     ONE_OF_KIND,
     applicable,
     confusion_cells,
+    draw_confusion,
     draw_failure_types,
     kinds_table,
     present,
@@ -262,3 +264,16 @@ def test_every_kind_has_its_words_and_a_colour_of_its_own():
     for words in (KIND_NAMES, MANY_OF_KIND, ONE_OF_KIND, KIND_COLOURS):
         assert tuple(words) == KINDS
     assert len(set(KIND_COLOURS.values())) == len(KINDS)
+
+
+def test_the_error_matrix_has_the_share_of_every_true_label_and_no_row_of_the_background() -> None:
+    ml = np.diag([900.0, 20, 30, 10, 0])
+    ml[3, 2] = 2.5  # a fifth of the true ET is called ED
+    (axes,) = draw_confusion(confusion_table(ml)).axes
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    true = [label.get_text() for label in axes.get_yticklabels()]
+    texts = np.array([text.get_text() for text in axes.texts]).reshape(len(true), len(names))
+    assert names[0] == "background" and true == names[1:]
+    assert texts[true.index("ET"), names.index("ED")] == "20.0 %"
+    assert texts[true.index("ET"), names.index("ET")] == "80.0 %"
+    assert texts[true.index("ED"), names.index("ED")] == "100.0 %"

@@ -54,6 +54,7 @@ from glioflow.study.registry import datasets
 from glioflow.workflow.checks import load_study
 from glioflow.workflow.sets import unscored_sets
 from select_extremes import apart_table, rank_cases, select_extremes
+from summarise_jobs import COLUMNS as JOB_COLUMNS
 from summarise_scores import summarise, summarise_groups
 
 CONVENTION = conventions()["glioflow"]
@@ -158,6 +159,16 @@ class Workspace:
                 self.write_failure(pair)
             self.write_conventions(pair)
         self.write_comparison()
+        self.write_jobs()
+
+    def write_jobs(self) -> None:
+        """Write what three rules took, as the workflow does."""
+        rows = [
+            ("split_cohort", 1, 3.4, 3.4, 120.0, 1, ""),
+            ("train_fold", 2, 7300.0, 3700.0, 6144.0, 2, "split_cohort"),
+            ("score_cases", 1, 8.0, 8.0, np.nan, 0, "split_cohort train_fold"),
+        ]
+        write_table(self.root / "report" / "jobs.csv", pd.DataFrame(rows, columns=list(JOB_COLUMNS)))
 
     def write_cohort(self, name: str) -> None:
         rng = np.random.default_rng(1)
@@ -374,7 +385,7 @@ class Workspace:
 
     def html(self) -> str:
         target = self.root / "report" / "index.html"
-        output = [str(target), str(target.parent / "viewer" / "niivue.js")]
+        output = [str(target), str(target.parent / "viewer" / "niivue.js"), str(target.parent / "references.bib")]
         write_report.main(SimpleNamespace(output=output, params=SimpleNamespace(**self.params())), Console())
         return target.read_text(encoding="utf-8")
 
@@ -958,7 +969,8 @@ def test_nothing_is_loaded_from_anywhere(html: str, page: Page) -> None:
     assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.elements}
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", re.sub(r'src="data:[^"]*"', "", html))
     links = [given["href"] for tag, given in page.elements if tag == "a"]
-    assert all(link.startswith(("#", "https://doi.org/")) for link in links)
+    cited = ("https://doi.org/", "https://arxiv.org/", "https://github.com/")
+    assert all(link.startswith(("#", *cited)) for link in links)
 
 
 def test_links_lead_somewhere_and_ids_are_unique(page: Page) -> None:

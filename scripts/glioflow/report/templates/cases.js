@@ -15,7 +15,11 @@
   class CaseTable {
     constructor(article) {
       this.article = article;
-      this.data = JSON.parse(article.querySelector("script").textContent);
+      const [data, more] = [...article.querySelectorAll("script")].map((script) => JSON.parse(script.textContent));
+      this.data = data;
+      this.more = more;
+      this.place = new Map(more.cases.map((name, index) => [name, index]));
+      this.pictures = new Map();
       this.table = article.querySelector("table");
       this.body = this.table.tBodies[0];
       this.frame = this.table.parentElement;
@@ -54,13 +58,21 @@
       this.show();
     }
 
-    filter({ set, region, error, text }) {
+    // Whether a case has a level of a covariate, both told as JSON.
+    hasLevel(name, wanted) {
+      const [covariate, level] = JSON.parse(wanted);
+      return this.more.categories[covariate]?.[this.place.get(name)] === level;
+    }
+
+    filter({ set, region, error, covariate, alarm, text }) {
       this.article.hidden = set !== ALL && set !== this.article.dataset.set;
       const words = text.toLowerCase().split(/\s+/).filter(Boolean);
       this.keeps = (index) => {
         const row = this.data.rows[index];
         if (region !== ALL && row[this.region] !== region) return false;
         if (error !== ALL && row[this.error] !== error) return false;
+        if (covariate !== ALL && !this.hasLevel(row[0], covariate)) return false;
+        if (alarm !== ALL && String(this.more.alarms[row[this.region]]?.[this.place.get(row[0])]) !== alarm) return false;
         return words.every((word) => this.sought[index].includes(word));
       };
       this.show();
@@ -78,10 +90,36 @@
 
     extend() {
       const from = this.body.rows.length;
-      this.body.append(...this.shown.slice(from, from + STEP).map((index) => this.row(this.data.rows[index])));
+      const added = this.shown.slice(from, from + STEP).map((index, place) => {
+        const before = this.shown[from + place - 1];
+        const cells = this.data.rows[index];
+        return this.row(cells, before === undefined || this.data.rows[before][0] !== cells[0]);
+      });
+      this.body.append(...added);
     }
 
-    row(cells) {
+    // A small copy of a case's picture, made once when it is first in sight; cases without a picture have none.
+    addPicture(link, anchor) {
+      const whole = document.getElementById(anchor)?.querySelector(":scope > img");
+      if (!whole) return;
+      const small = new Image(84, 52);
+      small.alt = "";
+      small.className = "thumbnail";
+      link.prepend(small);
+      if (!this.pictures.has(anchor)) {
+        const source = new Image();
+        source.src = whole.src;
+        const made = source.decode().then(() => {
+          const canvas = Object.assign(document.createElement("canvas"), { width: 168, height: 104 });
+          canvas.getContext("2d").drawImage(source, 0, 0, 168, 104);
+          return canvas.toDataURL("image/jpeg", 0.8);
+        });
+        this.pictures.set(anchor, made);
+      }
+      this.pictures.get(anchor).then((address) => (small.src = address), () => small.remove());
+    }
+
+    row(cells, first) {
       const line = document.createElement("tr");
       cells.forEach((cell, column) => {
         const item = document.createElement(column ? "td" : "th");
@@ -96,6 +134,7 @@
           link.href = `#${anchor}`;
           link.textContent = text;
           item.append(link);
+          if (first) this.addPicture(link, anchor);
         } else {
           item.textContent = text;
         }
@@ -123,11 +162,29 @@
       field.append(new Option("all", ALL), ...[...new Set(values)].filter(Boolean).map((value) => new Option(value, value)));
       return field.length > 2 || name !== "Set" ? labelled(name, field) : field;
     };
+    const grouped = (name, all) => {
+      const field = document.createElement("select");
+      field.append(new Option("all", ALL));
+      for (const covariate of [...new Set(all.flatMap(Object.keys))].sort()) {
+        const group = Object.assign(document.createElement("optgroup"), { label: covariate });
+        const levels = [...new Set(all.flatMap((each) => each[covariate] ?? []))].filter((level) => level !== null).sort();
+        group.append(...levels.map((level) => new Option(`${covariate}: ${level}`, JSON.stringify([covariate, level]))));
+        field.append(group);
+      }
+      return field.length > 1 ? labelled(name, field) : field;
+    };
+    const alarms = () => {
+      const field = document.createElement("select");
+      field.append(new Option("all", ALL), new Option("with an alarm", "true"), new Option("without", "false"));
+      return tables.some((table) => Object.keys(table.more.alarms).length) ? labelled("Quality", field) : field;
+    };
     const column = (name) => tables.flatMap((table) => table[name] < 0 ? [] : table.data.rows.map((row) => row[table[name]]));
     const fields = {
       set: choice("Set", tables.map((table) => table.article.dataset.set)),
       region: choice("Region", column("region")),
       error: choice("Main error", column("error").sort()),
+      covariate: grouped("Covariate", tables.map((table) => table.more.categories)),
+      alarm: alarms(),
       text: labelled("Find", Object.assign(document.createElement("input"), { type: "search", placeholder: "case, note, …" })),
     };
     const act = () => {
