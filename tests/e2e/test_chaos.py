@@ -139,11 +139,11 @@ def stages(run: subprocess.Popen[bytes]) -> list[str]:
 
 
 def tables(results: Path) -> dict[str, bytes]:
-    """Return the tables of a results folder; those of training without the time that an epoch took."""
+    """Return the tables of a results folder; those of training without the time that an epoch took, none of times alone."""
     found = {}
     for path in sorted(results.rglob("*.csv")):
         name = path.relative_to(results)
-        if not set(name.parts) & set(NO_TABLES):
+        if not set(name.parts) & set(NO_TABLES) and path.name != "jobs.csv":
             timed = path.name == "curves.csv"
             found[str(name)] = pd.read_csv(path).drop(columns="seconds").to_csv().encode() if timed else path.read_bytes()
     return found
