@@ -53,14 +53,21 @@ def cost_of(step: Step, results: Path) -> Cost:
 
 
 def rules_read(steps: Iterable[Step]) -> dict[str, list[str]]:
-    """Return each rule to those whose outputs its jobs read, in the order in which the rules come first."""
+    """Return each rule to those whose outputs its jobs read, makers before readers, else in the order of their first jobs.
+
+    Jobs of one rule may come before and after another rule's, as those of training and test cases do.
+    """
     known = list(steps)
     maker = {path: step.rule for step in known for path in step.outputs}
-    order = list(dict.fromkeys(step.rule for step in known))
-    read: dict[str, set[str]] = {rule: set() for rule in order}
+    read: dict[str, set[str]] = {step.rule: set() for step in known}
     for step in known:
         read[step.rule] |= {maker[path] for path in step.inputs if path in maker} - {step.rule}
-    return {rule: sorted(found, key=order.index) for rule, found in read.items()}
+    ordered: dict[str, list[str]] = {}
+    while left := [rule for rule in read if rule not in ordered]:
+        # Rules that read each other's outputs in a circle have no such order: the first of them comes first.
+        rule = next((rule for rule in left if read[rule] <= ordered.keys()), left[0])
+        ordered[rule] = [name for name in ordered if name in read[rule]]
+    return ordered
 
 
 def job_table(steps: Sequence[Step], costs: Mapping[str, Cost]) -> pd.DataFrame:

@@ -111,3 +111,20 @@ def test_the_step_that_tells_of_the_others_is_never_run_again_from_a_bundle() ->
     step = Step("summarise_jobs", [], [], [[None, "results/report/jobs.csv"]], [], [], "", "")
     assert step.reads_records and not step.reads_images
     assert not Step("write_report", [], [], [[None, "results/report/index.html"]], [], [], "", "").reads_records
+
+
+def test_makers_come_before_readers_though_a_readers_first_job_is_before_the_makers(results: Results) -> None:
+    validated = results.job("collect_cv", "predictions/m/cv/predictions.csv")
+    measured = results.job("measure_quality", "quality/m/cv/quality_features.csv", (validated,))
+    predicted = results.job("predict_cases", "predictions/m/test/predictions.csv")
+    tested = results.job("measure_quality", "quality/m/test/quality_features.csv", (predicted,))
+    table = results.table(measured, tested)
+    assert list(table.index) == ["collect_cv", "predict_cases", "measure_quality"]
+    assert table.loc["measure_quality", "reads"] == "collect_cv predict_cases"
+
+
+def test_rules_in_a_circle_are_all_there(results: Results) -> None:
+    first = results.job("a", "a/1.csv")
+    second = results.job("b", "b/1.csv", (first,))
+    table = results.table(results.job("a", "a/2.csv", (second,)))
+    assert list(table.index) == ["a", "b"] and pd.isna(table.loc["a", "reads"]) and table.loc["b", "reads"] == "a"
