@@ -35,7 +35,7 @@ NO_TABLES = ("logs", "benchmarks", "cache", "nnunet")
 
 STUDY = {
     "cohorts": {
-        "own": {**PHANTOM, "cases": 6, "seed": 1, "planted": {}, "test_fraction": 0.34},
+        "own": {**PHANTOM, "cases": 4, "seed": 1, "planted": {}},
         "other": {**PHANTOM, "cases": 2, "seed": 2, "planted": {"low_contrast": 1}},
     },
     "models": {
@@ -43,10 +43,10 @@ STUDY = {
             **TRAINED, "cohort": "own", "external": ["other"], "channels": ["t1ce", "flair"], "plans": PLANS, "save_every": 1,
             "postprocessing": {"largest_component": ["WT"], "min_volume_ml": [], "et_threshold_ml": []},
         },
-        "flair": {**TRAINED, "cohort": "own", "external": ["other"], "channels": ["flair"], "plans": PLANS, "tta": False},
+        "flair": {**TRAINED, "cohort": "own", "channels": ["flair"], "plans": PLANS, "tta": False},
     },
     "ensembles": {"mean": {"members": ["full", "flair"]}},
-    "failure": {"sets": ["cv"], "extremes": 1},
+    "failure": {"sets": ["other"], "extremes": 1},
     "bundle": {"name": "chaos", "version": "1.0.0", "licence": "CC-BY-4.0"},
 }  # fmt: skip
 

@@ -54,7 +54,8 @@ class Names(dict):
     model, fold = "classes", "0"
 if __name__ == "__main__":
     run_script(main, SimpleNamespace(
-        rule="train_fold", wildcards=Names(model="classes", fold="0"), log=[str(results / "train.log")], threads=1,
+        rule="train_fold", wildcards=Names(model="classes", fold="0"), log=[str(results / "train.log")],
+        threads=1, resources={},
         params=params, input=inputs, output=named(manifest=fold / "manifest.json", curves=fold / "curves.csv"),
     ))
 """

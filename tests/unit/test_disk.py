@@ -36,7 +36,14 @@ def run(folder: Path, write) -> str:
     """Run a job that writes into a folder, and return what it said."""
     output = folder / "results/scores/a.csv"
     snakemake = SimpleNamespace(
-        rule="score_cases", wildcards={}, input=[], output=[str(output)], params=[], log=[str(folder / "results/logs/a.log")]
+        rule="score_cases",
+        wildcards={},
+        input=[],
+        output=[str(output)],
+        params=[],
+        threads=1,
+        resources={},
+        log=[str(folder / "results/logs/a.log")],
     )
     with pytest.raises(SystemExit) as ended:
         run_script(lambda *_: write(output), snakemake)
@@ -59,8 +66,8 @@ def test_a_job_on_a_full_disk_ends_with_one_line(small, capsys):
 
 def test_a_job_on_a_disk_that_was_full_before_ends_with_one_line(small, capsys):
     def write(output: Path) -> str:
-        output.parent.mkdir(parents=True)
-        output.touch()
+        output.parent.mkdir(parents=True)  # which a full tmpfs lets some kernels do
+        output.write_bytes(bytes(4096))
         return "done"
 
     fill(small)

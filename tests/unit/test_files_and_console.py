@@ -112,6 +112,7 @@ class Job:
     def __init__(self, log):
         self.rule, self.wildcards, self.log = "some_rule", {"model": "m"}, [str(log)]
         self.input, self.output, self.params = [], [], []
+        self.threads, self.resources = 1, {}
 
 
 def test_a_users_mistake_ends_with_its_message_and_no_traceback(tmp_path, capsys):
