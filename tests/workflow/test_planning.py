@@ -15,7 +15,7 @@ CHAIN = {
     "convert_cohort": 1, "verify_cohort": 1, "compare_cohorts": 1, "split_cohort": 1, "write_dataset_json": 1, "plan_model": 1,
     "preprocess_model": 1, "collect_cv": 1, "select_extremes": 1, "extract_radiomics": 1, "associate_features": 1,
     "compare_covariates": 1, "classify_failures": 1, "draw_associations": 1, "draw_extremes": 1, "compare_models": 1,
-    "summarise_jobs": 1, "write_report": 1, "all": 1,
+    "pack_volumes": 1, "summarise_jobs": 1, "write_report": 1, "all": 1,
 }  # fmt: skip
 
 QUALITY = ("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes")

@@ -19,6 +19,7 @@ COHORT = ("convert_cohort", "verify_cohort", "compare_cohorts", "split_cohort")
 MODEL = ("write_dataset_json", "plan_model", "preprocess_model", "collect_cv")
 ANALYSIS = (
     *("select_extremes", "associate_features", "compare_covariates", "classify_failures", "draw_associations", "draw_extremes"),
+    "pack_volumes",
 )
 QUALITY = (
     *("measure_volumes", "compare_volumes", "follow_volumes", "measure_shapes", "compare_shapes"),
