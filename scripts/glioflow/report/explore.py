@@ -15,10 +15,14 @@ MOST_LEVELS = 8
 
 
 def explore_data(source: Source, pair: Pair) -> dict[str, Any]:
-    """Return by name the numbers and the categories of a set's cases: lists in the order of ``cases``, None where unknown."""
+    """Return by name the numbers and the categories of a set's cases: lists in the order of ``cases``, None where unknown.
+
+    ``levels``: the numbers among the covariates that have few values, such as grades, as text to choose from.
+    """
     cases = list(dict.fromkeys(source.scores(pair)["case_id"].astype(str)))
     numbers: dict[str, list[float | None]] = {}
     categories: dict[str, list[str | None]] = {}
+    levels: dict[str, list[str | None]] = {}
     covariates = source.covariates(pair.cohort).reindex(cases)
     for name in map(str, covariates):
         kind, values = typed_covariate(covariates[name])
@@ -26,9 +30,11 @@ def explore_data(source: Source, pair: Pair) -> dict[str, Any]:
             continue
         if kind == "number":
             numbers[name] = _plain(values)
+            if 1 < values.nunique() <= MOST_LEVELS:
+                levels[name] = [None if value is None else f"{value:g}" for value in numbers[name]]
         elif 1 < values.nunique() <= MOST_LEVELS:
             categories[name] = [None if pd.isna(value) else str(value) for value in values]
-    return {"cases": cases, "numbers": numbers | _features(source, pair, cases), "categories": categories}
+    return {"cases": cases, "numbers": numbers | _features(source, pair, cases), "categories": categories, "levels": levels}
 
 
 def quality_data(source: Source, pair: Pair, cases: list[str]) -> dict[str, Any]:

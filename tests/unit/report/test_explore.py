@@ -34,6 +34,7 @@ def test_covariates_are_numbers_or_categories_of_every_case_once() -> None:
         "cases": CASES,
         "numbers": {"age": [50, 61.5, None, 70]},
         "categories": {"site": ["01", "02", "01", None]},
+        "levels": {"age": ["50", "61.5", None, "70"]},
     }
 
 

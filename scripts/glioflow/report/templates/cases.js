@@ -19,6 +19,7 @@
       this.data = data;
       this.more = more;
       this.place = new Map(more.cases.map((name, index) => [name, index]));
+      this.levels = { ...more.categories, ...more.levels };
       this.pictures = new Map();
       this.table = article.querySelector("table");
       this.body = this.table.tBodies[0];
@@ -61,7 +62,7 @@
     // Whether a case has a level of a covariate, both told as JSON.
     hasLevel(name, wanted) {
       const [covariate, level] = JSON.parse(wanted);
-      return this.more.categories[covariate]?.[this.place.get(name)] === level;
+      return this.levels[covariate]?.[this.place.get(name)] === level;
     }
 
     filter({ set, region, error, covariate, alarm, text }) {
@@ -167,7 +168,8 @@
       field.append(new Option("all", ALL));
       for (const covariate of [...new Set(all.flatMap(Object.keys))].sort()) {
         const group = Object.assign(document.createElement("optgroup"), { label: covariate });
-        const levels = [...new Set(all.flatMap((each) => each[covariate] ?? []))].filter((level) => level !== null).sort();
+        const levels = [...new Set(all.flatMap((each) => each[covariate] ?? []))].filter((level) => level !== null);
+        levels.sort(new Intl.Collator("en", { numeric: true }).compare);
         group.append(...levels.map((level) => new Option(`${covariate}: ${level}`, JSON.stringify([covariate, level]))));
         field.append(group);
       }
@@ -183,7 +185,7 @@
       set: choice("Set", tables.map((table) => table.article.dataset.set)),
       region: choice("Region", column("region")),
       error: choice("Main error", column("error").sort()),
-      covariate: grouped("Covariate", tables.map((table) => table.more.categories)),
+      covariate: grouped("Covariate", tables.map((table) => table.levels)),
       alarm: alarms(),
       text: labelled("Find", Object.assign(document.createElement("input"), { type: "search", placeholder: "case, note, …" })),
     };
