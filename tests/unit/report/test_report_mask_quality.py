@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from glioflow.files import read_table, write_table
 from glioflow.quality.prediction import FEATURES
 from glioflow.report import mask_quality as report
 from glioflow.report.source import Pair, Source
+from write_report import TEMPLATES
 
 SET = Pair("m", "new", "new", False)
 
@@ -190,17 +192,25 @@ def test_a_section_is_made_of_tables_of_a_study(tmp_path: Path) -> None:
     assert first["text"].startswith(f"Without truth; look first at {new['cases'].rows[0][1].text} (WT: predicted Dice 0.")
 
 
+def shown(item: dict[str, Any]) -> str:
+    """The section as its template makes it of one set, with the captions of its tables alone."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined)
+    made = environment.get_template("mask_quality.html.j2")
+    return made.render(mask_quality=[item], table=lambda table: table.caption, figure=lambda *_: "")
+
+
 def test_a_list_in_no_order_is_not_called_one_and_says_that_it_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "SHOWN_ROWS", 3)
     source = study(tmp_path, 12)
     bare = report.predicted_pairs(source)[1]
     file = tmp_path / "quality/m/new/quality.csv"
     ordered = report.mask_quality_section(source, bare)
-    assert (ordered["ordered"], ordered["left_out"]) == (True, 2)
+    assert (ordered["ordered"], ordered["left_out"]) == (True, 2) and "look at these first" in shown(ordered)
     write_table(file, read_table(file).assign(expected_dice=np.nan, method=None))
     item = report.mask_quality_section(source, bare)
     assert (item["ordered"], item["left_out"], len(item["cases"].rows)) == (False, 2, 3)
     assert item["cases"].caption.endswith("in no order.")
+    assert "look at these first" not in shown(item) and "The first 3 cases; 2 more are" in shown(item)
 
 
 def test_the_finding_tells_of_complete_misses() -> None:
