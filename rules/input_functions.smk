@@ -93,9 +93,13 @@ def kept_postprocessing(wildcards):
 
 
 def probability_records(wildcards):
-    """Return what the probabilities of a set told, as a named input; nothing where no network of the study's made its masks."""
-    table = f"<results>/predictions/{wildcards.model}/{wildcards.set}/uncertainty.csv"
-    return {"uncertainty": table} if wildcards.model in STUDY.predicting() else {}
+    """Return what the probabilities of a set told, and the masks made of them, as named inputs.
+
+    There is nothing where no network of the study's made the masks of the set.
+    """
+    folder = f"<results>/predictions/{wildcards.model}/{wildcards.set}"
+    tables = {"uncertainty": f"{folder}/uncertainty.csv", "network_predictions": f"{folder}/predictions.csv"}
+    return tables if wildcards.model in STUDY.predicting() else {}
 
 
 def calibration_tables(wildcards):

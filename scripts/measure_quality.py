@@ -1,17 +1,20 @@
 """Gather what tells of the quality of every mask of a set without its truth: probabilities, mask and image.
 
 Inputs:  ``manifest``, ``predictions`` (of a case with and without test-time augmentation the augmented mask counts), and, of
-         networks, ``uncertainty`` (what the probabilities told while they were there).
+         networks, ``uncertainty`` (what the probabilities told while they were there) and ``network_predictions`` (the masks of
+         those probabilities, before post-processing).
 Outputs: ``features`` (quality_features.csv, ``COLUMNS``): a row a case and region.
 Params:  ``regions`` (those that the model's masks can show), ``channels`` (that the model reads; empty: those of the manifest),
          ``origin`` (``network``, ``ensemble`` or ``precomputed``), ``cache`` (file that keeps finished cases).
 Threads: one case each.
 
 Features of the probabilities are those of ``glioflow.models.uncertainty``, features of masks those of
-``glioflow.quality.mask_features``. What is undefined is empty, and the note says why. No truth is read.
+``glioflow.quality.mask_features``. What is undefined is empty, and the note says why. No truth is read. Where post-processing
+changed a mask, the probabilities are those of the mask before it, and the note says so; of a region that it took out whole, the
+Dice values of the probabilities are empty.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any
@@ -27,7 +30,15 @@ from glioflow.files import key_of, read_table, write_table
 from glioflow.imaging.volumes import read_labels, read_volume, same_geometry
 from glioflow.models.predictions import augmented_first, main_rows, read_predictions, read_tta
 from glioflow.models.uncertainty import MEASURES
-from glioflow.quality.mask_features import CONTRAST, MASK_FEATURES, NOTHING_PREDICTED, Surroundings, mask_features, shown_in
+from glioflow.quality.mask_features import (
+    CONTRAST,
+    MASK_FEATURES,
+    MISSING,
+    NOTHING_PREDICTED,
+    Surroundings,
+    mask_features,
+    shown_in,
+)
 from glioflow.study.registry import CHANNELS
 
 COLUMNS = ("case_id", "patient_id", "fold", "region", *MEASURES, *MASK_FEATURES, "note")
@@ -35,7 +46,8 @@ WITHOUT_PROBABILITIES = {
     "precomputed": "precomputed masks have no probabilities",
     "ensemble": "the masks of an ensemble have no probabilities of their own",
 }
-MISSING = "prediction missing"
+PROCESSED = "post-processing changed the mask: the probabilities are of the one before it"
+OF_MASKS = ("expected_dice", "mirror_dice", "fold_dice")  # what probabilities tell of a mask
 
 Features = dict[str, dict[str, float | None]]
 
@@ -123,11 +135,13 @@ def feature_rows(
     notes: Mapping[str, str],
     regions: Sequence[str],
     uncertainty: Mapping[str, Mapping[str, Mapping[str, Any]]] | str,
+    processed: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return quality_features.csv.
 
     ``measured`` and ``notes``: features of the masks, and what there is to say of the images, by case. ``uncertainty``: what
-    the probabilities told by case and region, or why they told nothing.
+    the probabilities told by case and region, or why they told nothing. ``processed``: the cases whose mask is not the one of
+    the probabilities.
     """
     rows = []
     for case in predictions.to_dict("records"):
@@ -144,6 +158,9 @@ def feature_rows(
                 told, why = probability_features(uncertainty.get(name, {}), region)
                 own |= told
                 said += why
+                if told and name in processed:
+                    said.append(PROCESSED)
+                    own |= dict.fromkeys(OF_MASKS, nan) if own["log_volume_ml"] is None else {}
             if not missing and own[CONTRAST[0]] is None and notes[name]:
                 said.append(notes[name])
             row = {"case_id": name, "patient_id": case["patient_id"], "fold": case["fold"], "region": region}
@@ -172,8 +189,13 @@ def main(snakemake: Any, console: Console) -> str:
         cache=CaseCache(params.cache),
         keys={name: case_key(case) for name, case in cases.items()},
     )
-    uncertainty = WITHOUT_PROBABILITIES.get(params.origin) or read_uncertainty(source.uncertainty)
-    table = feature_rows(predictions, measured, notes, params.regions, uncertainty)
+    uncertainty: Any = WITHOUT_PROBABILITIES.get(params.origin)
+    processed: set[str] = set()
+    if uncertainty is None:
+        uncertainty = read_uncertainty(source.uncertainty)
+        before = main_rows(read_predictions(source.network_predictions)).set_index("case_id")["sha256"]
+        processed = {name for name, case in cases.items() if case.prediction_sha256 != before[name]}
+    table = feature_rows(predictions, measured, notes, params.regions, uncertainty, processed)
     write_table(snakemake.output.features, table)
     kept = f", {len(cases) - computed} already measured" if computed < len(cases) else ""
     return f"{count(len(predictions), 'case')}, {count(len(params.regions), 'region')}{kept}"

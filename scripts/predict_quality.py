@@ -6,16 +6,18 @@ Outputs: ``quality`` (quality.csv, ``COLUMNS``): a row a case and region.
 Params:  ``set``, ``schemes`` (names of the label schemes: of the calibration cases, of this set; None where it has no truth).
 
 The method depends on how many patients the model was calibrated on (``n_calibration``): ``ridge`` with an interval
-(``glioflow.quality.prediction``), with three features below 50, and below 20 ``ranking``: the order of ``expected_dice``,
-without a prediction. A case of ``cv`` is predicted by the other patients alone, and so by somewhat fewer, in the way that the
-number of all allows.
+(``glioflow.quality.prediction``), with three features below 50, and below 20, or where nothing can be learnt, ``ranking``: the
+order of ``expected_dice``, without a prediction. A case of ``cv`` is predicted by the other patients alone, and so by somewhat
+fewer, in the way that the number of all allows.
 
 ``alarm``: a predicted Dice below 0.7 (``ALARM_DICE`` of ``glioflow.quality.quality_tables``);
-empty where nothing is predicted. ``extrapolates``: the features that are outside the calibration cases' range. ``mean``,
-``volume`` and ``forest`` are what other predictors say, for comparison. ``note`` says why there is no prediction. A mask
-without the region has none: whether it lacks it with right, no feature of it can tell.
+empty where nothing is predicted. ``extrapolates``: the features that are well outside the calibration cases' range. ``mean``,
+``volume`` and ``forest`` are what other predictors say, for comparison. ``note`` says why there is no prediction, or what it
+does without. A mask without the region has neither prediction nor rank, and no expected Dice: whether it lacks it with right,
+no feature of it can tell. Nor has a prediction that is missing.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ import pandas as pd
 
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_table, write_table
-from glioflow.quality.mask_features import NOTHING_PREDICTED
+from glioflow.quality.mask_features import MISSING, NOTHING_PREDICTED
 from glioflow.quality.prediction import EXPECTED, FEATURES, FEWEST, VOLUME, Calibration, patient_folds
 from glioflow.quality.quality_tables import ALARM_DICE, OTHERS, RANKING, RIDGE, TEXT, true_dice
 
@@ -32,6 +34,7 @@ COLUMNS = (
     *("n_calibration", "features", "extrapolates", EXPECTED, "fold_dice", *OTHERS, "note"),
 )
 NO_CALIBRATION = "the model has no out-of-fold predictions to learn from"
+NO_MASK = "no out-of-fold mask has this region and a true Dice"
 ALIKE = "every calibration case has the same Dice: nothing can be learnt"
 NO_FEATURE = "no feature differs between the calibration cases"
 
@@ -48,11 +51,14 @@ def predict_rows(targets: pd.DataFrame, calibration: Calibration | None) -> pd.D
     found = pd.DataFrame(index=targets.index, columns=list(COLUMNS[4:])).drop(columns=[EXPECTED, "fold_dice"])
     found["n_calibration"] = calibration.n if calibration else 0
     present = targets[VOLUME].notna()
-    if calibration is None or not calibration.n:
+    found["method"] = (present & targets[EXPECTED].notna()).map({True: RANKING, False: None})
+    if calibration is None:
         return found.assign(note=NO_CALIBRATION)
+    if not calibration.deciding:
+        return found.assign(note=NO_MASK)
     if calibration.deciding < FEWEST:
         few = f"{count(calibration.deciding, 'calibration patient')}: too few for a prediction, {FEWEST} are needed"
-        return found.assign(note=few, method=targets[EXPECTED].notna().map({True: RANKING, False: None}))
+        return found.assign(note=few)
     if np.ptp(calibration.dice) == 0:
         return found.assign(note=ALIKE)
     lacking: dict[tuple[str, ...], list[Any]] = {}
@@ -64,8 +70,11 @@ def predict_rows(targets: pd.DataFrame, calibration: Calibration | None) -> pd.D
         if not features:
             found.loc[own.index, "note"] = NO_FEATURE
             continue
-        predicted = calibration.predict(own, features)
-        without = [name for name in calibration.usable() if name not in features]
+        known = calibration.having(features)
+        if np.ptp(known.dice) == 0:
+            found.loc[own.index, "note"] = ALIKE
+            continue
+        predicted = known.predict(own, features)
         values = {
             "predicted_dice": predicted.dice,
             "dice_low": predicted.low,
@@ -73,13 +82,28 @@ def predict_rows(targets: pd.DataFrame, calibration: Calibration | None) -> pd.D
             "alarm": predicted.dice < ALARM_DICE,
             "method": RIDGE,
             "features": ", ".join(features),
-            "extrapolates": [beyond or None for beyond in calibration.extrapolated(own, features)],
-            "note": f"predicted without {', '.join(without)}" if without else None,
-            **calibration.baselines(own, features),
+            "n_calibration": known.n,
+            "extrapolates": [beyond or None for beyond in known.extrapolated(own, features)],
+            "note": "; ".join(provisos(calibration, known, features)) or None,
+            **known.baselines(own, features),
         }
         for name, value in values.items():
             found.loc[own.index, name] = value
     return found
+
+
+def provisos(calibration: Calibration, known: Calibration, features: Sequence[str]) -> list[str]:
+    """Return what a prediction by ``features`` does without: features of the case or the calibration, and calibration cases."""
+    said = []
+    scarce = calibration.scarce()
+    if without := [name for name in calibration.usable() if name not in features]:
+        said.append(f"predicted without {', '.join(without)}")
+    if scarce:
+        said.append(f"predicted without {', '.join(scarce)}, which too few calibration cases have")
+    if left_out := len(calibration.dice) - len(known.dice):
+        lacked = [name for name in features if calibration.table[name].isna().any()]
+        said.append(f"{count(left_out, 'calibration case')} without {' or '.join(lacked)} left out")
+    return said
 
 
 def predict_region(targets: pd.DataFrame, calibration: Calibration | None, within: bool) -> pd.DataFrame:
@@ -96,9 +120,12 @@ def predict_region(targets: pd.DataFrame, calibration: Calibration | None, withi
         found = predict_rows(targets, calibration)
     rows = pd.concat([targets[["case_id", "patient_id", "fold", "region", EXPECTED, "fold_dice"]], found], axis=1)
     absent = targets[VOLUME].isna()
+    missing = targets["note"].fillna("").astype(str).str.startswith(MISSING)
+    why = missing[absent].map({True: MISSING, False: NOTHING_PREDICTED})
+    rows.loc[absent, EXPECTED] = np.nan
     rows.loc[absent, "note"] = [
-        "; ".join(dict.fromkeys(part for part in (NOTHING_PREDICTED, said) if isinstance(part, str)))
-        for said in rows.loc[absent, "note"]
+        "; ".join(part for part in (first, said) if isinstance(part, str))
+        for first, said in zip(why, rows.loc[absent, "note"], strict=True)
     ]
     return rows[list(COLUMNS)]
 

@@ -26,7 +26,7 @@ MASK_FEATURES = (*SHAPE, *CONTRAST)
 RING_MM = 5.0
 # The channel in which a region stands out most; where a model does not read it, its first channel is taken.
 SHOWN_IN = {"WT": "flair", "ED": "flair", "TC": "t1ce", "ET": "t1ce", "NCR": "t1ce", "RC": "flair"}
-NOTHING_PREDICTED = "nothing predicted"
+NOTHING_PREDICTED, MISSING = "nothing predicted", "prediction missing"  # how the note of a region without features begins
 
 Box = tuple[slice, ...]
 Labels = NDArray[np.uint8]

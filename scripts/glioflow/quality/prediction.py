@@ -1,13 +1,14 @@
 """Predicting a mask's Dice from features that need no truth, with an interval that holds whatever the features are worth.
 
-Ridge regression on standardised features, its penalty chosen by leave-one-out (scikit-learn's ``RidgeCV``). The interval is
+Ridge regression on standardised features; its penalty is the one that predicts a patient best from all others. The interval is
 that of CV+ (Barber, Candès, Ramdas & Tibshirani 2021, doi:10.1214/20-AOS1965, section 3): with the residual R_i of every
 calibration case i under the model m_i that was fitted without its fold, it reaches from the ⌊α(n + 1)⌋-th smallest of
 m_i(x) − R_i to the ⌈(1 − α)(n + 1)⌉-th smallest of m_i(x) + R_i. Folds are of patients, never of cases. A patient with several
 cases has the weight of one, shared among them, so that patients and not cases are taken for exchangeable (Dunn, Wasserman &
 Ramdas 2022, doi:10.1080/01621459.2022.2060112). Where every patient has one case this is CV+ to the letter.
 
-An interval of ``CONFIDENCE`` means: of ten new cases that are like the calibration cases, nine have their Dice within it.
+An interval of ``CONFIDENCE`` means: of ten new cases that are like the calibration cases, about nine have their Dice within it.
+What is proven of CV+ is less, about 1 - 2α: eight (theorem 4 there). Simulated cohorts show nine (``benchmarks/quality.py``).
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,10 @@ CONFIDENCE = 0.90
 FOLDS, SEED = 10, 0
 FEWEST, MANY = 20, 50  # calibration patients: fewer allow no interval, so many allow all features
 FEW_FEATURES, MOST_FEATURES = 3, 10
+MOST = 0.9  # share of the calibration patients that must have the features that are used; the others are left out
+# How far beyond the calibration's range, as a share of it, a feature is said to be outside. The range of few cases is narrow:
+# without a margin a quarter of the cases that are like 20 calibration cases would be called outside.
+MARGIN = 0.25
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 TREES = 100
 EXPECTED, VOLUME = "expected_dice", "log_volume_ml"
@@ -78,15 +83,39 @@ def cv_plus(predictions: Floats, residuals: Floats, weights: Floats, confidence:
     )
 
 
+def left_out_error(features: Floats, dice: Floats, patients: Sequence[str], penalty: float) -> float:
+    """Return the mean squared error of ridge regression of each patient's cases on those of all other patients, by patient.
+
+    ``features`` (cases, features) have the mean 0 by the patients' weights. No model is fitted anew: with the hat matrix H of
+    weighted cases, the residuals of a patient's cases g are (I - H_gg)⁻¹ times those of the model of all.
+    """
+    root = np.sqrt(patient_weights(patients))
+    x, y = features * root[:, None], dice * root
+    mean = root / np.linalg.norm(root)  # the intercept, which has no penalty
+    pull = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T).T
+    residuals = y - x @ (pull.T @ y) - mean * (mean @ y)
+    numbers, count = patient_numbers(patients)
+    sizes = np.bincount(numbers)
+    order, starts, total = np.argsort(numbers, kind="stable"), np.cumsum(sizes) - sizes, 0.0
+    for size in np.unique(sizes):
+        own = order[starts[sizes == size][:, None] + np.arange(size)]  # (patients, their cases)
+        hat = x[own] @ pull[own].swapaxes(1, 2) + mean[own][:, :, None] * mean[own][:, None, :]
+        total += float(np.square(np.linalg.solve(np.eye(size) - hat, residuals[own][..., None])).sum())
+    return total / count
+
+
 class Ridge:
     """Ridge regression of Dice on features (cases, features), by patient."""
 
-    def __init__(self, features: Floats, dice: Floats, weights: Floats) -> None:
-        from sklearn.linear_model import RidgeCV
+    def __init__(self, features: Floats, dice: Floats, patients: Sequence[str]) -> None:
+        from sklearn.linear_model import Ridge as Regression
         from sklearn.preprocessing import StandardScaler
 
+        weights = patient_weights(patients)
         self.scaler = StandardScaler().fit(features, sample_weight=weights)
-        self.model = RidgeCV(alphas=PENALTIES).fit(self.scaler.transform(features), dice, sample_weight=weights)
+        standard = self.scaler.transform(features)
+        penalty = min(PENALTIES, key=lambda value: left_out_error(standard, dice, patients, value))
+        self.model = Regression(alpha=penalty).fit(standard, dice, sample_weight=weights)
 
     def predict(self, features: Floats) -> Floats:
         """Return the Dice of cases (cases, features), which may be beyond 0 or 1."""
@@ -96,11 +125,11 @@ class Ridge:
 class Forest:
     """Random forest, for comparison."""
 
-    def __init__(self, features: Floats, dice: Floats, weights: Floats) -> None:
+    def __init__(self, features: Floats, dice: Floats, patients: Sequence[str]) -> None:
         from sklearn.ensemble import RandomForestRegressor
 
         self.model = RandomForestRegressor(TREES, min_samples_leaf=3, random_state=SEED, n_jobs=1)
-        self.model.fit(features, dice, sample_weight=weights)
+        self.model.fit(features, dice, sample_weight=patient_weights(patients))
 
     def predict(self, features: Floats) -> Floats:
         """Return the Dice of cases (cases, features)."""
@@ -138,6 +167,11 @@ class Calibration:
         """The number of patients that decides on the method."""
         return self.n if self.of is None else self.of
 
+    @property
+    def allowed(self) -> int:
+        """How many features so many patients allow."""
+        return FEW_FEATURES if self.deciding < MANY else MOST_FEATURES
+
     @cached_property
     def weights(self) -> Floats:
         """The weight of each case."""
@@ -146,10 +180,28 @@ class Calibration:
     def usable(self, lacking: Sequence[str] = ()) -> list[str]:
         """Return the features to use for cases that lack some, in the order of ``FEATURES``.
 
-        One is used that every calibration case has, and that differs between them.
+        One is used that differs between the calibration cases, as long as ``MOST`` of the patients have a case with all those
+        used.
         """
-        known = [name for name in FEATURES if self.table[name].notna().all() and self.table[name].nunique() > 1]
-        return [name for name in known if name not in lacking][: FEW_FEATURES if self.deciding < MANY else MOST_FEATURES]
+        known: list[str] = []
+        for name in FEATURES:
+            own = self.table[[*known, name]].notna().all(axis=1)
+            patients = {patient for patient, has in zip(self.patients, own, strict=True) if has}
+            if name not in lacking and len(patients) >= MOST * self.n and self.table.loc[own, name].nunique() > 1:
+                known.append(name)
+            if len(known) == self.allowed:
+                break
+        return known
+
+    def scarce(self) -> list[str]:
+        """Return the features that would be used if more calibration cases had them."""
+        wanted = [name for name in FEATURES if self.table[name].nunique() > 1][: self.allowed]
+        used = self.usable()
+        return [name for name in wanted if name not in used and self.table[name].isna().any()]
+
+    def having(self, features: Sequence[str]) -> "Calibration":
+        """Return the calibration cases that have all of some features, to be used as the whole would be."""
+        return self.without(self.table[list(features)].isna().any(axis=1).to_numpy(bool))
 
     def without(self, left_out: NDArray[np.bool_]) -> "Calibration":
         """Return the calibration without some cases, to be used as the whole would be."""
@@ -158,17 +210,18 @@ class Calibration:
         return Calibration(self.table[rest].reset_index(drop=True), self.dice[rest], patients, self.deciding)
 
     def predict(self, targets: pd.DataFrame, features: Sequence[str]) -> Predicted:
-        """Return the predicted Dice of ``targets``, which have all ``features``, and its interval by CV+."""
+        """Return the predicted Dice of ``targets`` and its interval by CV+; they and the calibration have all ``features``."""
         x, new = (table[list(features)].to_numpy(float) for table in (self.table, targets))
         folds = patient_folds(self.patients)
         predictions, residuals = np.empty((len(new), len(x))), np.empty(len(x))
         for fold in np.unique(folds):
             out = folds == fold
-            model = Ridge(x[~out], self.dice[~out], self.weights[~out])
+            rest = [name for name, left_out in zip(self.patients, out, strict=True) if not left_out]
+            model = Ridge(x[~out], self.dice[~out], rest)
             predictions[:, out] = model.predict(new)[:, None]
             residuals[out] = np.abs(self.dice[out] - model.predict(x[out]))
         low, high = cv_plus(predictions, residuals, self.weights)
-        dice = np.clip(Ridge(x, self.dice, self.weights).predict(new), 0, 1)
+        dice = np.clip(Ridge(x, self.dice, self.patients).predict(new), 0, 1)
         # The interval holds the prediction, which comes from all cases, where these ends do not: no coverage is lost.
         return Predicted(dice, np.minimum(np.clip(low, 0, 1), dice), np.maximum(np.clip(high, 0, 1), dice))
 
@@ -179,13 +232,17 @@ class Calibration:
         for name, kind, own in (("volume", Ridge, volume), ("forest", Forest, features if self.deciding >= MANY else [])):
             if own:
                 x, new = (table[list(own)].to_numpy(float) for table in (self.table, targets))
-                found[name] = np.clip(kind(x, self.dice, self.weights).predict(new), 0, 1)
+                found[name] = np.clip(kind(x, self.dice, self.patients).predict(new), 0, 1)
             else:
                 found[name] = np.full(len(targets), nan)
         return found
 
     def extrapolated(self, targets: pd.DataFrame, features: Sequence[str]) -> list[str]:
-        """Return for each target the features that are outside the range of the calibration cases, as ``a, b``."""
+        """Return for each target the features that are outside the range of the calibration cases, as ``a, b``.
+
+        Outside is beyond the lowest or the highest by more than ``MARGIN`` of their difference.
+        """
         low, high = self.table[list(features)].min(), self.table[list(features)].max()
-        beyond = (targets[list(features)] < low) | (targets[list(features)] > high)
+        margin = MARGIN * (high - low)
+        beyond = (targets[list(features)] < low - margin) | (targets[list(features)] > high + margin)
         return [", ".join(name for name, out in row.items() if out) for row in beyond.to_dict("records")]

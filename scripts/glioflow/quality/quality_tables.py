@@ -4,13 +4,21 @@ import pandas as pd
 
 from glioflow.evaluation.score_tables import is_missing, is_unseen
 from glioflow.models.predictions import augmented_first, read_tta
+from glioflow.quality.mask_features import NOTHING_PREDICTED
 
 # A Dice above it is good agreement (Zijdenbos et al. 1994, doi:10.1109/42.363096).
 ALARM_DICE = 0.7
 RIDGE, RANKING = "ridge", "ranking"  # methods
 MEAN = "mean"
 OTHERS = (MEAN, "volume", "forest")  # predictors for comparison
+# Cases that have a true Dice and nothing to predict it by, and how many of them failed: columns of quality_evaluation.csv.
+WITHOUT = ("not_predicted", "not_predicted_failed")
 TEXT = ("region", "note", "method", "features", "extrapolates", "predictor")
+
+
+def is_absent(quality: pd.DataFrame) -> pd.Series:
+    """Tell of each row of quality.csv whether its mask has nothing of the region."""
+    return quality["note"].fillna("").astype(str).str.startswith(NOTHING_PREDICTED).astype(bool)
 
 
 def true_dice(scores: pd.DataFrame, region: str) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The report on quality without truth: which unlabelled cases to look at first, and how far such predictions can be trusted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from glioflow.console import count
 from glioflow.files import read_table
 from glioflow.formatting import number
+from glioflow.imaging.labels import REGIONS
 from glioflow.quality.prediction import CONFIDENCE, EXPECTED
-from glioflow.quality.quality_tables import ALARM_DICE, RANKING, RIDGE, TEXT, true_dice
+from glioflow.quality.quality_tables import ALARM_DICE, RANKING, RIDGE, TEXT, WITHOUT, is_absent, true_dice
 from glioflow.report.figures import WIDTH_IN
 from glioflow.report.plotting import REGION_COLOURS, new_figure
 from glioflow.report.source import Pair, Source, embed_figure, records
@@ -51,14 +52,16 @@ def mask_quality_section(source: Source, pair: Pair) -> dict[str, Any]:
     """Return what the page shows of a set's predicted quality."""
     quality = read_quality(source, pair, "quality")
     ordered = order_cases(quality)
+    cases = case_table(pair, quality, ordered)
     part: dict[str, Any] = {
         "name": pair.name,
         "anchor": slug("mask-quality", pair.model, pair.set),
         "scored": is_scored(source, pair),
         "sentence": method_sentence(quality),
         "reasons": reason_words(quality),
-        "cases": case_table(pair, quality, ordered),
-        "left_out": max(0, len(ordered) - SHOWN_ROWS),
+        "ordered": bool(ordered),
+        "cases": cases,
+        "left_out": quality["case_id"].nunique() - len(cases.rows),
         "folder": f"quality/{pair.model}/{pair.set}",
         "figure": None,
         "findings": [],
@@ -84,8 +87,8 @@ def look_first(source: Source, pair: Pair) -> dict[str, str]:
     if not ordered:
         return {"name": pair.name, "anchor": anchor, "text": f"Its cases are in no order: {reason_words(quality)}"}
     named = [f"{case} ({why_first(by_case[case])})" for case in ordered[:NAMED_CASES]]
-    alarms = quality.loc[quality["alarm"].astype("boolean").fillna(False).astype(bool), "case_id"].nunique()
-    warned = f" {count(alarms, 'case')} of {len(ordered)} {'has' if alarms == 1 else 'have'} an alarm." if alarms else ""
+    alarms = quality["alarm"].astype("boolean").fillna(False).any()
+    warned = f" {alarm_words(quality)}." if alarms else ""
     return {"name": pair.name, "anchor": anchor, "text": f"Without truth; look first at {join_words(named)}.{warned}"}
 
 
@@ -93,33 +96,37 @@ def look_first(source: Source, pair: Pair) -> dict[str, str]:
 
 
 def ranking_values(rows: pd.DataFrame) -> pd.Series:
-    """Return what orders the rows of quality.csv: the predicted Dice, or the expected Dice where that is all there is."""
-    return rows["predicted_dice"] if rows["predicted_dice"].notna().any() else rows[EXPECTED].where(rows["method"] == RANKING)
+    """Return what orders each row of quality.csv: the predicted Dice, or the expected Dice where that is all there is."""
+    return rows["predicted_dice"].fillna(rows[EXPECTED].where(rows["method"] == RANKING))
+
+
+def largest_region(regions: Iterable[str]) -> str:
+    """Return the whole tumour where it is among the regions, else the one of the most labels; of equals that of ``REGIONS``."""
+    shown = set(regions)
+    return max((name for name in REGIONS if name in shown), key=lambda name: (name == "WT", len(REGIONS[name])))
 
 
 def order_cases(quality: pd.DataFrame) -> list[str]:
-    """Return the cases of quality.csv, those to look at first before the others; nothing where nothing tells.
+    """Return the cases of quality.csv that something tells of, those to look at first before the others.
 
-    A case in which nothing of the first, the largest region is predicted comes first of all, then that whose worst region has
-    the lowest value.
+    A case in which nothing of the largest region is predicted comes first of all, then that whose worst region has the lowest
+    value. There is no order where no region of any case has a value.
     """
     values = ranking_values(quality)
     if values.isna().all():
         return []
-    first = quality["region"].iloc[0]
-    bare = (quality["region"] == first) & quality["note"].fillna("").str.startswith("nothing predicted")
+    bare = (quality["region"] == largest_region(quality["region"])) & is_absent(quality)
     table = quality.assign(value=values, bare=bare).groupby("case_id").agg({"value": "min", "bare": "max"})
+    table = table[table["bare"] | table["value"].notna()]
     return [str(case) for case in table.sort_values(["bare", "value"], ascending=[False, True], kind="stable").index]
 
 
 def why_first(rows: pd.DataFrame) -> str:
     """Return in a few words why a case, its rows of quality.csv, stands where it does."""
-    notes = rows["note"].fillna("")
-    if notes.iloc[0].startswith("nothing predicted"):
-        return f"nothing of {rows['region'].iloc[0]} predicted"
+    largest = largest_region(rows["region"])
+    if is_absent(rows)[rows["region"] == largest].any():
+        return f"nothing of {largest} predicted"
     values = ranking_values(rows)
-    if values.isna().all():
-        return "nothing to go by"
     worst = rows.loc[values.idxmin()]
     word = "predicted" if pd.notna(worst["predicted_dice"]) else "expected"
     return f"{worst['region']}: {word} Dice {number(values.min(), 2)}"
@@ -134,20 +141,34 @@ def method_sentence(quality: pd.DataFrame) -> str:
     if len(ridge):
         least, most = int(ridge["n_calibration"].min()), int(ridge["n_calibration"].max())
         patients = count(most, "patient") if least == most else f"{least} to {most} patients"
-        alarms = ridge.loc[ridge["alarm"].astype(bool), "case_id"].nunique()
         beyond = ridge.loc[ridge["extrapolates"].notna(), "case_id"].nunique()
         said = f"Predicted from {patients} with out-of-fold masks, with a {INTERVAL}. "
-        said += f"{count(alarms, 'case')} of {quality['case_id'].nunique()} {'has' if alarms == 1 else 'have'} an alarm "
-        said += f"(a region with a predicted Dice below {ALARM_DICE:g})."
+        said += f"{alarm_words(quality)}."
         if beyond:
             said += f" {count(beyond, 'case')} {'lies' if beyond == 1 else 'lie'} outside what the prediction was learnt from: "
-            said += "do not trust the numbers there, look."
+            said += "the numbers are less certain there."
+        if len(ranking):
+            regions = join_words(str(name) for name in ranking["region"].unique())
+            said += f" Of {regions}, {count(ranking['case_id'].nunique(), 'case')} without a predicted Dice"
+            verb = "is" if ranking["case_id"].nunique() == 1 else "are"
+            said += f" {verb} ordered by the expected Dice, which tends to be too high."
         return said
     if len(ranking):
         few = int(ranking["n_calibration"].max())
-        patients = count(few, "calibration patient")
-        return f"{patients}: too few for a predicted Dice. The cases are ordered by their expected Dice alone."
+        why = f"{count(few, 'calibration patient')}: too few for a predicted Dice." if few else "There is no predicted Dice."
+        return f"{why} The cases are ordered by their expected Dice alone, which tends to be too high."
     return "No quality is predicted."
+
+
+def alarm_words(quality: pd.DataFrame) -> str:
+    """Return how many of the cases that have a predicted Dice have an alarm, and how many can have none."""
+    ridge = quality[quality["method"] == RIDGE]
+    alarms, judged = ridge.loc[ridge["alarm"].astype(bool), "case_id"].nunique(), ridge["case_id"].nunique()
+    said = f"{count(alarms, 'case')} of {judged} with a predicted Dice {'has' if alarms == 1 else 'have'} an alarm "
+    said += f"(a region with a predicted Dice below {ALARM_DICE:g})"
+    absent = quality[is_absent(quality)].groupby("region", sort=False)["case_id"].nunique()
+    parts = [f"nothing of {region} is predicted in {count(int(n), 'case')}" for region, n in absent.items()]
+    return f"{said}; {join_words(parts)}, for which there is no alarm" if parts else said
 
 
 def reason_words(quality: pd.DataFrame) -> str:
@@ -168,6 +189,7 @@ def finding(evaluation: pd.DataFrame, region: str) -> str:
         other = rows.get(RANKING) or row
         return f"{region}: {other['note']}." if other else ""
     cases = count(int(row["n"]), "case")
+    missed = int(row["not_predicted_failed"])
     said = [
         f"{region}: the predicted Dice is off by {number(row['mae'], 3)} on average{ci(row, 'mae', 3)}, {cases}; "
         f"the {INTERVAL} holds the true one of {number(100 * row['coverage'], 0)} %{ci(row, 'coverage', 0, 100)}, and is "
@@ -178,6 +200,10 @@ def finding(evaluation: pd.DataFrame, region: str) -> str:
         f"{count(failed, 'case')} had a Dice below {ALARM_DICE:g}, {right} of them with an alarm; "
         f"{count(alarms - right, 'alarm')} {'was' if alarms - right == 1 else 'were'} false."
     )
+    if missed:
+        without = count(int(row["not_predicted"]), "more case")
+        said.append(f"{without} had nothing to judge (nothing of it predicted, or features missing) and no alarm: ")
+        said[-1] += f"{missed} of them had a Dice below {ALARM_DICE:g}."
     return " ".join([*said, comparison(row)])
 
 
@@ -207,45 +233,42 @@ def ci(row: Mapping[str, Any], name: str, decimals: int, factor: float = 1, brac
 
 
 def case_table(pair: Pair, quality: pd.DataFrame, ordered: Sequence[str]) -> Table:
-    """Return the cases, a row each, with the predicted Dice of every region; as they are in the table where none is first."""
+    """Return the cases, a row each, with predicted and expected Dice of every region: the ordered ones, then the others."""
     regions = [str(name) for name in quality["region"].unique()]
     by_case = dict(iter(quality.groupby("case_id")))
-    predicted = quality["predicted_dice"].notna().any()
     rows = []
-    for place, case in enumerate((ordered or list(by_case))[:SHOWN_ROWS], start=1):
+    for place, case in enumerate([*ordered, *(case for case in by_case if case not in set(ordered))][:SHOWN_ROWS], start=1):
         own = {row["region"]: row for row in records(by_case[case])}
         alarms = [region for region, row in own.items() if pd.notna(row["alarm"]) and row["alarm"]]
         beyond = {
             name for row in own.values() if isinstance(row["extrapolates"], str) for name in row["extrapolates"].split(", ")
         }
-        folds = [row["fold_dice"] for row in own.values()]
+        plain = [own[region][name] for name in (EXPECTED, "fold_dice") for region in regions]
         notes = dict.fromkeys(f"{region}: {row['note']}" for region, row in own.items() if isinstance(row["note"], str))
         rows.append(
             [
-                count_cell(place) if ordered else Cell(""),
+                count_cell(place) if place <= len(ordered) else Cell(""),
                 Cell(case),
                 Cell(join_words(alarms)),
-                *(dice_cell(own.get(region), predicted) for region in regions),
-                *(number_cell(value, 2) if pd.notna(value) else Cell("") for value in folds),
+                *(dice_cell(own[region]) for region in regions),
+                *(number_cell(value, 2) if pd.notna(value) else Cell("") for value in plain),
                 Cell(", ".join(sorted(beyond))),
                 text_cell("; ".join(notes)),
             ]
         )
-    what = f"predicted Dice [{INTERVAL}]" if predicted else "expected Dice"
-    heads = [*(f"{region}, {what}" for region in regions), *(f"{region}, Dice between folds" for region in regions)]
-    caption = f"Cases of {pair.name}{', those to look at first at the top' if ordered else ''}."
+    kinds = (f"predicted Dice [{INTERVAL}]", "expected Dice", "Dice between folds")
+    heads = [f"{region}, {kind}" for kind in kinds for region in regions]
+    caption = f"Cases of {pair.name}, {'those to look at first at the top' if ordered else 'in no order'}."
     columns = ["Look at", "Case", "Alarm", *heads, "Outside the calibration", "Note"]
     numeric = frozenset({0, *range(3, 3 + len(heads))})
     return without_empty(Table(caption, columns, rows, numeric, headers=2, sortable=True))
 
 
-def dice_cell(row: Mapping[str, Any] | None, predicted: bool) -> Cell:
-    """Return a predicted Dice with its interval, or the expected Dice where none is predicted of any case."""
-    if row is None:
+def dice_cell(row: Mapping[str, Any]) -> Cell:
+    """Return the predicted Dice with its interval; empty where there is none."""
+    value = row["predicted_dice"]
+    if pd.isna(value):
         return Cell("")
-    value = row["predicted_dice" if predicted else EXPECTED]
-    if pd.isna(value) or not predicted:
-        return Cell("") if pd.isna(value) else number_cell(value, 2)
     words = f"{number(value, 2)} [{number(row['dice_low'], 2)}, {number(row['dice_high'], 2)}]"
     return Cell(words, repr(float(value)))
 
@@ -254,7 +277,8 @@ def evaluation_table(pair: Pair, evaluation: pd.DataFrame) -> Table:
     """Return how good the prediction and those beside it are, a row a region and predictor."""
     rows = []
     for row in records(evaluation):
-        counts = [count_cell(row[name]) if pd.notna(row[name]) else Cell("") for name in ("n", "failed")]
+        numbers = ("n", "failed", *WITHOUT)
+        counts = [count_cell(row[name]) if pd.notna(row[name]) else Cell("") for name in numbers]
         said = [with_ends(row, name, 3) for name in ("mae", "spearman", "auroc", "aurc", "e_aurc", "aurc_difference")]
         said += [with_ends(row, "coverage", 0, 100), with_ends(row, "width", 2)]
         rows.append([Cell(row["region"]), Cell(PREDICTOR_WORDS[row["predictor"]]), *counts, *said, text_cell(row["note"])])
@@ -264,6 +288,8 @@ def evaluation_table(pair: Pair, evaluation: pd.DataFrame) -> Table:
             "Predictor",
             "n",
             f"Dice < {ALARM_DICE:g}",
+            "Not predicted",
+            f"Not predicted, Dice < {ALARM_DICE:g}",
             "Mean error [95 % CI]",
             "Spearman ρ [95 % CI]",
             "AUROC [95 % CI]",
@@ -272,7 +298,7 @@ def evaluation_table(pair: Pair, evaluation: pd.DataFrame) -> Table:
         *("Coverage, % [95 % CI]", "Width [95 % CI]", "Note"),
     ]
     caption = f"Predicted against true Dice of {pair.name}. AURC and e-AURC: less is better."
-    return without_empty(Table(caption, columns, rows, frozenset(range(2, 12)), headers=2))
+    return without_empty(Table(caption, columns, rows, frozenset(range(2, 14)), headers=2))
 
 
 def with_ends(row: Mapping[str, Any], name: str, decimals: int, factor: float = 1) -> Cell:

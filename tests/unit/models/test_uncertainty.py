@@ -175,6 +175,68 @@ class _Mirrored(torch.nn.Module):
         return self.network.load_state_dict(*args, **kwargs)
 
 
+class Manager:
+    """Of networks that predict WT, TC and ET, or background and three labels."""
+
+    regions_class_order, all_labels = (2, 1, 3), (0, 1, 2, 3)
+
+    def __init__(self, by_region: bool) -> None:
+        self.has_regions = by_region
+
+    def apply_inference_nonlin(self, logits: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(logits) if self.has_regions else torch.softmax(logits, 0)
+
+
+@pytest.mark.parametrize("by_region", [True, False])
+def test_what_one_mirroring_alone_invents_counts(by_region: bool) -> None:
+    """Eight members see a cube; one of them sees a second, which their mean makes less likely than ``LIKELY``."""
+    shape = (6, 6, 10)
+    cube, invented = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
+    cube[1:3, 1:3, 1:3] = True
+    invented[1:3, 1:3, 6:8] = True
+    members = torch.full((8, 3 if by_region else 4, *shape), -20.0)
+    tumour = members[:, 0] if by_region else members[:, 3]
+    tumour[:, cube] = 10.0
+    if not by_region:
+        members[:, 0][:, ~cube] = 0.0
+    tumour[1:, invented], tumour[0, invented] = -4.5, 4.0
+    heads = module.RegionHeads(Manager(by_region), {"WT": 1, "TC": 2, "ET": 3}, {name: REGIONS[name] for name in ("WT",)})
+    mirrored = module.MirroredLogits(8, (members.shape[1], 8, 6, 12), torch.ones(shape), torch.device("cpu"))  # padded
+    for number, logits in enumerate(members):
+        mirrored.add(number, logits, (slice(None), slice(1, 7), slice(0, 6), slice(1, 11)))
+    seen = module.SeenRegions(heads, members.mean(0))
+    assert not invented.flatten()[seen.voxels].any()
+    ((information, agreement),) = seen.compare(mirrored)
+    masks = torch.stack([cube | invented, *[cube] * 7])
+    assert agreement == pytest.approx(module.pairwise_dice(masks)) == pytest.approx((21 + 7 * 2 / 3) / 28)
+    assert information == pytest.approx(0, abs=1e-6)  # of the voxels that the network's mean makes likely
+
+
+def test_a_full_device_is_left_by_the_members_before_it_is_left_by_nnunet(tmp_path, monkeypatch):
+    monkeypatch.setenv(module.REGIONS_VARIABLE, json.dumps(REGIONS))
+    real, asked = module.nnUNetPredictor._internal_predict_sliding_window_return_logits, []
+
+    def full_once(self, data, slicers, do_on_device=True):
+        asked.append((do_on_device, self.mirrored.sums.device))
+        if len(asked) == 1:
+            next(self.windows)  # some windows are done before memory is short
+            raise torch.OutOfMemoryError("no room")
+        return real(self, data, slicers, do_on_device)
+
+    networks, image = networks_of(1, 3), torch.randn((2, *SHAPE), generator=torch.Generator().manual_seed(7))
+    found = []
+    for number in range(2):
+        measuring = predictor_of(module.MeasuringPredictor, tiny_dataset(), networks, True)
+        measuring.waiting = iter([f"{tmp_path}/{number}"])
+        measuring.perform_everything_on_device = True  # as on a GPU
+        logits = measuring.predict_logits_from_preprocessed_data(image)
+        found.append((logits, records.read_record(tmp_path, str(number))))
+        if not number:
+            monkeypatch.setattr(module.nnUNetPredictor, "_internal_predict_sliding_window_return_logits", full_once)
+    assert torch.equal(found[0][0], found[1][0]) and found[0][1] == found[1][1]
+    assert [on_device for on_device, _ in asked] == [True, True]
+
+
 @pytest.mark.parametrize("outputs", [3, 4], ids=["regions", "labels"])
 @pytest.mark.parametrize("mirrored", [True, False], ids=["mirrored", "plain"])
 @pytest.mark.parametrize("folds", [1, 2])

@@ -110,7 +110,7 @@ def test_where_nothing_was_predicted_there_is_a_reason() -> None:
     table, truth = quality(10)
     none = table.assign(predicted_dice=np.nan, method=None, note="the model has no out-of-fold predictions to learn from")
     (row,) = script.evaluation_table(none, truth).to_dict("records")
-    assert (row["n"], row["note"]) == (0, "the model has no out-of-fold predictions to learn from")
+    assert row["n"] == 0 and row["note"].startswith("the model has no out-of-fold predictions to learn from")
 
 
 def test_a_ranking_is_evaluated_as_one() -> None:
@@ -133,7 +133,35 @@ def test_cases_without_a_prediction_or_without_a_truth_are_in_no_number() -> Non
     table, truth = quality(30)
     table.loc[:4, ["predicted_dice", "dice_low", "dice_high", "mean", "volume"]] = np.nan
     truth.loc[25:, "dice"] = np.nan
-    assert set(script.evaluation_table(table, truth)["n"]) == {20}
+    found = script.evaluation_table(table, truth)
+    assert set(found["n"]) == {20} and set(found["not_predicted"]) == {5}
+
+
+def test_complete_misses_are_counted_and_said_to_have_no_alarm() -> None:
+    table, truth = quality(20)
+    table = table.astype({"alarm": "boolean"})
+    table.loc[14:, ["predicted_dice", "dice_low", "dice_high", "alarm", "method", "mean", "volume"]] = None
+    table.loc[14:, "note"] = "nothing predicted"
+    truth.loc[14:, "dice"] = [0.0] * 5 + [1.0]  # the last one lacks it with right
+    found = script.evaluation_table(table, truth)
+    assert (found[["n", "not_predicted", "not_predicted_failed"]] == [14, 6, 5]).all(axis=None)
+    words = "5 more cases with nothing predicted have a Dice below 0.7: they get no alarm"
+    assert found["note"].str.endswith(words).all()
+    none = table.assign(predicted_dice=np.nan, note="nothing predicted")
+    (row,) = script.evaluation_table(none, truth.assign(dice=0.0)).to_dict("records")
+    assert (row["n"], row["not_predicted"], row["not_predicted_failed"]) == (0, 20, 20)
+
+
+def test_predictors_are_compared_on_the_cases_that_have_both() -> None:
+    table, truth = quality(30)
+    whole = script.evaluation_table(table[5:], truth[5:]).set_index("predictor")
+    table.loc[:4, "expected_dice"] = np.nan
+    table.loc[:9, "volume"] = np.nan
+    found = script.evaluation_table(table, truth).set_index("predictor")
+    assert found["n"].to_dict() == {"ridge": 30, "expected_dice": 25, "mean": 30, "volume": 20}
+    assert found.loc["ridge", "aurc_difference"] == pytest.approx(whole.loc["ridge", "aurc_difference"])
+    assert found.loc["ridge", "note"] == "5 cases without an expected Dice: not in the difference"
+    assert found.loc["volume", "note"].endswith("10 cases without it")
 
 
 def test_a_score_table_without_dice_gives_a_reason() -> None:

@@ -27,6 +27,7 @@ class Job:
         self.cases: list[dict[str, Any]] = []
         self.predictions: list[dict[str, Any]] = []
         self.records: list[dict[str, Any]] = []
+        self.before: list[dict[str, Any]] | None = None  # the masks before post-processing, where they are others
 
     def add(self, case: str, enhancing: int = 8, record: Any = "whole", missing: bool = False, **columns: Any) -> None:
         rng = np.random.default_rng(len(self.cases))
@@ -52,7 +53,8 @@ class Job:
         write_table(self.folder / "manifest.csv", pd.DataFrame(self.cases))
         write_table(self.folder / "predictions.csv", pd.DataFrame(self.predictions))
         write_records(self.folder / "uncertainty.csv", self.records)
-        names = ("manifest", "predictions", "uncertainty")
+        write_table(self.folder / "network_predictions.csv", pd.DataFrame(self.before or self.predictions))
+        names = ("manifest", "predictions", "uncertainty", "network_predictions")
         job = SimpleNamespace(
             input=SimpleNamespace(**{name: str(self.folder / f"{name}.csv") for name in names}),
             output=SimpleNamespace(features=str(self.folder / "features.csv")),
@@ -106,6 +108,18 @@ def test_a_region_that_is_not_predicted_says_so_and_has_no_number_of_a_mask(job:
     assert row[list(MASK_FEATURES)].isna().all()
     assert row["note"].startswith("nothing predicted")
     assert row["expected_dice"] == 0.9
+
+
+def test_of_a_mask_that_post_processing_changed_the_note_says_so_and_a_region_it_took_out_has_no_dice(job: Job) -> None:
+    job.add("a", enhancing=0)
+    job.add("b")
+    job.before = [{**job.predictions[0], "sha256": "another"}, job.predictions[1]]
+    table = job.run()
+    words = "post-processing changed the mask: the probabilities are of the one before it"
+    assert table.loc["a", "note"].str.contains(words).all() and not table.loc["b", "note"].str.contains(words).any()
+    row = table.loc[("a", "ET")]
+    assert row[["expected_dice", "mirror_dice", "fold_dice"]].isna().all() and row["entropy_mean"] == 0.2
+    assert table.loc[("a", "WT"), "expected_dice"] == 0.9
 
 
 def test_masks_without_images_have_no_contrast(job: Job) -> None:

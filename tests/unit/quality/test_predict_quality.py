@@ -103,7 +103,7 @@ def test_a_region_that_is_never_predicted_gets_reasons_throughout() -> None:
     for within in (True, False):
         found = script.quality_table(known, known, scores(known), within)
         assert found["predicted_dice"].isna().all()
-        assert set(found["note"]) == {f"nothing predicted; {script.NO_CALIBRATION}"}
+        assert set(found["note"]) == {f"nothing predicted; {script.NO_MASK}"}
 
 
 def test_dice_values_that_are_all_equal_teach_nothing() -> None:
@@ -122,6 +122,61 @@ def test_features_that_are_all_equal_teach_nothing() -> None:
 def test_a_model_without_out_of_fold_predictions_says_so() -> None:
     found = script.quality_table(features(3), None, None, within=False)
     assert set(found["note"]) == {script.NO_CALIBRATION} and found["predicted_dice"].isna().all()
+    assert (found["method"] == "ranking").all()  # by the expected Dice, which an imported network has too
+
+
+def test_nothing_to_learn_from_leaves_an_order_by_expected_dice() -> None:
+    known, new = features(30), features(3, 5, "n")
+    new.loc[1, "expected_dice"] = np.nan
+    for learnt in (scores(known).assign(dice=0.9), scores(known).assign(dice=np.nan)):
+        found = script.quality_table(new, known, learnt, within=False)
+        assert found["method"].fillna("").tolist() == ["ranking", "", "ranking"]
+
+
+def test_a_region_without_any_out_of_fold_mask_has_a_reason_of_its_own() -> None:
+    known = features(30)
+    found = script.quality_table(features(2, 5, "n", "ET"), known, scores(known), within=False)
+    assert set(found["note"]) == {"no out-of-fold mask has this region and a true Dice"}
+
+
+def test_one_calibration_patient_is_too_few_also_for_itself() -> None:
+    known = features(1)
+    (note,) = script.quality_table(known, known, scores(known), within=True)["note"]
+    assert note == "1 calibration patient: too few for a prediction, 20 are needed"
+
+
+@pytest.mark.parametrize("n", [0, 12, 30])
+def test_a_region_that_is_absent_is_in_no_order(n: int) -> None:
+    known, new = features(n), features(3, 5, "n")
+    new.loc[1, ["log_volume_ml", "expected_dice"]] = [np.nan, 0.0]  # what an empty mask has
+    found = script.quality_table(new, known if n else None, scores(known) if n else None, within=False)
+    assert pd.isna(found["method"][1]) and found["method"][[0, 2]].notna().all()
+    assert pd.isna(found["expected_dice"][1]) and found["note"][1].startswith("nothing predicted")
+
+
+def test_a_missing_prediction_is_not_called_an_empty_one() -> None:
+    new = features(2).assign(note=["prediction missing; precomputed masks have no probabilities", None], log_volume_ml=np.nan)
+    found = script.quality_table(new, None, None, within=False)
+    assert found["note"].tolist() == [f"{why}; {script.NO_CALIBRATION}" for why in ("prediction missing", "nothing predicted")]
+
+
+def test_a_calibration_case_that_lacks_a_feature_is_left_out_and_counted() -> None:
+    known, new = features(60), features(4, 5, "n")
+    known.loc[7, ["contrast", "ring_contrast"]] = np.nan
+    found = script.quality_table(new, known, scores(known), within=False)
+    assert set(found["note"]) == {"1 calibration case without ring_contrast or contrast left out"}
+    assert set(found["n_calibration"]) == {59} and found["features"].str.contains("ring_contrast, contrast").all()
+    rest = known.drop(index=7).reset_index(drop=True)
+    same = script.quality_table(new, rest, scores(known).drop(index=7), within=False)
+    assert found["predicted_dice"].equals(same["predicted_dice"])
+
+
+def test_a_feature_that_many_calibration_cases_lack_is_said_to_be_missing() -> None:
+    known, new = features(60), features(2, 5, "n")
+    known.loc[:20, "contrast"] = np.nan
+    found = script.quality_table(new, known, scores(known), within=False)
+    assert set(found["note"]) == {"predicted without contrast, which too few calibration cases have"}
+    assert set(found["n_calibration"]) == {60}
 
 
 def test_a_case_that_lacks_a_feature_is_predicted_by_the_others_and_says_so() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge as PlainRidge
+from sklearn.linear_model import RidgeCV
 
 from glioflow.quality.prediction import (
     FEATURES,
@@ -15,6 +16,7 @@ from glioflow.quality.prediction import (
     Calibration,
     Ridge,
     cv_plus,
+    left_out_error,
     patient_folds,
     patient_weights,
     upper_quantile,
@@ -55,7 +57,7 @@ def test_the_whole_interval_is_that_of_models_fitted_fold_by_fold():
     features = known.usable()
     folds = patient_folds(known.patients)
     x, targets = known.table[features].to_numpy(), new[features].to_numpy()
-    models = {k: Ridge(x[folds != k], known.dice[folds != k], np.ones((folds != k).sum())) for k in range(10)}
+    models = {k: Ridge(x[folds != k], known.dice[folds != k], np.array(known.patients)[folds != k].tolist()) for k in range(10)}
     by_case = [models[k].predict(x[i : i + 1])[0] for i, k in enumerate(folds)]
     residuals = np.abs(known.dice - by_case)
     found = known.predict(new, features)
@@ -98,10 +100,10 @@ def test_no_patient_is_in_two_folds_and_the_folds_are_even():
 def test_ridge_is_ridge_on_standardised_features():
     known = cohort(50)
     x = known.table[list(FEATURES)].to_numpy()
-    made = Ridge(x, known.dice, known.weights)
+    made = Ridge(x, known.dice, known.patients)
     standard = (x - x.mean(0)) / x.std(0)
-    plain = PlainRidge(alpha=made.model.alpha_).fit(standard, known.dice)
-    assert made.model.alpha_ in PENALTIES
+    plain = RidgeCV(alphas=PENALTIES).fit(standard, known.dice)  # leaves one case out, and every patient has one
+    assert made.model.alpha == plain.alpha_
     assert made.predict(x) == pytest.approx(plain.predict(standard))
 
 
@@ -114,12 +116,62 @@ def test_patients_are_counted_not_cases():
     assert len(cohort(25, cases=2).usable()) == 3
 
 
-def test_a_feature_that_a_case_lacks_or_that_never_differs_is_not_used():
+@pytest.mark.parametrize("penalty", [0.1, 100.0])
+def test_the_penalty_is_judged_on_patients_left_out_whole(penalty):
+    rng = np.random.default_rng(4)
+    patients = ["a", "b", "b", "c", "d", "d", "d", "e", "f", "a", "g", "h"]
+    weights = patient_weights(patients)
+    x, dice, own = rng.normal(size=(12, 3)), rng.normal(size=12), np.array(patients)
+    x -= np.average(x, axis=0, weights=weights)
+    by_hand = []
+    for name in sorted(set(patients)):
+        out = own == name
+        model = PlainRidge(alpha=penalty).fit(x[~out], dice[~out], sample_weight=weights[~out])
+        by_hand.append(np.mean((dice[out] - model.predict(x[out])) ** 2))
+    assert left_out_error(x, dice, patients, penalty) == pytest.approx(np.mean(by_hand))
+
+
+def test_sister_cases_of_a_patient_do_not_choose_the_penalty():
+    """Nine features that tell who a patient is and nothing else: a case is well told by its copies, a patient by no other."""
+    rng = np.random.default_rng(0)
+    x, dice = np.repeat(rng.normal(size=(20, 9)), 4, axis=0), np.repeat(rng.normal(size=20), 4)
+    patients = [f"p{number // 4}" for number in range(80)]
+    assert Ridge(x, dice, patients).model.alpha == PENALTIES[-1]
+    assert RidgeCV(alphas=PENALTIES).fit(x, dice).alpha_ < 10
+
+
+def test_a_feature_that_many_cases_lack_or_that_never_differs_is_not_used():
     known = cohort(30)
-    known.table.loc[3, "expected_dice"] = np.nan
+    known.table.loc[:3, "expected_dice"] = np.nan
     known.table["mirror_dice"] = 0.5
     assert known.usable() == ["log_volume_ml", "entropy_mean", "ring_contrast"]
+    assert known.scarce() == ["expected_dice"]
     assert known.usable(["entropy_mean"]) == ["log_volume_ml", "ring_contrast", "contrast"]
+
+
+def test_a_case_that_lacks_what_most_have_is_left_out_and_takes_no_feature_from_the_others():
+    known = cohort(30)
+    known.table.loc[3, "expected_dice"] = np.nan
+    features = known.usable()
+    assert features == ["expected_dice", "log_volume_ml", "mirror_dice"] and known.scarce() == []
+    rest = known.having(features)
+    assert rest.n == 29 and rest.patients == [name for name in known.patients if name != "p3"] and rest.deciding == 30
+
+
+def test_cases_that_lack_one_feature_each_are_never_left_out_by_more_than_a_tenth():
+    known = cohort(50)
+    for place, name in enumerate(FEATURES):
+        known.table.loc[[2 * place, 2 * place + 1], name] = np.nan
+    assert known.usable() == ["expected_dice", "log_volume_ml"]
+    assert known.having(known.usable()).n == 46 and len(known.scarce()) == 7
+
+
+def test_cases_like_the_calibration_are_rarely_said_to_be_outside_it():
+    said = []
+    for seed in range(100):
+        known, new = cohort(20, seed), cohort(100, 1000 + seed)
+        said += known.extrapolated(new.table, known.usable())
+    assert np.mean([bool(names) for names in said]) < 0.06
 
 
 def test_the_interval_of_new_cases_holds_nine_of_ten():
@@ -147,5 +199,5 @@ def test_baselines_are_the_mean_the_volume_and_of_many_patients_a_forest():
     assert found["mean"] == pytest.approx(np.full(30, few.dice.mean()))
     assert np.isnan(found["forest"]).all()
     volume = few.table[["log_volume_ml"]].to_numpy()
-    assert found["volume"] == pytest.approx(np.clip(Ridge(volume, few.dice, few.weights).predict(volume), 0, 1))
+    assert found["volume"] == pytest.approx(np.clip(Ridge(volume, few.dice, few.patients).predict(volume), 0, 1))
     assert not np.isnan(many.baselines(many.table, many.usable())["forest"]).any()

@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pytest
 
 import evaluate_quality
 import predict_quality
-from glioflow.files import write_table
+from glioflow.files import read_table, write_table
 from glioflow.quality.prediction import FEATURES
 from glioflow.report import mask_quality as report
 from glioflow.report.source import Pair, Source
+from write_report import TEMPLATES
 
 SET = Pair("m", "new", "new", False)
 
@@ -72,9 +74,59 @@ def test_without_anything_to_go_by_there_is_no_order() -> None:
 def test_the_sentence_counts_alarms_and_cases_beyond_the_calibration() -> None:
     quality = ridge([0.9, 0.5, 0.9, 0.9], extrapolates=[None, "contrast, entropy_mean", None, None])
     said = report.method_sentence(quality)
-    assert "from 30 patients" in said and "1 case of 2 has an alarm" in said
-    assert "1 case lies outside what the prediction was learnt from" in said
+    assert "from 30 patients" in said and "1 case of 2 with a predicted Dice has an alarm (" in said
+    assert "1 case lies outside what the prediction was learnt from: the numbers are less certain there." in said
     assert "outside" not in report.method_sentence(ridge([0.9, 0.8]))
+
+
+def test_cases_with_nothing_predicted_are_no_cases_without_an_alarm() -> None:
+    absent = [None, "nothing predicted"] * 2 + ["nothing predicted"] * 2
+    said = report.method_sentence(ridge([0.6, None, 0.9, None, None, None], note=absent))
+    assert "1 case of 2 with a predicted Dice has an alarm (a region with a predicted Dice below 0.7); nothing of " in said
+    assert (
+        "nothing of ET is predicted in 3 cases and nothing of WT is predicted in 1 case, for which there is no alarm." in said
+    )
+
+
+def test_without_calibration_the_cases_are_ordered_by_expected_dice() -> None:
+    quality = rows(method=["ranking"] * 4, expected_dice=[0.9, 0.8, 0.7, 0.95], n_calibration=0)
+    assert report.order_cases(quality) == ["c1", "c0"]
+    assert report.method_sentence(quality).startswith(
+        "There is no predicted Dice. The cases are ordered by their expected Dice"
+    )
+
+
+def test_what_nothing_tells_of_stands_after_the_others_and_has_no_place(tmp_path: Path) -> None:
+    quality = ridge([None, None, 0.9, 0.8], note=["prediction missing"] * 2 + [None] * 2)
+    assert report.order_cases(quality) == ["c1"]
+    table = report.case_table(SET, quality, ["c1"])
+    assert [[cell.text for cell in row[:2]] for row in table.rows] == [["1", "c1"], ["", "c0"]]
+
+
+def test_a_region_of_few_patients_stays_in_order_and_table_beside_one_with_a_prediction() -> None:
+    method = ["ridge", "ranking"] * 2
+    quality = ridge([0.9, None, 0.8, None], expected_dice=[0.95, 0.5, 0.92, 0.85]).assign(method=method)
+    assert report.order_cases(quality) == ["c0", "c1"]
+    assert report.why_first(quality.head(2)) == "ET: expected Dice 0.50"
+    assert "Of ET, 2 cases without a predicted Dice are ordered by the expected Dice" in report.method_sentence(quality)
+    table = report.case_table(SET, quality, ["c0", "c1"])
+    shown = dict(zip(table.columns, (cell.text for cell in table.rows[0]), strict=True))
+    assert (shown["WT, expected Dice"], shown["ET, expected Dice"]) == ("0.95", "0.50")
+    assert shown["WT, predicted Dice [90 % interval]"].startswith("0.90") and "ET, predicted" not in "".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("regions", "largest"), [(["ET", "TC", "WT"], "WT"), (["ET", "TC"], "TC"), (["RC", "ET"], "ET"), (["NCR"], "NCR")]
+)
+def test_the_largest_region_is_not_the_first_one_named(regions: list[str], largest: str) -> None:
+    assert report.largest_region(regions) == largest
+
+
+def test_the_order_of_the_regions_puts_no_case_first() -> None:
+    quality = ridge([0.9, None, 0.8, 0.8], note=[None, "nothing predicted", None, None])
+    turned = quality.iloc[[1, 0, 3, 2]].reset_index(drop=True)
+    assert report.order_cases(turned) == ["c1", "c0"]
+    assert report.why_first(turned.head(2)) == "WT: predicted Dice 0.90"
 
 
 def test_the_table_shows_interval_alarm_and_note() -> None:
@@ -138,6 +190,38 @@ def test_a_section_is_made_of_tables_of_a_study(tmp_path: Path) -> None:
     first = report.look_first(source, bare)
     assert first["anchor"] == new["anchor"]
     assert first["text"].startswith(f"Without truth; look first at {new['cases'].rows[0][1].text} (WT: predicted Dice 0.")
+
+
+def shown(item: dict[str, Any]) -> str:
+    """The section as its template makes it of one set, with the captions of its tables alone."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined)
+    made = environment.get_template("mask_quality.html.j2")
+    return made.render(mask_quality=[item], table=lambda table: table.caption, figure=lambda *_: "")
+
+
+def test_a_list_in_no_order_is_not_called_one_and_says_that_it_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "SHOWN_ROWS", 3)
+    source = study(tmp_path, 12)
+    bare = report.predicted_pairs(source)[1]
+    file = tmp_path / "quality/m/new/quality.csv"
+    ordered = report.mask_quality_section(source, bare)
+    assert (ordered["ordered"], ordered["left_out"]) == (True, 2) and "look at these first" in shown(ordered)
+    write_table(file, read_table(file).assign(expected_dice=np.nan, method=None))
+    item = report.mask_quality_section(source, bare)
+    assert (item["ordered"], item["left_out"], len(item["cases"].rows)) == (False, 2, 3)
+    assert item["cases"].caption.endswith("in no order.")
+    assert "look at these first" not in shown(item) and "The first 3 cases; 2 more are" in shown(item)
+
+
+def test_the_finding_tells_of_complete_misses() -> None:
+    rng = np.random.default_rng(0)
+    quality = ridge([*rng.uniform(0.5, 0.9, 28), *[None] * 12], note=[None] * 28 + ["nothing predicted"] * 12, mean=0.8)
+    quality = quality.assign(expected_dice=quality["predicted_dice"])
+    wt = quality[quality["region"] == "WT"]
+    truth = wt[["case_id", "patient_id"]].assign(label="WT", dice=wt["predicted_dice"].fillna(0) / 1.5)
+    said = report.finding(evaluate_quality.evaluation_table(wt, truth), "WT")
+    assert "14 cases had a Dice below 0.7" in said
+    assert "6 more cases had nothing to judge" in said and "no alarm: 6 of them had a Dice below 0.7." in said
 
 
 def test_a_study_of_few_patients_says_so_everywhere(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Measured(Workspace):
             ]
         )
         covariates = read_covariates(self.root / "cohorts/demo/manifest.csv").assign(subtype=["x"] * 6 + ["y"] * 6)
-        blank = dict.fromkeys(("fold_dice", *PREDICTION_FEATURES))
+        blank = dict.fromkeys(("fold_dice", *PREDICTION_FEATURES, "note"))
         rows = [
             {"case_id": case, "patient_id": self.patients[case], "fold": 0, "region": region, **blank}
             for case in CASES

@@ -11,8 +11,7 @@ p: probability of a region, s: its mask, both arrays of one shape. The measures 
 - ``mutual_information_mean``: entropy of the members' mean less the mean of the members' entropies (Houlsby et al. 2011,
   arXiv:1112.5745), the same mean. Members are the mirrorings of a network (the mean over the networks is told), without
   mirroring the networks of several folds.
-- ``mirror_dice``: mean Dice of two mirrorings' masks over all pairs, the mean over the networks; of the voxels in which the
-  network holds any region for at least as probable as ``LIKELY``.
+- ``mirror_dice``: mean Dice of two mirrorings' masks over all pairs, the mean over the networks.
 - ``fold_dice``: mean Dice of two folds' masks over all pairs.
 """
 
@@ -134,9 +133,9 @@ class RegionHeads:
 class SeenRegions:
     """What logits (heads, …) say of the regions in the few voxels that matter: where any is as probable as ``LIKELY``.
 
-    No mask reaches beyond them. ``voxels``: their numbers in the image; ``p``, ``s``, ``likely``: (regions, voxels),
-    probability, mask, and where the region itself is in the mask or that probable; ``totals``: the sum of each probability over
-    the image.
+    The network's mask does not reach beyond them. ``voxels``: their numbers in the image; ``p``, ``s``, ``likely``: (regions,
+    voxels), probability, mask, and where the region itself is in the mask or that probable; ``totals``: the sum of each
+    probability over the image.
     """
 
     def __init__(self, heads: RegionHeads, logits: torch.Tensor) -> None:
@@ -163,11 +162,17 @@ class SeenRegions:
         return torch.stack(self.heads.of_regions(self.probabilities)).half().cpu().reshape(-1, *self.shape)
 
     def compare(self, mirrored: "MirroredLogits") -> list[tuple[float, float]]:
-        """Return mutual information and pairwise Dice of the mirrorings, by region."""
-        probabilities = self.heads.probabilities(mirrored.at(self.shape, self.voxels).transpose(0, 1)).to(self.p.device)
-        own, found = self.heads.of_regions(probabilities), self.heads.masks(probabilities)
+        """Return mutual information and pairwise Dice of the mirrorings, by region.
+
+        A mirroring's mask may have voxels in which their mean makes no region likely: they are added to those that are seen.
+        """
+        marked = mirrored.marked(self.shape, self.heads.manager.has_regions).to(self.voxels.device).flatten()
+        marked[self.voxels] = False
+        voxels = torch.cat([self.voxels, marked.nonzero().flatten()])
+        probabilities = self.heads.probabilities(mirrored.at(self.shape, voxels).transpose(0, 1)).to(self.p.device)
+        own, found, seen = self.heads.of_regions(probabilities), self.heads.masks(probabilities), len(self.voxels)
         return [
-            (mean_where(mutual_information(p), likely), pairwise_dice(s))
+            (mean_where(mutual_information(p[:, :seen]), likely), pairwise_dice(s))
             for p, s, likely in zip(own, found, self.likely, strict=True)
         ]
 
@@ -188,13 +193,29 @@ class MirroredLogits:
         if member == 0:
             self.weights[window[1:]] += self.gaussian
 
+    def marked(self, shape: Sequence[int], by_region: bool) -> torch.Tensor:
+        """Tell of each voxel of the image whether any member's mask has a label there, a bool array of ``shape``.
+
+        Weights are above 0, so that sums have the sign and the order of the logits. ``by_region``: a head is a region, which
+        has the voxels with logits above 0; otherwise the first head is the background.
+        """
+        inner = tuple(slice(shift, shift + own) for shift, own in zip(self._shifts(shape), shape, strict=True))
+        found = torch.zeros(tuple(shape), dtype=torch.bool, device=self.sums.device)
+        for member in self.sums:
+            heads = member[(slice(None), *inner)]
+            for head in heads if by_region else heads[1:]:
+                found |= head > (0 if by_region else heads[0])
+        return found
+
     def at(self, shape: Sequence[int], voxels: torch.Tensor) -> torch.Tensor:
         """Return the logits (members, heads, voxels), of the numbers of voxels in the image, of which this is padded."""
-        padded = self.weights.shape
         place = torch.unravel_index(voxels.to(self.weights.device), tuple(shape))
-        shifts = [(size - own) // 2 for size, own in zip(padded, shape, strict=True)]
-        place = tuple(axis + shift for axis, shift in zip(place, shifts, strict=True))
+        place = tuple(axis + shift for axis, shift in zip(place, self._shifts(shape), strict=True))
         return self.sums[(slice(None), slice(None), *place)].float() / self.weights[place].float()
+
+    def _shifts(self, shape: Sequence[int]) -> list[int]:
+        """Return where an image begins in what it is padded to, per axis."""
+        return [(size - own) // 2 for size, own in zip(self.weights.shape, shape, strict=True)]
 
 
 class MeasuringPredictor(_Predictor):  # type: ignore[misc]
@@ -249,9 +270,19 @@ class MeasuringPredictor(_Predictor):  # type: ignore[misc]
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _internal_predict_sliding_window_return_logits(self, data: Any, slicers: Any, do_on_device: bool = True) -> Any:
+        try:
+            return self._predict_windows(data, slicers, do_on_device, self.device if do_on_device else torch.device("cpu"))
+        except RuntimeError:
+            # nnU-Net would go on without the device. It shall do so only where it would have done so without these logits.
+            if not do_on_device or not self.combinations():
+                raise
+            self.mirrored = None
+        return self._predict_windows(data, slicers, do_on_device, torch.device("cpu"))
+
+    def _predict_windows(self, data: Any, slicers: Any, do_on_device: bool, device: torch.device) -> Any:
+        """Predict as nnU-Net does, with the logits of the members on ``device``."""
         self.mirrored = None
         if self.combinations():
-            device = self.device if do_on_device else torch.device("cpu")
             heads, size = self.label_manager.num_segmentation_heads, tuple(self.configuration_manager.patch_size)
             gaussian = compute_gaussian(size, sigma_scale=1.0 / 8, value_scaling_factor=10, device=device)
             self.mirrored = MirroredLogits(1 + len(self.combinations()), (heads, *data.shape[1:]), gaussian, device)
