@@ -57,7 +57,8 @@ def data_sentences(source: Source) -> Iterator[str]:
         manifest = source.cohort_table(name, "manifest")
         channels = join_words(words for channel, words in CHANNEL_NAMES.items() if channel in manifest) or "no image"
         yield cohort_sentence(source, name)
-        yield f"It is {origin}{terms}; sequences: {channels}; split: {split_words(spec)}."
+        split = "" if spec.get("external") else f"; split: {split_words(spec)}"
+        yield f"Source: {origin}{terms}; sequences: {channels}{split}."
 
 
 def training_sentences(source: Source) -> Iterator[str]:
@@ -69,7 +70,7 @@ def training_sentences(source: Source) -> Iterator[str]:
         devices = sorted({str(fold.get("gpu") or fold.get("device") or UNDEFINED) for fold in folds})
         channels = join_words(CHANNEL_NAMES[channel] for channel in model["channels"])
         yield (
-            f"The model {name} is a {network_words(model)} ({cited('nnunet')}; nnU-Net {versions['nnunetv2']} and PyTorch "
+            f"Network of the model {name}: {network_words(model)} ({cited('nnunet')}; nnU-Net {versions['nnunetv2']} and PyTorch "
             f"{versions['torch']} when it was trained), on {channels}, for the regions {join_words(model['regions'])}."
         )
         yield (

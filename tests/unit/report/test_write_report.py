@@ -1252,9 +1252,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_two_models_of_one_cohort_are_compared(compared: Workspace) -> None:
     page = compared.page()
-    assert [given["href"] for tag, given in page.elements if tag == "a" and "compared" in given["href"]] == [
-        *("#compared", "#compared-demo-cv-2", "#compared-demo-test")
-    ]
+    links = [given["href"] for tag, given in page.elements if tag == "a" and "compared" in given["href"]]
+    assert links[:3] == ["#compared", "#compared-demo-cv-2", "#compared-demo-test"] and set(links) == set(links[:3])
     header, *rows = page.table("Dice of the models on demo · cv (2 folds)")
     (row,) = [row for row in rows if row[0] == "WT"]
     assert row[1:5] == ["net − wide", "9 of 9 cases", "0.010 [0.010, 0.010]", "1.00"]
