@@ -70,8 +70,8 @@ def training_sentences(source: Source) -> Iterator[str]:
         devices = sorted({str(fold.get("gpu") or fold.get("device") or UNDEFINED) for fold in folds})
         channels = join_words(CHANNEL_NAMES[channel] for channel in model["channels"])
         yield (
-            f"Network of the model {name}: {network_words(model)} ({cited('nnunet')}; nnU-Net {versions['nnunetv2']} and PyTorch "
-            f"{versions['torch']} when it was trained), on {channels}, for the regions {join_words(model['regions'])}."
+            f"Network of the model {name}: {network_words(model)} ({cited('nnunet')}; nnU-Net {versions['nnunetv2']} and "
+            f"PyTorch {versions['torch']} when it was trained), on {channels}, for the regions {join_words(model['regions'])}."
         )
         yield (
             f"It was trained in {count(len(folds), 'fold')} for {epoch_words(settings)}, loss: {loss_words(settings)}, "
