@@ -103,15 +103,11 @@ def probability_records(wildcards):
 
 
 def calibration_tables(wildcards):
-    """Return features and scores of a model's ``cv``, as named inputs; nothing where it has none.
-
-    The features of ``cv`` itself are an input already: Snakemake reruns a job with one file twice among its inputs each time.
-    """
+    """Return features and scores of a model's ``cv``, as named inputs; nothing where it has none."""
     model = wildcards.model
-    if "cv" not in STUDY.scored_sets_of(model):
-        return {}
-    own = {} if wildcards.set == "cv" else {"calibration": f"<results>/quality/{model}/cv/quality_features.csv"}
-    return {**own, "scores": f"<results>/scores/{model}/cv.csv"}
+    features = f"<results>/quality/{model}/cv/quality_features.csv"
+    scores = f"<results>/scores/{model}/cv.csv"
+    return {"calibration": features, "scores": scores} if "cv" in STUDY.scored_sets_of(model) else {}
 
 
 def quality_tables():

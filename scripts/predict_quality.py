@@ -1,7 +1,7 @@
 """Predict the Dice of every mask of a set without its truth, and say which to look at.
 
-Inputs:  ``features`` (quality_features.csv of the set); of models that have a set ``cv``: ``calibration`` (its features,
-         where this set is another one) and ``scores`` (its score table).
+Inputs:  ``features`` (quality_features.csv of the set); of models that have a set ``cv``: ``calibration`` (its features) and
+         ``scores`` (its score table).
 Outputs: ``quality`` (quality.csv, ``COLUMNS``): a row a case and region.
 Params:  ``set``, ``schemes`` (names of the label schemes: of the calibration cases, of this set; None where it has no truth).
 
@@ -151,9 +151,8 @@ def main(snakemake: Any, console: Console) -> str:
     source, params = snakemake.input, snakemake.params
     features = read_table(source.features, TEXT)
     calibration, scores = None, None
-    if source.get("scores"):
-        calibration = features if params.set == "cv" else read_table(source.calibration, TEXT)
-        scores = read_table(source.scores, ("label", "note"))
+    if source.get("calibration"):
+        calibration, scores = read_table(source.calibration, TEXT), read_table(source.scores, ("label", "note"))
     ours, theirs = params.schemes
     other = f"labels by the scheme {theirs}, calibrated on {ours}" if ours and theirs and ours != theirs else ""
     table = quality_table(features, calibration, scores, params.set == "cv", other)

@@ -22,6 +22,7 @@ bundle's provenance and its recomputation are made of, and what it asked for, wh
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -49,7 +50,9 @@ def remove_records(outputs: Iterable[str]) -> None:
 
 def write_records(snakemake: Any, started: datetime) -> None:
     """Record what a finished job's outputs were made from, beside each of them."""
-    inputs = {str(path): f"sha256:{sha256_file(path)}" for path in snakemake.input if Path(path).is_file()}
+    files = [str(path) for path in snakemake.input if Path(path).is_file()]
+    inputs = {path: f"sha256:{sha256_file(path)}" for path in dict.fromkeys(files)}
+    repeated = sorted((Counter(files) - Counter(inputs.keys())).elements())  # one file under two names of inputs
     # A job that had to read everything again leaves what a job that reads what changed would have left.
     again = getattr(snakemake.params, "reread", None)
     params = sorted(repr(False if again and value == again else value) for value in snakemake.params)
@@ -64,9 +67,10 @@ def write_records(snakemake: Any, started: datetime) -> None:
     resources = {name: value for name in ASKED if (value := snakemake.resources.get(name)) is not None}
     made_by = {"job": job, "asked": {"threads": snakemake.threads, **resources}}
     for output in map(str, snakemake.output):
-        files = {os.path.relpath(path, Path(output).parent): stamp for path, stamp in stamps.items()}
+        kept = {os.path.relpath(path, Path(output).parent): stamp for path, stamp in stamps.items()}
         made = {"output": output, "sha256": sha256_file(output), "bytes": Path(output).stat().st_size}
-        write_json(record_path(output), {**made, "params": params, "inputs": inputs, "files": files, **made_by})
+        made_from = {"params": params, "inputs": inputs, "repeated": repeated, "files": kept}
+        write_json(record_path(output), {**made, **made_from, **made_by})
 
 
 def _named(values: Any) -> list[list[Any]]:
@@ -120,7 +124,8 @@ def restore_notes(results: str, patterns: Iterable[str], notes: Path = Path(".sn
     persistence = FilePersistence(path=notes)
     for output in sorted(existing):
         record = _read_record(output, results)
-        wanted = {"params": record["params"], "input": sorted(record["inputs"]), "input_checksums": record["inputs"]}
+        inputs = sorted([*record["inputs"], *record.get("repeated", ())])  # Snakemake counts a file as often as a job has it
+        wanted = {"params": record["params"], "input": inputs, "input_checksums": record["inputs"]}
         noted = persistence._read_record(output)
         if noted is None or any(getattr(noted, key) != value for key, value in wanted.items()):
             made = MetadataRecord(record_format_version=RECORD_FORMAT_VERSION, endtime=0.0, **wanted)
@@ -146,10 +151,10 @@ def _read_record(output: str, results: str) -> dict[str, Any]:
             return UNKNOWN
         if former == results:
             return record
-        text = json.dumps([record["params"], record["inputs"]])
+        text = json.dumps([record["params"], record["inputs"], record.get("repeated", [])])
         # A text that is the folder, or begins with it; no key of a mapping.
         text = re.sub(rf"""(?<=["']){re.escape(former)}(?=/|["'](?!:))""", lambda _: results, text)
-        params, inputs = json.loads(text)
-        return {"params": sorted(params), "inputs": inputs}
+        params, inputs, repeated = json.loads(text)
+        return {"params": sorted(params), "inputs": inputs, "repeated": repeated}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return UNKNOWN

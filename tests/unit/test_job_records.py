@@ -58,6 +58,16 @@ def test_a_moved_folder_is_known_under_its_new_name(made):
     assert set(found.input_checksums) == set(found.input)
 
 
+@pytest.mark.parametrize("folder", ["results", "moved"])
+def test_a_file_that_is_two_inputs_of_a_job_counts_twice_as_snakemake_counts_it(made, folder):
+    manifest = "results/cohorts/c/manifest.csv"
+    write_records(finished(input=[manifest, "mine.csv", manifest], output=[OUTPUT], params=[]), START)
+    Path("results").rename(folder)
+    restore_notes(folder, [pattern.replace("results", folder) for pattern in PATTERNS])
+    moved = manifest.replace("results", folder)
+    assert notes(OUTPUT.replace("results", folder)).input == ["mine.csv", moved, moved]
+
+
 @pytest.mark.parametrize("damage", ["missing", "torn", "of another output"])
 def test_an_output_without_its_own_record_counts_as_made_from_something_else(made, damage):
     path = record_path(OUTPUT)

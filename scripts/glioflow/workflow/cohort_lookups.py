@@ -84,11 +84,9 @@ class CohortLookups:
         return {}
 
     def further_files(self, cohort: str) -> list[str]:
-        """Return the files, besides the images, that a cohort's table of cases depends on: covariates, a split, once each."""
+        """Return the files, besides the images, that a cohort's table of cases depends on: covariates, a split."""
         spec = self.study.cohorts[cohort]
-        paths = (getattr(spec, "covariates", None), spec.split)
-        # Snakemake reruns a job with one file twice among its inputs each time.
-        return list(dict.fromkeys(expand_path(path) for path in paths if path))
+        return [expand_path(path) for path in (getattr(spec, "covariates", None), spec.split) if path]
 
     def stamp(self, cohort: str) -> str:
         """Return a fingerprint of the cohort's source files.
