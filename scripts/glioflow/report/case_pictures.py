@@ -129,7 +129,7 @@ def _witness_heading(shown: Shown, layout: AxialLayout, index: int | None) -> st
     indices = shown.witness.points[:, layout.axis]
     rise = (indices[other] - indices[start]) * shown.image.spacing[layout.axis] * (1 if layout.rises else -1)
     where = f"slice {number(indices[other], 0)}, {number(abs(rise), 1)} mm {'higher' if rise > 0 else 'lower'}"
-    return f"{words}; the {SIDES[other]}'s nearest\n(ring) is in {where}. Dotted: {SIDES[other]}, all slices"
+    return f"{words}; the {SIDES[other]}'s nearest\n(ring) is in {where}. Dotted: its outline"
 
 
 def in_one_slice(witness: Witness, layout: AxialLayout) -> bool:
