@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.benchmarks import read_benchmark
 from glioflow.bundle.steps import Step, collect_steps, present
 from glioflow.console import Console, count, run_script
 from glioflow.files import read_table, write_table
@@ -38,12 +39,10 @@ class Cost:
 
 def cost_of(step: Step, results: Path) -> Cost:
     """Return what a job took when it ran last; a fold's, no less than its epochs took."""
-    files = [file for name in step.benchmarks if (file := present(name, results)).is_file()]
-    runs = pd.concat([pd.read_csv(file, sep="\t", na_values="-") for file in files]) if files else pd.DataFrame()
-    if len(runs):
-        memory = pd.to_numeric(runs["max_rss"]).max()
-        seconds = float(pd.to_numeric(runs["s"]).sum())
-        cost = Cost(seconds, None if pd.isna(memory) else float(memory), measured=True)
+    runs = [read_benchmark(file) for name in step.benchmarks if (file := present(name, results)).is_file()]
+    if runs:
+        memory = max((run.peak_mb for run in runs if run.peak_mb is not None), default=None)
+        cost = Cost(fsum(run.seconds for run in runs), memory, measured=True)
     else:
         lasted = datetime.fromisoformat(step.ended) - datetime.fromisoformat(step.started)
         cost = Cost(lasted.total_seconds(), None, measured=False)

@@ -1,7 +1,6 @@
 """Disks that are full or read-only: one line that names the file system and what to do, from a job and from nnU-Net alike."""
 
 import errno
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,17 +12,6 @@ from glioflow import disk
 from glioflow.console import Console, UserError, run_script
 from glioflow.disk import explain_error, explain_output, require_writable
 from glioflow.models.nnunet.commands import run_nnunet
-
-
-@pytest.fixture
-def small(tmp_path):
-    """A file system of one megabyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]).returncode:
-        pytest.skip("mounting a file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(folder: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from glioflow.benchmarks import benchmark_path
 from glioflow.console import UserError
 from glioflow.files import read_json
 from glioflow.job_records import record_path
@@ -54,7 +55,7 @@ class Step:
     @property
     def benchmarks(self) -> list[str]:
         """The files in which Snakemake noted what the job took; a job without a log has none."""
-        return [name.replace("/logs/", "/benchmarks/").removesuffix(".log") + ".tsv" for name in flat(self.log)]
+        return [benchmark_path(name) for name in flat(self.log)]
 
     @property
     def is_upstream(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from glioflow.benchmarks import Benchmark, benchmark_path, read_benchmark
 from glioflow.files import read_json
 from glioflow.workflow.recorded_hashes import present, read_records
 from glioflow.workflow.resource_costs import Costs
@@ -57,9 +58,9 @@ def read_jobs(results: Path) -> list[Job]:
         logs = record.get("job", {}).get("log", [])
         if "asked" not in record or not logs or not output.is_file():
             continue
-        name = str(logs[0][1]).rpartition("/logs/")[2].removesuffix(".log")
-        if name not in jobs and (times := results / "benchmarks" / f"{name}.tsv").is_file():
-            jobs[name] = _job(record, _read_times(times))
+        name = benchmark_path(str(logs[0][1])).rpartition("/benchmarks/")[2]
+        if name not in jobs and (times := results / "benchmarks" / name).is_file():
+            jobs[name] = _job(record, read_benchmark(times))
         if name in jobs:
             jobs[name].cases |= _cases(output)
             if output.match("fold_*/manifest.json"):
@@ -67,7 +68,7 @@ def read_jobs(results: Path) -> list[Job]:
     return list(jobs.values())
 
 
-def _job(record: Mapping[str, Any], times: Mapping[str, str]) -> Job:
+def _job(record: Mapping[str, Any], used: Benchmark) -> Job:
     asked = record["asked"]
     return Job(
         rule=record["job"]["rule"],
@@ -75,21 +76,10 @@ def _job(record: Mapping[str, Any], times: Mapping[str, str]) -> Job:
         asked_mb=asked.get("mem_mb"),
         asked_minutes=asked.get("runtime"),
         asked_gpus=asked.get("gpu", 0),
-        seconds=float(times["s"]),
-        core_seconds=_number(times.get("cpu_time", "NA")),
-        peak_mb=_number(times["max_rss"]),
+        seconds=used.seconds,
+        core_seconds=used.core_seconds,
+        peak_mb=used.peak_mb,
     )
-
-
-def _read_times(path: Path) -> dict[str, str]:
-    """Return the one row of a benchmark file of Snakemake's."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        return next(csv.DictReader(stream, delimiter="\t"))
-
-
-def _number(text: str) -> float | None:
-    """Return a number of a benchmark file; None where the job was over before it was looked at."""
-    return None if text in ("NA", "-") else float(text)
 
 
 def _cases(output: Path) -> set[str]:
