@@ -132,6 +132,20 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
+def test_a_file_with_this_content_stays_however_it_is_packed(tmp_path):
+    path, volume = tmp_path / "a.nii.gz", Volume(np.ones((20, 30, 40), np.uint8), AFFINE)
+    write_volume(path, volume)
+    written = path.read_bytes()
+    other = gzip.compress(gzip.decompress(written), 9)
+    assert other != written
+    for present, expected in ((other, other), (other[:-9], written), (b"no gzip", written), (b"", written)):
+        path.write_bytes(present)
+        write_volume(path, volume)
+        assert path.read_bytes() == expected
+    write_volume(path, Volume(volume.data * np.uint8(2), AFFINE))
+    assert read_volume(path).data.max() == 2
+
+
 def test_spacing_and_volume_follow_the_affine():
     affine = np.array([[0, -2.0, 0, 5], [1.0, 0, 0, 6], [0, 0, 3.0, 7], [0, 0, 0, 1]])
     volume = Volume(np.zeros((4, 3, 2), np.uint8), affine)
