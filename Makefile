@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-chaos test-slurm test-studies fuzz bench bench-plan bench-quality bench-radiomics bench-truth lint format docs lock clean
+.PHONY: help setup setup-dev setup-bench wheels demo test test-long test-chaos test-slurm test-studies fuzz bench bench-plan bench-quality bench-radiomics bench-report bench-truth lint format docs lock clean
 
 CORES ?= $(shell nproc)
 PYTHON_VERSION := 3.11
@@ -88,6 +88,9 @@ bench: setup-bench  ## time the scoring of a case beside other tools (BENCH="--s
 
 bench-plan: setup  ## time the planning of large studies, and reckon what they cost (BENCH="--cases 100"): docs/scale.md
 	@$(PYTHON) benchmarks/plan.py $(BENCH)
+
+bench-report: setup-dev  ## time the report of 1,251 cases, and its table in a browser (BENCH="--cases 100"): docs/scale.md
+	@$(PYTHON) benchmarks/report.py $(BENCH)
 
 bench-radiomics: setup-bench  ## time the features of a region beside other tools (BENCH="--slow"): docs/benchmarks.md
 	@.venv-bench/bin/python benchmarks/extract_radiomics.py $(BENCH)

@@ -34,9 +34,13 @@ def copy_checkout(target: Path) -> Path:
 
 
 def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], str]) -> tuple[Path, str]:
-    """Return a checkout in which ``build`` has run once for all of pytest's workers, and what it returned."""
+    """Return a checkout in which ``build`` has run once for all of pytest's workers, and what it returned.
+
+    Where ``GLIOFLOW_TEST_STUDIES`` names a folder, calls of pytest one after the other share it, too.
+    """
     folder = factory.getbasetemp()
-    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / name
+    of_this_call = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    shared = Path(os.environ.get("GLIOFLOW_TEST_STUDIES", of_this_call)) / name
     checkout, said = shared / "glioflow", shared / "said.txt"
     with FileLock(f"{shared}.lock"):
         if not said.exists():

@@ -30,6 +30,7 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "srun", "scancel")
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
+GRACE_S = 5  # from the SIGTERM of a job that has to make room to its SIGKILL
 MEMORY_SHARE = 0.9  # slurmd drains a node that has less memory than the configuration promises
 
 CONFIGURATION = """\
@@ -66,7 +67,10 @@ KillWait=5
 SlurmdTimeout=10
 GresTypes=gpu
 NodeName={host} NodeAddr={address} CPUs={cpus} RealMemory={memory_mb} Gres=gpu:phantom:1 State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime={grace_s}
+PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 """
 
 # Slurm asks for a device file and does not look inside: enough to see that a rule's GPU request arrives as a GPU.
@@ -131,6 +135,7 @@ def write_configuration(folder: Path, cpus: int) -> None:
             folder=folder,
             cpus=cpus,
             memory_mb=int(memory_mb * MEMORY_SHARE),
+            grace_s=GRACE_S,
             controller_port=controller_port,
             node_port=node_port,
         )

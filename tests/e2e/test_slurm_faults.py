@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 PHANTOM = {"dataset": "phantom", "cases": 3, "planted": {}, "shape": [40, 48, 40], "spacing_mm": [4, 4, 4]}
-COHORTS = ("limit", "cancelled", "controller", "node", "refused", "memory")
+COHORTS = ("limit", "cancelled", "controller", "node", "refused", "memory", "preempted")
 ASKED = {"mem_mb": 1000, "minutes": 10, "seconds": 0}  # by a first try
 ON_SLURM = [
     "--profile", "slurm", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5",
@@ -145,6 +145,19 @@ def test_a_cancelled_job_is_tried_again(node: Node, checkout: Path):
         run.end()
         first, second = run.jobs
     assert (asked(node, first, "JobState"), asked(node, second, "JobState")) == ("CANCELLED", "COMPLETED")
+
+
+def test_a_job_that_makes_room_for_an_urgent_one_is_done_after_it(node: Node, checkout: Path):
+    with started(checkout, node, "preempted") as run:
+        run.halt()
+        urgent = ask(node.environment, "sbatch", "--parsable", "--partition=urgent", "--exclusive", "--wrap", "sleep 5")
+        run.end()
+        *stopped, last = run.jobs
+    assert asked(node, urgent, "JobState") == "COMPLETED"
+    assert asked(node, urgent, "EndTime") <= asked(node, last, "StartTime")
+    assert asked(node, last, "JobState") == "COMPLETED"
+    # A job that ends at the SIGTERM counts as failed and is tried again; one that Slurm has to kill, Slurm requeues.
+    assert [asked(node, job, "JobState") for job in stopped] == ["FAILED"] or asked(node, last, "Restarts") == "1"
 
 
 def test_a_job_that_takes_more_memory_than_it_asked_for_is_tried_again_with_more(node: Node, checkout: Path):

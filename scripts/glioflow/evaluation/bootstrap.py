@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 # For routine use, by Hesterberg 2015.
 RESAMPLES = 10_000
@@ -129,7 +129,7 @@ def weighted_medians(values: Floats, counts: Counts) -> Floats:
 
 def expanded_level(patients: int) -> float:
     """Return which share of the resamples of at least two patients is below an interval."""
-    return float(norm.cdf(-sqrt(patients / (patients - 1)) * t.ppf((1 + CONFIDENCE) / 2, patients - 1)))
+    return float(ndtr(-sqrt(patients / (patients - 1)) * stdtrit(patients - 1, (1 + CONFIDENCE) / 2)))
 
 
 def percentiles(resampled: Floats, level: float) -> tuple[Floats, Floats]:

@@ -17,10 +17,10 @@ from math import atanh, nan, sqrt, tanh
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtr, stdtrit
 
 CONFIDENCE = 0.95
-Z = float(norm.ppf((1 + CONFIDENCE) / 2))
+Z = float(ndtri((1 + CONFIDENCE) / 2))
 FEWEST = 3  # patients: two points are on a line whatever they are
 # A spread below this part of the largest value is rounding.
 SMALLEST_SPREAD = 1e-12
@@ -80,7 +80,7 @@ def correlate(truth: ArrayLike, prediction: ArrayLike) -> Correlation:
     if 1 - abs(r) <= SMALLEST_SPREAD:
         p, r_ends = 0.0, (r, r)
     else:
-        p = float(2 * t.sf(abs(r) * sqrt((n - 2) / (1 - r * r)), n - 2))
+        p = float(2 * stdtr(n - 2, -abs(r) * sqrt((n - 2) / (1 - r * r))))
         r_ends = _transformed(r, 1 / (n - 3)) if n > FEWEST else (nan, nan)
     shift = float(x.mean() - y.mean()) / (sxx * syy) ** 0.25
     ends = _transformed(ccc, concordance_variance(r, ccc, shift, n))
@@ -122,7 +122,7 @@ def limits_of_agreement(differences: ArrayLike, patients: ArrayLike) -> Limits:
     sizes = np.bincount(numbers)
     means = np.bincount(numbers, values) / sizes
     bias, sd = float(means.mean()), sqrt(single_variance(values, numbers, means, sizes))
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    quantile = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
     half_bias = quantile * float(means.std(ddof=1)) / sqrt(n)
     half_limit = quantile * sd * sqrt(1 / n + Z**2 / (2 * (n - 1)))
     low, high = bias - Z * sd, bias + Z * sd
