@@ -112,6 +112,7 @@ def started(checkout: Path, node: Node, cohort: str, **asked: int) -> Iterator[R
     """Start a run whose job asks for ``ASKED``, or for what is given in its place."""
     (checkout / "site.yaml").write_text(yaml.safe_dump({"safety": 1, "rules": {"verify_cohort": {**ASKED, **asked}}}))
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml", *ON_SLURM]
+    command += ["--set-threads", "verify_cohort=1"]  # one process, of which it is known what memory it takes
     command += ["--", f"results/cohorts/{cohort}/manifest.csv"]
     environment = {**node.environment, "GLIOFLOW_RESOURCES": str(checkout / "site.yaml")}
     with (checkout / f"{cohort}.txt").open("wb") as stream:
@@ -150,7 +151,15 @@ def test_a_cancelled_job_is_tried_again(node: Node, checkout: Path):
 def test_a_job_that_makes_room_for_an_urgent_one_is_done_after_it(node: Node, checkout: Path):
     with started(checkout, node, "preempted") as run:
         run.halt()
-        urgent = ask(node.environment, "sbatch", "--parsable", "--partition=urgent", "--exclusive", "--wrap", "sleep 5")
+        urgent = ask(
+            node.environment,
+            "sbatch",
+            "--parsable",
+            "--output=/dev/null",
+            "--partition=urgent",
+            "--exclusive",
+            "--wrap=sleep 5",
+        )
         run.end()
         *stopped, last = run.jobs
     assert asked(node, urgent, "JobState") == "COMPLETED"

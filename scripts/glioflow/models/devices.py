@@ -134,3 +134,10 @@ def claim_device(wanted: str, console: Console) -> Iterator[tuple[str, dict[str,
     with claim_one(names, lock_folder(), console) as entry:
         console.note(f"working on GPU {entry} ({names[entry]})")
         yield "cuda", {VISIBLE: entry}
+
+
+def has_bfloat16(file: Path = Path("/proc/cpuinfo")) -> bool:
+    """Tell whether this machine's processor multiplies bfloat16 numbers by instructions of its own (AVX-512 BF16 or AMX)."""
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return flags is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())

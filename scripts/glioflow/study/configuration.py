@@ -298,7 +298,9 @@ class TrainedModel(Block):
         12, ge=1, description="CPU cores for each fold that is trained. With 1 and no GPU, training is repeatable bit by bit."
     )
     device: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="`auto` takes a GPU where there is one. `cpu` also asks Slurm for none."
+        "auto",
+        description="`auto` takes a GPU where there is one. `cpu` also asks Slurm for none. A CPU with instructions for "
+        "bfloat16 (AVX-512 BF16, AMX) trains in mixed precision, as nnU-Net does on a GPU; it predicts in float32.",
     )
     retrain_on_upgrade: bool = Field(
         False,

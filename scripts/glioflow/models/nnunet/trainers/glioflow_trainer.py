@@ -88,6 +88,24 @@ def _forgiving(what: str) -> Iterator[None]:
         print(f"{PROGRESS}{what} could not be written ({error}); training goes on", flush=True)
 
 
+class InBfloat16(torch.nn.Module):  # type: ignore[misc]
+    """A network whose layers compute in bfloat16 where that is safe, and whose output is float32, as the loss needs it.
+
+    Mixed precision (Micikevicius et al. 2018, arXiv:1710.03740), which nnU-Net uses on a GPU, with bfloat16 (Kalamkar et al.
+    2019, arXiv:1905.12322), whose range needs no scaling of the loss.
+    """
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, data: torch.Tensor) -> Any:
+        """Return what the network makes of a batch (b, c, x, y, z), at every depth where it supervises them."""
+        with torch.autocast("cpu", torch.bfloat16):
+            output = self.network(data)
+        return [each.float() for each in output] if isinstance(output, list | tuple) else output.float()
+
+
 class Glioflow(_Trainer):  # type: ignore[misc]
     """What glioflow adds to a trainer of nnU-Net; it comes before that trainer among the bases of a class.
 
@@ -95,6 +113,8 @@ class Glioflow(_Trainer):  # type: ignore[misc]
     same weights (with one process; workers of data loaders race); SIGTERM and Ctrl-C save before they end; a checkpoint is
     never half-written and the one before it is kept; validation goes on case by case; progress is readable.
     """
+
+    network: Any
 
     def __init__(
         self,
@@ -212,6 +232,17 @@ class Glioflow(_Trainer):  # type: ignore[misc]
                 self.on_validation_epoch_end(validated)
             self.on_epoch_end()
         self.on_train_end()
+
+    def train_step(self, batch: dict[str, Any]) -> Any:
+        """Learn from one batch; on a processor that has bfloat16, three times as fast by it."""
+        if self.device.type != "cpu" or "GLIOFLOW_BFLOAT16" not in os.environ:
+            return super().train_step(batch)
+        network = self.network
+        self.network = InBfloat16(network)
+        try:
+            return super().train_step(batch)
+        finally:
+            self.network = network
 
     def next_batch(self, loader: Any, outputs: list[Any], random: dict[str, Any] | None = None) -> Any:
         """Return the next batch, or save and leave where that is wished.
