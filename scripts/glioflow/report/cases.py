@@ -20,7 +20,7 @@ CASE_METRICS = (
     *("volume_truth_ml", "volume_prediction_ml", "components_prediction"),
 )
 # Rows that stand in the page itself, for readers without scripts; its script shows all, and so does the table's file.
-SHOWN_ROWS = 3000
+SHOWN_ROWS = 600
 MAIN_ERROR = "Main error"
 
 
