@@ -316,7 +316,7 @@ def test_uncertainty_is_laid_over_the_slices_and_told_in_bits(uncertain: Path) -
         before = drawn(page)
         assert page.run("document.querySelector('.viewer-here').textContent").endswith(" · entropy 0.50 bit")
         assert "network's probabilities before post-processing" in page.run(
-            "document.querySelector('.viewer-legend').textContent"
+            "document.querySelector('.viewer .viewer-legend').textContent"
         )
         page.choose(".viewer-bar [name=outlines]", "0")
         page.choose(".viewer-bar [name=errors]", "0")

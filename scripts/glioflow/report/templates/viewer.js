@@ -6,8 +6,8 @@
   const SIDE = 5, BRAIN = 64;
   // The colours of the pictures: truth, prediction, both; and of each kind of error that of the charts.
   const OUTLINES = { R: [0, 53, 255, 255], G: [0, 208, 159, 255], B: [0, 255, 31, 255], A: [0, 255, 255, 255], I: [0, 1, 2, 3] };
-  // Uncertainty is violet, which is none of theirs and darker: outlines stay in sight on it. It is clear where there is none.
-  const UNCERTAINTY = { R: [60, 130, 230], G: [0, 10, 60], B: [120, 210, 255], A: [0, 150, 230], I: [0, 128, 255] };
+  // Uncertainty is violet, which is none of theirs and darker, so that outlines stay in sight on it.
+  const UNCERTAINTY = { R: [90, 230], G: [0, 60], B: [170, 255], A: [0, 255], I: [0, 255] };
   const load = (source) =>
     new Promise((done, fail) => {
       const script = document.createElement("script");
@@ -206,7 +206,8 @@
       nv.addColormap("uncertainty", UNCERTAINTY);
       await nv.loadFromArrayBuffer(nifti(codes, shape, affine, 1 / uncertainty.levels), "uncertainty.nii");
       this.layers.uncertainty = nv.volumes.length - 1;
-      Object.assign(nv.volumes.at(-1), { colormap: "uncertainty", cal_min: 0, cal_max: 1 });
+      const volume = Object.assign(nv.volumes.at(-1), { colormap: "uncertainty", cal_min: 0, cal_max: 1 });
+      nv.setModulationImage(volume.id, volume.id, 1); // the less there is, the more the image shows through
     }
 
     window() {
