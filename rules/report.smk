@@ -3,6 +3,7 @@
 
 rule pack_volumes:
     input:
+        unpack(probability_records),
         extremes="<results>/failure/{model}/{set}/extremes.csv",
         manifest=set_file("manifest.csv"),
         predictions=final_predictions,

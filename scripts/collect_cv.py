@@ -1,7 +1,8 @@
 """Gather the out-of-fold predictions that training has made: every training case, predicted by the fold that never saw it.
 
-Inputs: ``split.csv``, the folds' ``manifest.json``. Params: ``tta``. Outputs: ``predictions.csv``, the masks are beside it; and
-``uncertainty``, what the probabilities told of every mask (``glioflow.models.uncertainty``).
+Inputs: ``split.csv``, the folds' ``manifest.json``. Params: ``tta``. Outputs: ``predictions.csv``, the masks are beside it, and
+their entropy maps in ``entropy/``; and ``uncertainty``, what the probabilities told of every mask
+(``glioflow.models.uncertainty``).
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ from glioflow.console import Console, UserError, count, run_script
 from glioflow.files import read_table
 from glioflow.models.fold_state import read_fold
 from glioflow.models.predictions import place, prediction_table, set_members, tta_folders, write_predictions
-from glioflow.models.uncertainty import read_record, record_rows, write_records
+from glioflow.models.uncertainty import place_map, read_record, record_rows, write_records
 
 
 def main(snakemake: Any, console: Console) -> str:
@@ -30,8 +31,9 @@ def main(snakemake: Any, console: Console) -> str:
             for case in validation["cases"]:
                 if not (mask := source / f"{case}.nii.gz").exists():
                     raise UserError(f"{case}: {mask} is gone; delete {path} and run again, to have it predicted again")
+                entropy_sha256 = place_map(mask, target / mask.name)
                 place(mask, target / mask.name)
-                measured += record_rows(case, tta, read_record(source, case))
+                measured += record_rows(case, tta, read_record(source, case), entropy_sha256)
                 folds[case] = manifest["fold"]
     write_records(snakemake.output.uncertainty, measured)
     patients = dict(zip(split["case_id"], split["patient_id"], strict=True))

@@ -5,7 +5,7 @@ Inputs: ``manifest.csv`` and ``split.csv`` of the set's cohort, ``dataset.json``
 ``released`` (the record that the probabilities were deleted again). Outputs: ``predictions.csv``; the masks are beside it, and
 the probabilities that an ensemble needs in ``probabilities/``; ``probabilities``, a table of their hashes, which stay when
 they are deleted; and ``uncertainty``, what the probabilities tell of every mask (``glioflow.models.uncertainty``), measured
-while they are made.
+while they are made. The masks' entropy maps are in ``entropy/``; one that is deleted is not made again.
 
 A case whose images, whose model and whose settings are unchanged is not predicted again, unless an ensemble comes to need its
 probabilities; those that none needs are deleted. Every checkpoint is checked before it predicts. A killed job leaves what it
@@ -41,7 +41,7 @@ from glioflow.models.predictions import (
     tta_folders,
     write_predictions,
 )
-from glioflow.models.uncertainty import read_record, record_rows, write_records
+from glioflow.models.uncertainty import place_map, read_record, record_rows, write_records
 
 
 def link_inputs(manifest: pd.DataFrame, cases: Sequence[str], channels: Sequence[str], folder: Path) -> None:
@@ -94,20 +94,23 @@ def main(snakemake: Any, console: Console) -> str:
             work = target / f".work-{model_key[:12]}{'-probabilities' if purpose else ''}"
             predict(manifest, waiting, work, plans, dataset, bool(tta), snakemake, console)
             for case in waiting:
+                entropy_sha256 = place_map(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
                 place(work / f"{case}.nii.gz", target / f"{case}.nii.gz")
                 for ending in PROBABILITY_ENDINGS if purpose else ():
                     place(work / f"{case}{ending}", target / "probabilities" / f"{case}{ending}")
-                told = {"uncertainty": read_record(work, case)}
+                told = {"uncertainty": read_record(work, case), "entropy_sha256": entropy_sha256}
                 found[case + aside] = cache.put(case + aside, keys[case + aside], told, [target / f"{case}.nii.gz"])
             shutil.rmtree(work)
-        measured += [row for case in cases for row in record_rows(case, tta, found[case + aside]["uncertainty"])]
+        for case in cases:
+            known = found[case + aside]
+            measured += record_rows(case, tta, known["uncertainty"], known["entropy_sha256"])
         if purpose is None:
             remove_probabilities(target / "probabilities")
             continue
         for case in cases:
             known = found[case + aside]
             sha256 = hash_probabilities(target / "probabilities", case) or known.get("sha256")
-            if known != (value := {"for": purpose, "sha256": sha256, "uncertainty": known["uncertainty"]}):
+            if known != (value := {**known, "for": purpose, "sha256": sha256}):
                 cache.put(case + aside, keys[case + aside], value, [target / f"{case}.nii.gz"])
             hashed.append({"case_id": case, "tta": tta, "sha256": sha256})
     write_table(snakemake.output.probabilities, pd.DataFrame(hashed, columns=["case_id", "tta", "sha256"]))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bundles import rewrite
+from scipy.ndimage import binary_dilation, binary_erosion
 from workflows import copy_checkout, planned_jobs, snakemake
 
 import rerun_from_bundle
@@ -20,9 +21,10 @@ from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console
 from glioflow.failure.radiomics import extract_features
 from glioflow.failure.radiomics_parameters import default_parameters
-from glioflow.files import read_table
-from glioflow.imaging.volumes import read_labels, read_volume
+from glioflow.files import read_table, sha256_file
+from glioflow.imaging.volumes import read_labels, read_volume, same_geometry
 from glioflow.models.fold_state import read_fold
+from glioflow.models.uncertainty import map_hashes, map_path
 from glioflow.report.claims import findings
 
 pytestmark = pytest.mark.e2e
@@ -69,6 +71,25 @@ def test_every_case_is_predicted_by_a_fold_that_never_saw_it(demo):
         mine = predicted.loc[predicted["fold"] == manifest["fold"], "case_id"]
         assert set(mine) == set(split.index[split[column] == manifest["fold"]])
         assert not set(mine) & set(manifest["parts"]["cases"])
+
+
+def test_every_mask_of_a_network_has_a_map_of_entropy_that_the_viewer_shows(demo):
+    results = demo[0] / "results"
+    for folder in (results / "predictions/mpmri" / name for name in ("cv", "test", "clinic")):
+        masks = sorted(folder.glob("*.nii.gz"))
+        assert [path.name for path in sorted((folder / "entropy").iterdir())] == [path.name for path in masks]
+        hashes = map_hashes(folder / "uncertainty.csv")
+        for mask in masks:
+            labels, entropy = read_labels(mask), read_volume(map_path(mask))
+            assert same_geometry(labels, entropy)
+            assert hashes[mask.name.removesuffix(".nii.gz"), False] == sha256_file(map_path(mask))
+            tumour = labels.data > 0
+            assert (
+                entropy.data[tumour ^ binary_erosion(tumour)].mean()
+                > entropy.data[~binary_dilation(tumour, iterations=3)].mean()
+            )
+    scripts = list((results / "report/viewer/mpmri/cv").glob("*.js"))
+    assert scripts and all('"uncertainty":{"picture":"data:image/webp' in path.read_text() for path in scripts)
 
 
 def test_a_fold_says_what_it_was_made_of(demo):

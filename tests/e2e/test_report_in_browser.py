@@ -1,16 +1,26 @@
 """The report of a small study in a real browser, opened from disk: nothing complains, nothing leaves, everything acts."""
 
 import json
+import shutil
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import browser
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 from bundles import build_bundle_study
 from devtools import Page, open_page
+
+from glioflow.cohorts.manifests import read_manifest
+from glioflow.evaluation.conventions import conventions
+from glioflow.failure.case_files import find_case_files
+from glioflow.imaging.volumes import read_labels
+from glioflow.models.predictions import read_predictions
+from pack_volumes import Packing, pack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -278,6 +288,54 @@ def test_channel_region_window_opacity_and_view_change_what_is_drawn(page: Page)
         page.choose(f".viewer-bar [name={field}]", value)
         page.wait(lambda: drawn(page)["sum"] != sums[-1], f"{field} {value} to act", seconds=20)
         sums.append(drawn(page)["sum"])
+
+
+@pytest.fixture
+def uncertain(results: Path, tmp_path: Path) -> Path:
+    """The report, its first case packed with a map of 0.5 bit in a cube around the far end of its Hausdorff distance."""
+    report = tmp_path / "report"
+    shutil.copytree(results / "report", report)
+    case = str(pd.read_csv(results / "failure/m/given/extremes.csv")["case_id"][0])
+    manifest = read_manifest(results / "cohorts/c/manifest.csv")
+    predictions = read_predictions(results / "predictions/m/given/predictions.csv")
+    files = {role: find_case_files([case], manifest, predictions, role)[0] for role in ("t1", "flair")}
+    truth = read_labels(files["flair"].truth)
+    bits = np.full(truth.data.shape, 128, np.uint8)
+    bits[:, :, :2] = 0
+    image = nib.Nifti1Image(bits, truth.affine)
+    image.header.set_slope_inter(1 / 255, 0)
+    nib.save(image, tmp_path / "map.nii.gz")
+    target = report / "viewer/m/given/worst_01.js"
+    pack(Packing(files, target, ("WT",), conventions()["glioflow"], tmp_path / "map.nii.gz", processed=True))
+    return report / "index.html"
+
+
+def test_uncertainty_is_laid_over_the_slices_and_told_in_bits(uncertain: Path) -> None:
+    with open_page(uncertain) as page:
+        turned(page)
+        before = drawn(page)
+        assert page.run("document.querySelector('.viewer-here').textContent").endswith(" · entropy 0.50 bit")
+        assert "network's probabilities before post-processing" in page.run(
+            "document.querySelector('.viewer .viewer-legend').textContent"
+        )
+        page.choose(".viewer-bar [name=outlines]", "0")
+        page.choose(".viewer-bar [name=errors]", "0")
+        plain = drawn(page)
+        page.choose(".viewer-bar [name=uncertainty]", "1")
+        page.wait(lambda: drawn(page)["sum"] != plain["sum"], "the map", seconds=20)
+        covered = drawn(page)
+        page.choose(".viewer-bar [name=outlines]", "1")
+        page.wait(lambda: drawn(page)["sum"] != covered["sum"], "outlines on the map", seconds=20)
+        page.choose(".viewer-bar [name=errors]", "0.4")
+        page.choose(".viewer-bar [name=uncertainty]", "0")
+        page.wait(lambda: drawn(page)["sum"] == before["sum"], "the first picture", seconds=20)
+        assert page.complaints == []
+
+
+def test_a_case_without_a_map_has_no_slider_of_it(page: Page) -> None:
+    turned(page)
+    assert page.run("document.querySelector('.viewer-bar [name=uncertainty]')") is None
+    assert "entropy" not in page.run("document.querySelector('.viewer').textContent")
 
 
 def test_one_case_is_turned_at_a_time_and_a_second_click_closes_it(page: Page) -> None:

@@ -14,6 +14,7 @@ from glioflow.bundle.identifiers import Identifiers
 from glioflow.bundle.steps import RESULTS
 from glioflow.cohorts.covariates import covariate_columns
 from glioflow.files import NUMBER, read_text_table
+from glioflow.models.uncertainty import map_path
 from glioflow.study.registry import ROLES
 
 INPUTS = "inputs"  # the folder that a bundle's workflow reads the user's own data from
@@ -183,7 +184,10 @@ class ResultsFiles:
         takes = self.policy.predictions if column == "prediction" else self.policy.images or full.name.endswith(PICTURES)
         if full.name.endswith(VOLUMES):
             takes = self.policy.images and self.policy.predictions
-        return self._relative(name, base), {name: full} if takes and full.is_file() else {}
+        files = {name: full} if takes and full.is_file() else {}
+        if files and column == "prediction" and (entropy := map_path(full)).is_file() and (beside := self.name(entropy)):
+            files[beside] = entropy
+        return self._relative(name, base), files
 
     def _input(self, full: Path, column: str, row: Mapping[str, str], file: Path) -> str:
         """Return what a file of the user's is called: below the folder of its cohort, or by its case's pseudonym."""

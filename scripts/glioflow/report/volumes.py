@@ -33,6 +33,7 @@ QUALITY, EFFORT = 25, 4
 # In the map of labels: truth + 5 × prediction, and this where a channel has an intensity.
 BRAIN = 64
 GREYS = 254  # above the background, which is 0
+LEVELS = 50  # of a map of entropy: steps of 0.02 bit, which take a quarter to a half less room than 255
 
 Bytes = NDArray[np.uint8]
 
@@ -45,13 +46,26 @@ class Channel:
     data: NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Uncertainty:
+    """Entropy of a network's probabilities: bits (x, y, z), and whether the prediction was changed by post-processing since."""
+
+    bits: NDArray[np.float64]
+    processed: bool
+
+
 def pack_case(
-    channels: Mapping[str, Channel], truth: Volume, prediction: Labels, regions: Sequence[str], convention: Convention
+    channels: Mapping[str, Channel],
+    truth: Volume,
+    prediction: Labels,
+    regions: Sequence[str],
+    convention: Convention,
+    uncertainty: Uncertainty | None = None,
 ) -> dict[str, Any]:
     """Return what the viewer shows of a case, for JSON: volumes, and by region the places to go to.
 
-    ``truth``: canonical labels with their affine; ``prediction``: canonical labels of the same shape. Nothing in it names the
-    case.
+    ``truth``: canonical labels with their affine; ``prediction``: canonical labels of the same shape; ``uncertainty``: that of
+    the prediction, where it is known. Nothing in it names the case.
     """
     labels: Labels = truth.data
     brain = np.logical_or.reduce([channel.data != 0 for channel in channels.values()])
@@ -73,6 +87,7 @@ def pack_case(
         "affine": affine[:3].tolist(),
         "channels": {role: _packed(channel, box) for role, channel in channels.items()},
         "labels": picture_text(mosaic(codes[box])),
+        "uncertainty": _packed_uncertainty(uncertainty, box) if uncertainty else None,
         "regions": {region: list(REGIONS[region]) for region in regions},
         "kinds": list(KINDS),
         "errors": errors,
@@ -104,6 +119,12 @@ def _packed(channel: Channel, box: tuple[slice, ...]) -> dict[str, Any]:
     greys = np.where(part != 0, 1 + np.clip(np.round((part - low) / step), 0, GREYS - 1), 0).astype(np.uint8)
     picture = picture_text(mosaic(greys), QUALITY)
     return {"name": channel.name, "picture": picture, "low": float(low), "step": step, "window": list(grey_window(data))}
+
+
+def _packed_uncertainty(uncertainty: Uncertainty, box: tuple[slice, ...]) -> dict[str, Any]:
+    """Return a map of entropy as a picture without loss, ``LEVELS`` for 1 bit."""
+    codes = np.round(uncertainty.bits[box] * LEVELS).astype(np.uint8)
+    return {"picture": picture_text(mosaic(codes)), "levels": LEVELS, "processed": uncertainty.processed}
 
 
 def mosaic_columns(shape: Sequence[int]) -> int:

@@ -1,8 +1,8 @@
 """What a results folder says of its own files: which SHA-256 each had when it was finished, and how to make it anew.
 
 Hashes are in the records beside outputs (``.<output>.made.json``: of the output, of its inputs, of files that a job made
-besides), in ``manifest.csv`` (images), the tables of masks and of probabilities, the folds' manifests (checkpoints), and, of
-label maps that are used where they are, in the caches of ``verify_cohort``.
+besides), in ``manifest.csv`` (images), the tables of masks and of probabilities, ``uncertainty.csv`` (entropy maps), the folds'
+manifests (checkpoints), and, of label maps that are used where they are, in the caches of ``verify_cohort``.
 """
 
 import json
@@ -19,12 +19,13 @@ from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import UserError
 from glioflow.files import read_json, read_table, sha256_file
 from glioflow.models.fold_state import ARCHIVE, FINAL, STATE, read_fold
-from glioflow.models.predictions import PROBABILITY_ENDINGS, WITHOUT_TTA, hash_probabilities, read_predictions
+from glioflow.models.predictions import PROBABILITY_ENDINGS, WITHOUT_TTA, hash_probabilities, read_predictions, read_tta
+from glioflow.models.uncertainty import map_hashes, map_path
 from glioflow.study.registry import CHANNELS
 
-OUTPUT, IMAGE, LABEL, MASK = "output of a job", "image", "label map", "mask"
+OUTPUT, IMAGE, LABEL, MASK, MAP = "output of a job", "image", "label map", "mask", "entropy map"
 CHECKPOINT, PROBABILITIES, MADE, INPUT = "checkpoint", "probabilities", "file that a job made besides", "file of the study"
-KINDS = (OUTPUT, IMAGE, LABEL, MASK, CHECKPOINT, PROBABILITIES, MADE, INPUT)
+KINDS = (OUTPUT, IMAGE, LABEL, MASK, MAP, CHECKPOINT, PROBABILITIES, MADE, INPUT)
 # Folders of what is no result: what was printed, timed or kept, and nnU-Net's own, of which its checkpoints have a hash.
 NO_RESULTS = ("logs", "benchmarks", "cache")
 READ_AGAIN = "nothing: bring the file back, or run with --config verify=full, which reads it again and makes anew what follows"
@@ -162,10 +163,14 @@ def _delete(file: Path, table: Path, results: Path) -> str:
 
 
 def _masks(path: Path, results: Path) -> Iterator[Recorded]:
-    """Yield the masks of a set. Out-of-fold masks are links to the fold's own, which have to go as well."""
+    """Yield the masks of a set, and their entropy maps that are there.
+
+    Out-of-fold masks are links to the fold's own, which have to go as well. A map is made anew with its mask.
+    """
     model = path.parts[-3]
     folds: dict[int, dict[str, Any]] = {}
-    for row in read_predictions(path).to_dict("records"):
+    table, maps = read_predictions(path), map_hashes(path.with_name("uncertainty.csv"))
+    for row in table.assign(tta=read_tta(table)).to_dict("records"):
         file = Path(row["prediction"])
         delete = f"{file} {path}"
         fold = results / f"models/{model}/fold_{row['fold']}/manifest.json"
@@ -174,6 +179,9 @@ def _masks(path: Path, results: Path) -> Iterator[Recorded]:
             aside = file.parent.name == WITHOUT_TTA and "folder_without_tta" in made
             delete += f" {made['folder_without_tta' if aside else 'folder']}/{file.name} {fold}"
         yield Recorded(file, MASK, frozenset([str(row["sha256"])]), delete)
+        sha256 = maps.get((str(row["case_id"]), row["tta"]))
+        if sha256 and map_path(file).exists():
+            yield Recorded(map_path(file), MAP, frozenset([sha256]), f"{map_path(file)} {delete}")
 
 
 def _probabilities(path: Path) -> Iterator[Recorded]:

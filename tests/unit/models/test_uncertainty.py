@@ -1,21 +1,28 @@
 """What probabilities tell of masks: measures worked out by hand, and the predictor beside nnU-Net's own."""
 
+import importlib
 import itertools
 import json
+import multiprocessing
 import sys
 from math import isnan, log2
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import save
 from test_export_model import network_of, tiny_dataset, tiny_plans
 
-from glioflow.files import read_table, write_json
+from glioflow.bundle.nifti import clean_copy
+from glioflow.files import read_table, sha256_file, write_json
 from glioflow.imaging.labels import REGIONS
+from glioflow.imaging.volumes import read_volume, same_geometry
 from glioflow.models import uncertainty as records
+from glioflow.models.model_archive import READERS
 from glioflow.models.nnunet.commands import TRAINERS, ModelFolders, environment
 from glioflow.models.nnunet.trainers import glioflow_uncertainty as module
 
@@ -293,11 +300,181 @@ def test_records_follow_the_cases_that_other_processes_prepare(monkeypatch):
     assert seen == [("c", "c"), ("a", "a"), ("b", "b")]
 
 
+# ---- the map
+
+
+@pytest.fixture
+def regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(module.REGIONS_VARIABLE, json.dumps(REGIONS))
+
+
+def heads_of(by_region: bool) -> Any:
+    names = {"WT": 1, "TC": 2, "ET": 3} if by_region else {"NCR": 1, "ED": 2, "ET": 3}
+    return module.RegionHeads(Manager(by_region), names, REGIONS)
+
+
+def test_a_voxel_has_the_entropy_of_the_region_that_is_least_sure() -> None:
+    """A probability of 1/4 has 0.811 bit, which is 206.9 of 255; 0.002 has 0.0208 bit; 0.001 has 0.0114, which is faint."""
+    sure = [1e-9, 1e-9, 1e-9]
+    probabilities = [[0.5, 1e-9, 1e-9], [1 - 1e-7, 0.75, 1e-9], [0.002, 0.001, 1e-9], [0.001, 0.001, 0.001], sure]
+    p = torch.tensor(probabilities, dtype=torch.float64).T[:, :, None, None]
+    found = module.entropy_map(torch.log(p / (1 - p)), heads_of(by_region=True))
+    assert found.dtype == np.uint8 and found.flatten().tolist() == [255, 207, 5, 0, 0]
+
+
+def test_of_a_network_of_labels_a_region_has_the_sum_of_its_labels() -> None:
+    """Background, NCR, ED, ET: a tumour that is sure of itself but not of its labels, one not sure of itself, and none."""
+    probabilities = [[0.0, 0.25, 0.0, 0.75], [0.25, 0.75, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]
+    p = torch.tensor(probabilities).T[:, :, None, None]
+    found = module.entropy_map(torch.log(p.clamp(min=1e-9)), heads_of(by_region=False))
+    assert found.flatten().tolist() == [207, 207, 0]
+
+
+def test_slabs_make_the_map_that_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn((3, 7, 5, 4), generator=torch.Generator().manual_seed(1)).half()
+    whole = module.entropy_map(logits.numpy(), heads_of(by_region=True))
+    monkeypatch.setattr(module, "SLAB_VOXELS", 45)
+    assert np.array_equal(module.entropy_map(logits, heads_of(by_region=True)), whole) and len(np.unique(whole)) > 20
+
+
+class Exported:
+    """An image with a border that is cropped, of another spacing than the network's, with axes in another order."""
+
+    def __init__(self, folder: Path, reader: str, by_region: bool) -> None:
+        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+        affine = np.array([[-1.25, 0, 0, 90], [0, 1.25, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
+        save(folder / "image.nii.gz", np.ones((9, 10, 11), np.int16), affine)
+        plans = tiny_plans() | {"image_reader_writer": reader, "transpose_forward": [2, 0, 1], "transpose_backward": [1, 2, 0]}
+        self.folder, self.plans = folder, PlansManager(plans)
+        self.configuration = self.plans.get_configuration("3d_fullres")
+        self.dataset = tiny_dataset() if by_region else tiny_dataset(["NCR", "ED", "ET"])
+        data, properties = self.plans.image_reader_writer_class().read_images([str(folder / "image.nii.gz")])
+        shape = [data.shape[1 + axis] for axis in (2, 0, 1)]
+        self.properties = properties | {
+            "shape_before_cropping": tuple(shape),
+            "bbox_used_for_cropping": [[1, shape[0] - 1], [2, shape[1]], [0, shape[2] - 2]],
+            "shape_after_cropping_and_before_resampling": tuple(size - 2 for size in shape),
+        }
+        size = (3 if by_region else 4, *(size + 3 for size in shape))
+        self.logits = 4 * torch.randn(size, generator=torch.Generator().manual_seed(3))
+
+    def export(self, function: Any, case: str, record: bool = True) -> Path:
+        if record:
+            write_json(self.folder / f"{case}.uncertainty.json", {})
+        target = str(self.folder / case)
+        function(self.logits.clone(), self.properties, self.configuration, self.plans, self.dataset, target, False, 1)
+        return self.folder / f"{case}.nii.gz"
+
+    def bits(self) -> np.ndarray:
+        """The map from nnU-Net's own probabilities on the grid of the mask, region by region; in the order of its reader."""
+        labels = self.plans.get_label_manager(self.dataset)
+        _, p = module_of_export().convert_predicted_logits_to_segmentation_with_correct_shape(
+            *(self.logits.clone(), self.plans, self.configuration, labels, self.properties, True, 1)
+        )
+        if not labels.has_regions:
+            p = np.stack([p[[label for label in values if label < 4]].sum(0) for values in REGIONS.values() if values != (4,)])
+            p[:, ~self.inside()] = 0
+        return np.max(entropy(p), axis=0)
+
+    def inside(self) -> np.ndarray:
+        found = np.zeros(self.properties["shape_before_cropping"], bool)
+        found[tuple(slice(*ends) for ends in self.properties["bbox_used_for_cropping"])] = True
+        return found.transpose(1, 2, 0)
+
+
+def module_of_export() -> Any:
+    from nnunetv2.inference import export_prediction
+
+    return export_prediction
+
+
+@pytest.mark.usefixtures("regions")
+@pytest.mark.parametrize("by_region", [True, False], ids=["regions", "labels"])
+@pytest.mark.parametrize("reader", sorted(READERS))
+def test_the_map_is_of_the_probabilities_of_the_mask_and_on_its_grid(tmp_path: Path, reader: str, by_region: bool) -> None:
+    exported = Exported(tmp_path, reader, by_region)
+    plain = exported.export(module_of_export().export_prediction_from_logits, "plain")
+    mask = exported.export(module.export_with_map, "case")
+    assert mask.read_bytes() == plain.read_bytes()
+    written, found = read_volume(records.map_path(mask)), read_volume(mask)
+    assert same_geometry(written, found)
+    by_hand = exported.bits()  # z, y, x as read; turned as the reader turns images
+    volume = tmp_path / "by_hand.nii.gz"
+    exported.plans.image_reader_writer_class().write_seg(np.round(254 * by_hand), str(volume), exported.properties)
+    expected = read_volume(volume).data / 254
+    assert np.abs(written.data - np.where(expected < 4.5 / 255, 0, expected)).max() < 0.006
+    assert written.data.max() > 0.99 and (written.data == 0).any()
+    assert [path.name for path in (tmp_path / "entropy").iterdir()] == ["case.nii.gz"], "the plain export makes none"
+
+
+@pytest.mark.usefixtures("regions")
+def test_the_same_map_has_the_same_bytes_here_and_in_a_bundle(tmp_path: Path) -> None:
+    exported = Exported(tmp_path, "SimpleITKIO", True)
+    first, second = (records.map_path(exported.export(module.export_with_map, case)) for case in "ab")
+    clean_copy(first, tmp_path / "clean.nii.gz")
+    assert first.read_bytes() == second.read_bytes() == (tmp_path / "clean.nii.gz").read_bytes()
+    stored = nib.load(first)
+    assert stored.get_data_dtype() == np.uint8 and np.asarray(stored.dataobj.get_unscaled()).max() == 255
+
+
+@pytest.mark.usefixtures("regions")
+def test_a_mask_without_a_record_gets_no_map(tmp_path: Path) -> None:
+    mask = Exported(tmp_path, "SimpleITKIO", True).export(module.export_with_map, "case", record=False)
+    assert mask.exists() and not (tmp_path / "entropy").exists()
+
+
+@pytest.mark.usefixtures("regions")
+def test_the_mask_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+    real, there = SimpleITKIO.write_seg, []
+
+    def killed(self: Any, seg: Any, name: str, properties: Any) -> None:
+        there.append((Path(name).name, records.map_path(tmp_path / "case.nii.gz").exists()))
+        if len(there) == 2:
+            raise KeyboardInterrupt
+        real(self, seg, name, properties)
+
+    exported = Exported(tmp_path, "SimpleITKIO", True)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(SimpleITKIO, "write_seg", killed)
+        exported.export(module.export_with_map, "case")
+    assert there == [("case.nii.gz.placed.nii", False), ("case.nii.gz", True)]
+    assert not (tmp_path / "case.nii.gz").exists()
+    before = records.map_path(tmp_path / "case.nii.gz").read_bytes()
+    mask = exported.export(module.export_with_map, "case")
+    assert mask.exists() and records.map_path(mask).read_bytes() == before, "the next run makes both"
+
+
+@pytest.mark.usefixtures("regions")
+def test_a_process_of_its_own_writes_it_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nnU-Net exports while a GPU goes on."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(TRAINERS)])
+    function = importlib.import_module("glioflow_uncertainty").export_with_map
+    exported = Exported(tmp_path, "SimpleITKIO", True)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        mask = exported.export(lambda *arguments: pool.apply(function, arguments), "case")
+    assert mask.exists() and records.map_path(mask).exists()
+
+
+def test_a_map_goes_where_its_mask_goes_and_none_stays_of_another_mask(tmp_path: Path) -> None:
+    source, target = tmp_path / "validation/a.nii.gz", tmp_path / "cv/a.nii.gz"
+    assert records.place_map(source, target) is None
+    records.map_path(source).parent.mkdir(parents=True)
+    records.map_path(source).write_bytes(b"map")
+    assert records.place_map(source, target) == sha256_file(tmp_path / "cv/entropy/a.nii.gz")
+    records.map_path(source).unlink()
+    assert records.map_path(target).exists()
+    assert records.place_map(source, target) is None
+    assert not records.map_path(target).exists()
+
+
 # ---- the records
 
 
 def test_the_two_sides_name_the_same_things(tmp_path):
-    assert (module.RECORD, module.MEASURES) == (records.RECORD, records.MEASURES)
+    assert (module.RECORD, module.MAPS, module.MEASURES) == (records.RECORD, records.MAPS, records.MEASURES)
     told = environment(ModelFolders("m", tmp_path), 1, "cpu")[module.REGIONS_VARIABLE]
     assert {name: tuple(labels) for name, labels in json.loads(told).items()} == REGIONS
     assert (TRAINERS / "glioflow_uncertainty.py").exists()
@@ -306,13 +483,23 @@ def test_the_two_sides_name_the_same_things(tmp_path):
 def test_a_set_has_a_row_a_region_and_one_with_the_reason_where_nothing_is_known(tmp_path):
     own = dict.fromkeys(records.MEASURES, 0.5) | {"fold_dice": None}
     write_json(tmp_path / "b.uncertainty.json", {"networks": 1, "regions": {"WT": own, "TC": own}})
-    rows = [row for case in "ba" for row in records.record_rows(case, False, records.read_record(tmp_path, case))]
+    known = {case: records.read_record(tmp_path, case) for case in "ba"}
+    rows = [
+        row for case, record in known.items() for row in records.record_rows(case, False, record, "0a1" if record else None)
+    ]
     records.write_records(tmp_path / "uncertainty.csv", rows)
     table = read_table(tmp_path / "uncertainty.csv")
     assert table["case_id"].tolist() == ["a", "b", "b"]
     assert table["region"].tolist()[1:] == ["WT", "TC"] and pd.isna(table["region"][0])
     assert table["note"][0] == records.NO_RECORD and table["note"][1:].isna().all()
     assert table["expected_dice"].tolist()[1:] == [0.5, 0.5] and table["fold_dice"].isna().all()
+    assert records.map_hashes(tmp_path / "uncertainty.csv") == {("b", False): "0a1"}
+
+
+def test_a_table_of_an_older_glioflow_tells_of_no_map(tmp_path):
+    assert records.map_hashes(tmp_path / "uncertainty.csv") == {}
+    (tmp_path / "uncertainty.csv").write_text("case_id,tta,region,note\na,True,WT,\n")
+    assert records.map_hashes(tmp_path / "uncertainty.csv") == {}
 
 
 def test_nnunets_own_command_predicts_with_it(monkeypatch):
@@ -323,11 +510,15 @@ def test_nnunets_own_command_predicts_with_it(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["predict.py"])
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(predict_from_raw_data, "nnUNetPredictor", predict_from_raw_data.nnUNetPredictor)
+    exporting = predict_from_raw_data.export_prediction_from_logits
+    monkeypatch.setattr(predict_from_raw_data, "export_prediction_from_logits", exporting)
     seen = []
-    monkeypatch.setattr(
-        predict_from_raw_data, "predict_entry_point", lambda: seen.append((sys.argv, predict_from_raw_data.nnUNetPredictor))
-    )
+
+    def entry() -> None:
+        seen.append((sys.argv, predict_from_raw_data.nnUNetPredictor, predict_from_raw_data.export_prediction_from_logits))
+
+    monkeypatch.setattr(predict_from_raw_data, "predict_entry_point", entry)
     predict.main("nnUNetv2_predict", "-i", "here")
-    ((arguments, kind),) = seen
+    ((arguments, kind, export),) = seen
     assert arguments == ["nnUNetv2_predict", "-i", "here"]
-    assert kind.__name__ == "MeasuringPredictor"
+    assert (kind.__name__, export.__name__) == ("MeasuringPredictor", "export_with_map")

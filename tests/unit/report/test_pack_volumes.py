@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +23,18 @@ from glioflow.failure.failure_types import KINDS, classify_region
 from glioflow.files import read_table, sha256_file, write_table
 from glioflow.imaging.labels import ED, ET
 from glioflow.imaging.volumes import Volume, write_volume
-from glioflow.report.volumes import BRAIN, Channel, mosaic, mosaic_columns, pack_case, picture_text, script_text
+from glioflow.models.uncertainty import map_path
+from glioflow.report.volumes import (
+    BRAIN,
+    LEVELS,
+    Channel,
+    Uncertainty,
+    mosaic,
+    mosaic_columns,
+    pack_case,
+    picture_text,
+    script_text,
+)
 
 CONVENTION = conventions()["glioflow"]
 AFFINE = np.array([[-1.0, 0, 0, 30], [0, -1.0, 0, 40], [0, 0, 2.0, -10], [0, 0, 0, 1]])
@@ -53,8 +65,10 @@ def case() -> SimpleNamespace:
     prediction[11:20, 10:20, 5:10] = ED
     prediction[30:32, 30:33, 15] = ED
     channels = {"flair": Channel("FLAIR", image), "t1ce": Channel("FLAIR in place of T1ce", image * 2)}
-    packed = pack_case(channels, Volume(truth, AFFINE), prediction, ["WT", "ET"], CONVENTION)
-    return SimpleNamespace(image=image, truth=truth, prediction=prediction, packed=packed, box=brain)
+    bits = np.round(rng.random(SHAPE) * 255) / 255
+    uncertainty = Uncertainty(bits, processed=True)
+    packed = pack_case(channels, Volume(truth, AFFINE), prediction, ["WT", "ET"], CONVENTION, uncertainty)
+    return SimpleNamespace(image=image, truth=truth, prediction=prediction, bits=bits, packed=packed, box=brain)
 
 
 def test_slices_stand_side_by_side_and_come_back() -> None:
@@ -81,6 +95,13 @@ def test_intensities_come_back_within_a_few_greys(case: SimpleNamespace) -> None
     back = channel["low"] + (greys - 1) * channel["step"]
     assert np.abs(back - case.image[case.box]).mean() < 8 * channel["step"]
     assert case.packed["channels"]["t1ce"]["name"] == "FLAIR in place of T1ce"
+
+
+def test_entropy_comes_back_within_half_a_level_cropped_like_the_channels(case: SimpleNamespace) -> None:
+    packed = case.packed["uncertainty"]
+    codes = unpack(packed["picture"], case.packed["shape"], case.packed["columns"])
+    assert np.abs(codes / packed["levels"] - case.bits[case.box]).max() <= 0.5 / LEVELS + 1e-9
+    assert packed["processed"] is True
 
 
 def test_every_wrong_voxel_has_the_kind_that_the_table_counts(case: SimpleNamespace) -> None:
@@ -157,12 +178,30 @@ class Study:
         for name, rows in {"extremes": extremes, "manifest": manifest, "predictions": predictions}.items():
             write_table(folder / f"{name}.csv", pd.DataFrame(rows))
 
+    def add_map(self, bits: NDArray[Any], case_id: str = "bad", changed: bool = False) -> Path:
+        """Give a case a map, and the masks a table as a network's; ``changed``: the case's mask is other than the network's."""
+        table = read_table(self.folder / "predictions.csv")
+        if changed:
+            table.loc[table["case_id"] == case_id, "sha256"] = "0" * 64
+        write_table(self.folder / "network_predictions.csv", table)
+        path = map_path(self.folder / f"{case_id}_prediction.nii.gz")
+        path.parent.mkdir(exist_ok=True)
+        image = nib.Nifti1Image(np.round(bits * 255).astype(np.uint8), AFFINE)
+        image.header.set_slope_inter(1 / 255, 0)
+        nib.save(image, path)
+        return path
+
+    def packed(self, name: str = "worst_01") -> dict[str, Any]:
+        text = (self.folder / f"viewer/{name}.js").read_text()
+        return dict(json.loads(text.partition(" = ")[2].rstrip(";\n")))
+
     def run(self, cases: tuple[str, ...] = ()) -> pd.DataFrame:
-        tables = {name: str(self.folder / f"{name}.csv") for name in ("extremes", "manifest", "predictions")}
+        names = ("extremes", "manifest", "predictions", "network_predictions")
+        tables = {name: str(self.folder / f"{name}.csv") for name in names if (self.folder / f"{name}.csv").exists()}
         plan = {"region": "WT", "regions": ["ET", "WT"], "trained_regions": None, "truth_regions": None}
         target = self.folder / "viewer" / "volumes.csv"
         job = SimpleNamespace(
-            input=SimpleNamespace(**tables),
+            input=SimpleNamespace(**tables, get=tables.get),
             output=SimpleNamespace(table=str(target)),
             params=SimpleNamespace(**plan, convention="glioflow", cases=list(cases)),
             threads=1,
@@ -193,6 +232,40 @@ def test_nothing_in_a_script_names_its_case_and_the_bytes_are_the_same_again(tmp
     assert b"bad" not in before.split(b"base64")[0] and str(tmp_path).encode() not in before
     study.run()
     assert script.read_bytes() == before
+
+
+def test_a_map_is_packed_with_its_case_and_a_case_without_one_has_none(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    bits = np.zeros((12, 14, 10))
+    bits[4, 4, 4], bits[5, 5, 5] = 1, 0.5
+    path = study.add_map(bits)
+    study.run(("other",))
+    packed = study.packed()
+    codes = unpack(packed["uncertainty"]["picture"], packed["shape"], packed["columns"])
+    assert (codes[4, 4, 4], codes[5, 5, 5], int((codes > 0).sum())) == (LEVELS, LEVELS // 2, 2)
+    assert packed["uncertainty"]["processed"] is False
+    assert study.packed("further_01")["uncertainty"] is None
+    path.unlink()
+    study.run()
+    assert study.packed()["uncertainty"] is None, "a map that was deleted is not missed"
+
+
+def test_a_map_of_a_mask_that_post_processing_changed_says_so(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.add_map(np.zeros((12, 14, 10)), changed=True)
+    study.run()
+    assert study.packed()["uncertainty"]["processed"] is True
+
+
+def test_a_map_that_is_damaged_or_of_another_shape_is_named_with_what_to_do(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    path = study.add_map(np.zeros((3, 3, 3)))
+    with pytest.raises(UserError, match=r"entropy/bad_prediction.nii.gz: has shape \(3, 3, 3\).*delete it"):
+        study.run()
+    study.add_map(np.zeros((12, 14, 10)))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"entropy/bad_prediction.nii.gz: cannot be read.*delete it"):
+        study.run()
 
 
 def test_an_image_of_another_shape_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from glioflow.files import read_table, sha256_file, write_table
 from glioflow.job_records import record_path, write_records
 from glioflow.models.fold_state import write_fold
 from glioflow.models.predictions import hash_probabilities, write_predictions
+from glioflow.models.uncertainty import record_rows
+from glioflow.models.uncertainty import write_records as write_records_of_masks
 
 
 def written(path: Path, text: str) -> Path:
@@ -39,6 +41,10 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mask.hardlink_to(validation)
     masks = {"case_id": "a", "patient_id": "a", "fold": 0, "tta": True, "prediction": str(mask), "sha256": sha256_file(mask)}
     write_predictions(results / "predictions/m/cv/predictions.csv", pd.DataFrame([masks]))
+    entropy = sha256_file(written(results / "predictions/m/cv/entropy/a.nii.gz", "map"))
+    write_records_of_masks(
+        results / "predictions/m/cv/uncertainty.csv", record_rows("a", True, {"networks": 1, "regions": {"WT": {}}}, entropy)
+    )
     checkpoint = written(results / "models/m/nnunet/results/fold_0/checkpoint_final.pth", "weights")
     fold = {
         "fold": 0,
@@ -92,7 +98,7 @@ def changed(results: Path) -> dict[str, tuple[str, str]]:
 
 
 def test_a_finished_study_is_as_it_was(results: Path) -> None:
-    assert verify(results) == "12 files as they were finished; 3 files without a recorded hash"
+    assert verify(results) == "13 files as they were finished; 4 files without a recorded hash"
     assert len(read_table(results / "verified.csv")) == 0
     said = (results / "logs/verify_results.log").read_text()
     for kind in verify_results.KINDS:
@@ -113,6 +119,13 @@ DAMAGE = {
         "",
         "empty",
         "results/predictions/m/cv/a.nii.gz results/predictions/m/cv/predictions.csv "
+        "results/models/m/nnunet/results/fold_0/validation/a.nii.gz results/models/m/fold_0/manifest.json",
+    ),
+    "other map": (
+        "results/predictions/m/cv/entropy/a.nii.gz",
+        "other",
+        "other content",
+        "results/predictions/m/cv/entropy/a.nii.gz results/predictions/m/cv/a.nii.gz results/predictions/m/cv/predictions.csv "
         "results/models/m/nnunet/results/fold_0/validation/a.nii.gz results/models/m/fold_0/manifest.json",
     ),
     "other weights": (
@@ -160,7 +173,12 @@ def test_a_file_that_is_gone_is_made_by_the_next_run(results: Path) -> None:
 def test_probabilities_that_were_freed_are_not_missed(results: Path) -> None:
     for ending in (".npz", ".pkl"):
         (results / f"predictions/m/test/probabilities/b{ending}").unlink()
-    assert verify(results).startswith("11 files as they were finished")
+    assert verify(results).startswith("12 files as they were finished")
+
+
+def test_a_map_that_was_deleted_is_not_missed(results: Path) -> None:
+    (results / "predictions/m/cv/entropy/a.nii.gz").unlink()
+    assert verify(results).startswith("12 files as they were finished")
 
 
 def test_an_output_of_a_record_without_its_hash_is_known_by_those_who_read_it(results: Path) -> None:
@@ -168,14 +186,14 @@ def test_an_output_of_a_record_without_its_hash_is_known_by_those_who_read_it(re
     content = json.loads(record.read_text())
     del content["sha256"], content["bytes"]
     record.write_text(json.dumps(content))
-    assert verify(results).startswith("12 files as they were finished")
+    assert verify(results).startswith("13 files as they were finished")
     (results / "scores/m/cv.csv").write_text("dice\n0.6\n")
     assert changed(results) == {"results/scores/m/cv.csv": ("other content", "results/scores/m/cv.csv")}
 
 
 def test_a_moved_folder_is_known_as_well(results: Path) -> None:
     results.rename("elsewhere")
-    assert verify(Path("elsewhere")).startswith("12 files as they were finished")
+    assert verify(Path("elsewhere")).startswith("13 files as they were finished")
 
 
 def test_a_table_that_cannot_be_read_is_named_and_the_others_are_read(results: Path) -> None:

@@ -2,7 +2,7 @@
 
     python predict.py nnUNetv2_predict arguments...
 
-The masks are nnU-Net's own to the bit; beside each is a record (``trainers/glioflow_uncertainty.py``).
+The masks are nnU-Net's own to the bit; beside each is a record, and a map of entropy (``trainers/glioflow_uncertainty.py``).
 """
 
 import importlib
@@ -18,7 +18,9 @@ def main(command: str, *arguments: str) -> None:
     from nnunetv2.inference import predict_from_raw_data
 
     sys.path.append(TRAINERS)
-    predict_from_raw_data.nnUNetPredictor = importlib.import_module("glioflow_uncertainty").MeasuringPredictor
+    uncertainty = importlib.import_module("glioflow_uncertainty")
+    predict_from_raw_data.nnUNetPredictor = uncertainty.MeasuringPredictor
+    predict_from_raw_data.export_prediction_from_logits = uncertainty.export_with_map
     sys.argv = [command, *arguments]
     (entry,) = entry_points(group="console_scripts", name=command)
     entry.load()()

@@ -6,6 +6,8 @@
   const SIDE = 5, BRAIN = 64;
   // The colours of the pictures: truth, prediction, both; and of each kind of error that of the charts.
   const OUTLINES = { R: [0, 53, 255, 255], G: [0, 208, 159, 255], B: [0, 255, 31, 255], A: [0, 255, 255, 255], I: [0, 1, 2, 3] };
+  // Uncertainty is violet, which is none of theirs and darker, so that outlines stay in sight on it.
+  const UNCERTAINTY = { R: [90, 230], G: [0, 60], B: [170, 255], A: [0, 255], I: [0, 255] };
   const load = (source) =>
     new Promise((done, fail) => {
       const script = document.createElement("script");
@@ -71,6 +73,7 @@
       this.data = data;
       this.kinds = kinds; // names and colours of the kinds of errors
       this.ends = 0;
+      this.layers = {}; // places of the volumes above the channel, by name
     }
 
     async start() {
@@ -85,12 +88,16 @@
       nv.onLocationChange = (location) => this.tell(location);
       const role = Object.keys(data.channels).find((name) => name === "flair") ?? Object.keys(data.channels)[0];
       await this.channel(role);
-      await nv.loadFromArrayBuffer(nifti(new Uint8Array(this.codes.length), shape, affine), "outlines.nii");
-      await nv.loadFromArrayBuffer(nifti(new Uint8Array(this.codes.length), shape, affine), "errors.nii");
-      nv.volumes[1].setColormapLabel(OUTLINES);
+      if (data.uncertainty) await this.uncertain();
+      const layer = async (name) => {
+        await nv.loadFromArrayBuffer(nifti(new Uint8Array(this.codes.length), shape, affine), `${name}.nii`);
+        this.layers[name] = nv.volumes.length - 1;
+        return nv.volumes.at(-1);
+      };
+      (await layer("outlines")).setColormapLabel(OUTLINES);
       const channel = (place) => [0, ...this.kinds.map(({ colour }) => parseInt(colour.slice(place, place + 2), 16))];
       const errors = { R: channel(1), G: channel(3), B: channel(5), A: [0, ...this.kinds.map(() => 255)], I: [...Array(9).keys()] };
-      nv.volumes[2].setColormapLabel(errors);
+      (await layer("errors")).setColormapLabel(errors);
       nv.setRadiologicalConvention(true);
       nv.setSliceType(nv.sliceTypeMultiplanar);
       this.fields.channel.value = role;
@@ -135,6 +142,7 @@
         region: choice("Region", Object.keys(this.data.regions).map((name) => [name, name]), (region) => this.outline(region)),
         outlines: slider("Outlines", 1, () => this.opacities()),
         errors: slider("Errors", 0.4, () => this.opacities()),
+        ...(this.data.uncertainty && { uncertainty: slider("Uncertainty", 0, () => this.opacities()) }),
         dark: slider("Dark", 0, () => this.window()),
         light: slider("Light", 1, () => this.window()),
         witness: button("witness", "Hausdorff distance", () => this.goTo("witness")),
@@ -162,6 +170,10 @@
       mark("#FF9F1F", "prediction");
       mark("#FFFFFF", "surface of both");
       this.kinds.forEach(({ name, colour }) => mark(colour, name));
+      if (this.data.uncertainty) {
+        const before = this.data.uncertainty.processed ? " before post-processing" : "";
+        mark("#E63CFF", `uncertainty: entropy of the network's probabilities${before}, to 1 bit`);
+      }
       this.place.replaceChildren(bar, frame, this.here, this.said, legend);
     }
 
@@ -185,6 +197,19 @@
       this.window();
     }
 
+    // Lay the map of entropy over the channel, below the outlines.
+    async uncertain() {
+      const { shape, columns, affine, uncertainty } = this.data;
+      const { nv } = this;
+      const codes = await decode(uncertainty.picture, shape, columns);
+      this.bits = Float32Array.from(codes, (code) => code / uncertainty.levels);
+      nv.addColormap("uncertainty", UNCERTAINTY);
+      await nv.loadFromArrayBuffer(nifti(codes, shape, affine, 1 / uncertainty.levels), "uncertainty.nii");
+      this.layers.uncertainty = nv.volumes.length - 1;
+      const volume = Object.assign(nv.volumes.at(-1), { colormap: "uncertainty", cal_min: 0, cal_max: 1 });
+      nv.setModulationImage(volume.id, volume.id, 1); // the less there is, the more the image shows through
+    }
+
     window() {
       const { low, step, window: [from, to] } = this.data.channels[this.role];
       // The sliders' ends are the darkest and the lightest intensity, 0 and 1 the window of the pictures.
@@ -203,9 +228,9 @@
       const has = (side) => surface(this.codes.map((code) => (labels.has(side(code % BRAIN)) ? 1 : 0)), shape);
       const truth = has((code) => code % SIDE);
       const prediction = has((code) => Math.floor(code / SIDE));
-      this.nv.volumes[1].img = truth.map((there, at) => there + 2 * prediction[at]);
+      this.nv.volumes[this.layers.outlines].img = truth.map((there, at) => there + 2 * prediction[at]);
       this.kindsHere = await decode(errors[region], shape, columns);
-      this.nv.volumes[2].img = this.kindsHere;
+      this.nv.volumes[this.layers.errors].img = this.kindsHere;
       this.nv.updateGLVolume();
       this.ends = 0;
       for (const name of ["witness", "false", "missed"]) this.fields[name].disabled = !places[region][name];
@@ -214,8 +239,7 @@
     }
 
     opacities() {
-      this.nv.setOpacity(1, Number(this.fields.outlines.value));
-      this.nv.setOpacity(2, Number(this.fields.errors.value));
+      for (const [name, place] of Object.entries(this.layers)) this.nv.setOpacity(place, Number(this.fields[name].value));
     }
 
     // Move the cross to a place; to the ends of a Hausdorff distance by turns, the far one first. Tell whether there is one.
@@ -250,7 +274,8 @@
       const place = [...mm].slice(0, 3).map((value) => value.toFixed(1).replace("-", "−")).join(", ");
       const value = values[0].value.toFixed(0).replace("-", "−");
       const both = `truth ${LABELS[code % SIDE]}, prediction ${LABELS[Math.floor(code / SIDE)]}`;
-      this.here.textContent = `(${place}) mm, RAS · ${channel} ${value} · ${both}${kind}`;
+      const bits = inside && this.bits ? ` · entropy ${this.bits[at].toFixed(2)} bit` : "";
+      this.here.textContent = `(${place}) mm, RAS · ${channel} ${value} · ${both}${kind}${bits}`;
     }
 
     // The voxel, along the stored axes, at a place in mm.

@@ -404,8 +404,8 @@ class Glioflow(_Trainer):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def measuring(self) -> Iterator[None]:
-        """Let nnU-Net's validation predict with a predictor that writes a record beside every mask."""
-        former = trainer_module.nnUNetPredictor
+        """Let nnU-Net's validation write a record and a map of entropy beside every mask."""
+        former = trainer_module.nnUNetPredictor, trainer_module.export_prediction_from_logits
         if uncertainty.REGIONS_VARIABLE not in os.environ:  # plain nnU-Net's command with a model of ours
             yield
             return
@@ -414,11 +414,12 @@ class Glioflow(_Trainer):  # type: ignore[misc]
             self.predictor = uncertainty.MeasuringPredictor(*args, **kwargs)
             return self.predictor
 
-        trainer_module.nnUNetPredictor = make
+        trainer_module.nnUNetPredictor, trainer_module.export_prediction_from_logits = make, uncertainty.export_with_map
         try:
             yield
         finally:
-            trainer_module.nnUNetPredictor, self.predictor = former, None
+            trainer_module.nnUNetPredictor, trainer_module.export_prediction_from_logits = former
+            self.predictor = None
 
     def do_split(self) -> tuple[list[str], list[str]]:
         """Return training and validation cases; while these are predicted, only those that are not."""

@@ -1,8 +1,9 @@
-"""What a network's probabilities tell of the quality of its mask, measured where they are made: numbers stay, arrays do not.
+"""What a network's probabilities tell of the quality of its mask, measured where they are made, before they are dropped.
 
 ``MeasuringPredictor`` predicts as nnU-Net's own predictor does, to the bit, and writes a small record beside every mask. All
-measures are on the network's grid: the image as it is cropped and resampled for the network. This module imports torch and
-nnU-Net only, as its folder does.
+measures are on the network's grid: the image as it is cropped and resampled for the network. ``export_with_map`` writes the
+mask as nnU-Net does, and before it a map of entropy on the mask's own grid. This module imports what nnU-Net's own environment
+has, as its folder does.
 
 p: probability of a region, s: its mask, both arrays of one shape. The measures of a region are
 
@@ -13,24 +14,40 @@ p: probability of a region, s: its mask, both arrays of one shape. The measures 
   mirroring the networks of several folds.
 - ``mirror_dice``: mean Dice of two mirrorings' masks over all pairs, the mean over the networks.
 - ``fold_dice``: mean Dice of two folds' masks over all pairs.
+
+The map has in each voxel the largest binary entropy of all regions of the network, of the probabilities that the mask is made
+of: 1 bit where that of some region is 0.5, 0 where all are sure. It has 8 bits a voxel, 255 for 1 bit, which its header scales
+to bits; what is less than ``FAINT`` of them is 0, so that it packs well.
 """
 
+import gzip
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from math import isnan, log, nan
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import isnan, log, nan, prod
 from typing import TYPE_CHECKING, Any
 
+import nibabel
+import numpy as np
 import torch
+from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+from numpy.typing import NDArray
 
 _Predictor: Any = object if TYPE_CHECKING else nnUNetPredictor
 
 RECORD = ".uncertainty.json"  # what the record of a mask is called, after the case
+MAPS = "entropy"  # the folder of the maps, beside the masks, which they are called after
 REGIONS_VARIABLE = "GLIOFLOW_REGIONS"  # JSON: the labels of each region
 LIKELY = 0.05
+BIT = 255  # of a map: 1 bit
+FAINT = 5  # of a map: 0.02 bit, the entropy of a probability of 0.002
+SLAB_VOXELS = 2**22  # of which a map is made at once
+NIFTI_BYTES = 352  # of a header and the mark that no extension follows
+FREE_TEXT = ("descrip", "aux_file", "intent_name", "db_name", "data_type")  # of a header; a map has none, as in a bundle
+COMPRESSION = 6  # zlib's level, that of a bundle's images
 MEASURES = ("expected_dice", "entropy_mean", "mutual_information_mean", "mirror_dice", "fold_dice")
 
 Box = tuple[slice, ...]
@@ -224,7 +241,7 @@ class MeasuringPredictor(_Predictor):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.target: str | None = None
-        self.regions = {name: list(labels) for name, labels in json.loads(os.environ[REGIONS_VARIABLE]).items()}
+        self.regions = known_regions()
         self.waiting: Iterator[str] = iter(())
         self.mirrored: MirroredLogits | None = None
         self.windows: Iterator[Box] = iter(())
@@ -352,11 +369,90 @@ class MeasuringPredictor(_Predictor):  # type: ignore[misc]
         return RegionHeads(self.label_manager, self.dataset_json["labels"], self.regions)
 
 
+def known_regions() -> dict[str, list[int]]:
+    """Return the labels of every region, as the job tells them."""
+    return {name: list(labels) for name, labels in json.loads(os.environ[REGIONS_VARIABLE]).items()}
+
+
 def write_record(path: str, record: Mapping[str, Any]) -> None:
     """Write a record whole or not at all; the mask follows it, so that no mask is without one."""
     with open(f"{path}.writing", "w", encoding="utf-8") as stream:
         json.dump(record, stream)
     os.replace(f"{path}.writing", path)
+
+
+# ---- the map
+
+
+def export_with_map(
+    logits: Any, properties: Any, configuration: Any, plans: Any, dataset: Any, target: str, *args: Any, **kwargs: Any
+) -> None:
+    """Export a mask as nnU-Net does, its entropy map before it; a mask without a record gets no map.
+
+    The arguments are those of nnU-Net's ``export_prediction_from_logits``, which this takes the place of.
+    """
+    if os.path.exists(f"{target}{RECORD}"):  # noqa: PTH110
+        heads = RegionHeads(plans.get_label_manager(dataset), dataset["labels"], known_regions())
+        name = f"{os.path.basename(target)}{dataset['file_ending']}"  # noqa: PTH119
+        path = os.path.join(os.path.dirname(target), MAPS, name)  # noqa: PTH118, PTH120
+        configuration = _Noting(configuration, lambda found: write_map(path, entropy_map(found, heads), plans, properties))
+    export_prediction_from_logits(logits, properties, configuration, plans, dataset, target, *args, **kwargs)
+
+
+class _Noting:
+    """A configuration of nnU-Net that hands on the logits, resampled to the image, before a mask is made of them."""
+
+    def __init__(self, configuration: Any, note: Callable[[Any], None]) -> None:
+        self._configuration, self._note = configuration, note
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._configuration, name)
+
+    def resampling_fn_probabilities(self, *args: Any, **kwargs: Any) -> Any:
+        resampled = self._configuration.resampling_fn_probabilities(*args, **kwargs)
+        self._note(resampled)
+        return resampled
+
+
+def entropy_map(logits: Any, heads: RegionHeads) -> NDArray[np.uint8]:
+    """Return the map (…) of logits (heads, …), made slab by slab: beside the logits it takes a byte a voxel."""
+    logits = torch.as_tensor(logits)
+    found = np.empty(tuple(logits.shape[1:]), np.uint8)
+    step = max(1, SLAB_VOXELS // max(1, prod(found.shape[1:])))
+    for start in range(0, len(found), step):
+        regions = heads.of_regions(heads.probabilities(logits[:, start : start + step]))
+        largest = torch.zeros(regions[0].shape, device=logits.device)
+        for region in regions:
+            largest = torch.maximum(largest, binary_entropy(region))
+        codes = (largest * BIT).round()
+        codes[codes < FAINT] = 0
+        found[start : start + step] = codes.to(torch.uint8).cpu().numpy()
+    return found
+
+
+def write_map(path: str, codes: NDArray[np.uint8], plans: Any, properties: Any) -> None:
+    """Write a map of the image as it is cropped for the network, on the grid of the mask, whole or not at all.
+
+    nnU-Net's writer of the mask places it. The same voxels and geometry give the same bytes.
+    """
+    whole = np.zeros(properties["shape_before_cropping"], np.uint8)
+    whole[tuple(slice(*ends) for ends in properties["bbox_used_for_cropping"])] = codes
+    whole = whole.transpose(plans.transpose_backward)
+    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+    placed, packed = f"{path}.placed.nii", f"{path}.writing"
+    plans.image_reader_writer_class().write_seg(whole, placed, properties)
+    image = nibabel.load(placed)
+    header, voxels = image.header.copy(), np.asarray(image.dataobj).astype(np.uint8)  # of 16 bits where a voxel has 255
+    header.set_data_dtype(np.uint8)
+    header.set_data_offset(NIFTI_BYTES)
+    header.set_slope_inter(1 / BIT, 0)
+    for name in FREE_TEXT:
+        header[name] = b""
+    with open(packed, "wb") as stream, gzip.GzipFile("", "wb", COMPRESSION, stream, mtime=0) as written:
+        written.write(header.binaryblock + bytes(NIFTI_BYTES - len(header.binaryblock)))
+        written.write(voxels.tobytes("F"))
+    os.replace(packed, path)
+    os.remove(placed)  # noqa: PTH107
 
 
 def _inside(masks: torch.Tensor) -> torch.Tensor:
