@@ -73,6 +73,11 @@ rule exports:
         expand("<results>/failure/{pair}/slicer_radiomics.csv", pair=failure_sets(STUDY)),
 
 
+rule tensorboard:
+    input:
+        [events for model in STUDY.trained() for events in event_files(model)],
+
+
 rule predictions:
     input:
         expand("<results>/predictions/{pair}/predictions.csv", pair=model_sets(STUDY)),

@@ -115,6 +115,12 @@ def fold_manifests(model, folds=None):
     return expand("<results>/models/{model}/fold_{fold}/manifest.json", model=model, fold=folds)
 
 
+def event_files(model):
+    """Return TensorBoard's files of a model's folds."""
+    pattern = "<results>/models/{model}/tensorboard/fold_{fold}/events.out.tfevents.glioflow"
+    return expand(pattern, model=model, fold=told(MODELS.fact, model, "folds"))
+
+
 def all_folds(wildcards):
     """Return the manifests of all folds of a model."""
     return fold_manifests(wildcards.model)

@@ -135,6 +135,28 @@ rule train_fold:
         "../scripts/train_fold.py"
 
 
+rule write_tensorboard:
+    input:
+        manifest="<results>/models/{model}/fold_{fold}/manifest.json",
+        curves="<results>/models/{model}/fold_{fold}/curves.csv",
+    output:
+        "<results>/models/{model}/tensorboard/fold_{fold}/events.out.tfevents.glioflow",
+    log:
+        "<logs>/write_tensorboard/{model}/{fold}.log",
+    wildcard_constraints:
+        model=TRAINED,
+    localrule: True
+    conda:
+        "../envs/glioflow.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_fingerprint("write_tensorboard"),
+    script:
+        "../scripts/write_tensorboard.py"
+
+
 rule collect_cv:
     input:
         split=cohort_file("split.csv"),

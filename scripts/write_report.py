@@ -8,7 +8,8 @@ Params:  ``study`` (the validated configuration), ``config_file`` (its path), ``
          of each set that has no truth).
 
 The sections are made by ``glioflow.report``, the page's words and layout are in ``glioflow/report/templates/``. Scores and
-effect sizes are shown as their tables have them, rounded. The same tables give the same bytes.
+effect sizes are shown as their tables have them, rounded. The same tables give the same bytes, by the
+same commit of the workflow.
 """
 
 import json

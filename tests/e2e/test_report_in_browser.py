@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long]
 if reason := browser.skip_reason():
     pytestmark.append(pytest.mark.skip(reason=reason))
 
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
 ROWS = "article.cases:not([hidden]) tbody tr"
 
 
@@ -358,6 +359,31 @@ def test_a_page_without_its_folder_says_so(results: Path, tmp_path: Path) -> Non
     with open_page(tmp_path / "alone.html") as page:
         page.click("button.turn")
         page.wait("/belong together/.test(document.querySelector('.viewer').textContent)", "the message")
+
+
+# ---- everybody reads it
+
+
+def found_by_axe(page: Page) -> list[str]:
+    """Return each serious or critical issue that axe-core finds on the page as it is, with the first element that has it."""
+    return list(
+        page.run(
+            "axe.run(document, {resultTypes: ['violations']}).then((r) => r.violations"
+            ".filter((v) => ['serious', 'critical'].includes(v.impact))"
+            ".map((v) => `${v.impact} ${v.id}: ${v.nodes.length}, first ${v.nodes[0].html.slice(0, 200)}`))"
+        )
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_serious_also_with_a_viewer_and_a_case_opened(results: Path, width: int) -> None:
+    with open_page(results / "report/index.html", width=width) as page:
+        page.run(f"{AXE};0")
+        assert found_by_axe(page) == []
+        turned(page)
+        page.click(".case summary")
+        page.wait("document.querySelector('.case details').open", "the case to unfold")
+        assert found_by_axe(page) == []
 
 
 # ---- scatter plots

@@ -87,6 +87,7 @@ def test_every_study_file_is_planned_by_a_test():
     [
         ("cohorts", "split_cohort"),
         ("models", "train_fold"),
+        ("tensorboard", "write_tensorboard"),
         ("exports", "export_model"),
         ("predictions", "predict_cases"),
         ("scores", "summarise_scores"),
@@ -97,8 +98,8 @@ def test_every_study_file_is_planned_by_a_test():
 )
 def test_each_stage_is_a_target(checkout, target, last):
     order = [
-        "split_cohort", "train_fold", "predict_cases", "summarise_scores", "draw_associations", "compare_shapes",
-        "export_model", "write_report",
+        "split_cohort", "train_fold", "write_tensorboard", "predict_cases", "summarise_scores", "draw_associations",
+        "compare_shapes", "export_model", "write_report",
     ]  # fmt: skip
     jobs = planned_jobs(snakemake(checkout, "-n", target))
     assert jobs[last] >= 1

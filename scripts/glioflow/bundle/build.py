@@ -23,6 +23,7 @@ from glioflow.code_fingerprint import SCRIPTS
 from glioflow.cohorts.layouts import cohort_folder
 from glioflow.console import Console, UserError
 from glioflow.files import read_table, read_text_table, sha256_file, write_json, write_table, write_text
+from glioflow.report.checkout import RECORD, describe_commit
 from glioflow.stored_paths import find_path
 from glioflow.study.configuration import Bundle, GivenModel, ImportedModel, PhantomCohort, Study, cohort_dataset, expand_path
 from glioflow.study.registry import ROLES, datasets
@@ -196,7 +197,7 @@ def share_step(step: Step, policy: Policy) -> Step:
 
 
 def copy_workflow(folder: Path) -> None:
-    """Copy the workflow as it is into ``folder``."""
+    """Copy the workflow as it is into ``folder``, and record its commit, where it has one."""
     root = SCRIPTS.parent
     for pattern in WORKFLOW_FILES:
         for path in sorted(root.glob(pattern)):
@@ -204,6 +205,8 @@ def copy_workflow(folder: Path) -> None:
                 target = folder / path.relative_to(root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
+    if commit := describe_commit():
+        write_json(folder / RECORD, commit)
 
 
 def input_table(sources: Sources, files: ResultsFiles) -> pd.DataFrame:

@@ -6,6 +6,7 @@ GPU, in a folder of the user's own on this host. The lock is the process's: howe
 
 import fcntl
 import os
+import platform
 import re
 import stat
 import subprocess
@@ -14,12 +15,25 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from glioflow.console import Console, UserError, count
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 POLL_SECONDS = 1.0
+PROCESSORS = Path("/proc/cpuinfo")
+
+
+def read_processor(file: Path = PROCESSORS) -> dict[str, Any]:
+    """Return the ``name`` of this machine's processor and how many ``cores`` it has, those that share one counted once.
+
+    Where the kernel does not say, the name is that of the architecture, and every thread is a core.
+    """
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    threads = [dict(re.findall(r"^([^\t:]+)\s*:[ ]*(.*)$", block, re.MULTILINE)) for block in text.split("\n\n")]
+    names = [thread["model name"] for thread in threads if thread.get("model name")]
+    cores = {(thread.get("physical id"), thread["core id"]) for thread in threads if "core id" in thread}
+    return {"name": " ".join((names or [platform.machine()])[0].split()), "cores": len(cores) or os.cpu_count() or 1}
 
 
 def list_devices(environment: Mapping[str, str], number: int) -> list[str]:

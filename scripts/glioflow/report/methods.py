@@ -9,11 +9,13 @@ from glioflow.console import count
 from glioflow.evaluation.conventions import conventions
 from glioflow.formatting import UNDEFINED, number
 from glioflow.models.nnunet.keys import installed
+from glioflow.report.checkout import read_commit
 from glioflow.report.cohorts import own_origin, split_words
 from glioflow.report.definitions import definition_words
 from glioflow.report.feature_notes import features_words
 from glioflow.report.plan_figure import draw_plan
 from glioflow.report.plotting import CHANNEL_NAMES
+from glioflow.report.provenance import NOT_RECORDED, processor_words
 from glioflow.report.references import convention_sources, known_references, used_keys
 from glioflow.report.source import Source, embed_figure, records
 from glioflow.report.summary import cohort_sentence
@@ -67,7 +69,7 @@ def training_sentences(source: Source) -> Iterator[str]:
         model, folds = source.study["models"][name], source.folds[name]
         settings = said_settings(model, folds)
         versions = {key: recorded(folds, key) for key in ("nnunetv2", "torch")}
-        devices = sorted({str(fold.get("gpu") or fold.get("device") or UNDEFINED) for fold in folds})
+        devices = sorted({device_words(fold) for fold in folds})
         channels = join_words(CHANNEL_NAMES[channel] for channel in model["channels"])
         yield (
             f"Network of the model {name}: {network_words(model)} ({cited('nnunet')}; nnU-Net {versions['nnunetv2']} and "
@@ -85,6 +87,13 @@ def recorded(folds: list[dict[str, Any]], package: str) -> str:
     """Return the version of a package that folds were trained with, or their versions."""
     found = {str(fold.get("versions", {}).get(package) or "of no record") for fold in folds}
     return join_words(sorted(found))
+
+
+def device_words(fold: Mapping[str, Any]) -> str:
+    """Return what a fold was trained on: its GPU, or the processor where it used none."""
+    if fold.get("gpu") or fold.get("device") != "cpu":
+        return str(fold.get("gpu") or fold.get("device") or UNDEFINED)
+    return f"the processor {words}" if (words := processor_words(fold)) != NOT_RECORDED else f"cpu (processor {words})"
 
 
 def score_sentences(source: Source, cites: set[str]) -> Iterator[str]:
@@ -153,7 +162,9 @@ def failure_sentences(source: Source, cites: set[str]) -> Iterator[str]:
 
 def software_sentences(source: Source) -> Iterator[str]:
     """Yield by which software the study was made."""
-    yield f"All steps were run by glioflow, a workflow of Snakemake {installed('snakemake')} ({cited('snakemake')})."
+    commit = read_commit()
+    which = f" ({commit.words})" if commit else ""
+    yield f"All steps were run by glioflow{which}, a workflow of Snakemake {installed('snakemake')} ({cited('snakemake')})."
 
 
 def cited(key: str) -> str:

@@ -93,7 +93,7 @@ def condition_words(folds: Sequence[Mapping[str, Any]], today: Mapping[str, str]
     groups: dict[str, list[int]] = {}
     for manifest in folds:
         known = [one for one in manifest.get("trained_with", ()) if one["code"]]
-        said = [code_words(one, today) for one in known] or ["not recorded when it was trained"]
+        said = list(dict.fromkeys(code_words(one, today) for one in known)) or ["not recorded when it was trained"]
         groups.setdefault(", then ".join(said), []).append(int(manifest["fold"]))
     if len(groups) == 1:
         return next(iter(groups))

@@ -1,4 +1,5 @@
 import os
+import platform
 import select
 import signal
 import stat
@@ -8,7 +9,15 @@ import sys
 import pytest
 
 from glioflow.console import Console, UserError
-from glioflow.models.devices import claim_device, claim_one, explain_absence, identify, list_devices, lock_folder
+from glioflow.models.devices import (
+    claim_device,
+    claim_one,
+    explain_absence,
+    identify,
+    list_devices,
+    lock_folder,
+    read_processor,
+)
 
 # A job that claims one of the devices 0 and 1, says which, and keeps it until its standard input ends.
 JOB = """
@@ -139,3 +148,26 @@ def test_a_torch_without_cuda_beside_a_gpu_is_named():
     assert said == (
         "torch 2.15.0+cpu (built without CUDA) finds no GPU, nvidia-smi lists 1 GPU, CUDA_VISIBLE_DEVICES is not set"
     )
+
+
+# ---- processors
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [
+        ([(0, 0), (0, 1), (0, 0), (0, 1)], 2),  # two threads a core
+        ([(0, 0), (0, 1), (1, 0), (1, 1)], 4),  # two sockets
+    ],
+)
+def test_threads_of_a_core_count_once_and_cores_of_two_sockets_twice(tmp_path, cores, expected):
+    thread = "processor\t: {}\nmodel name\t: Intel(R) Xeon(R)  CPU @ 2.60GHz\nphysical id\t: {}\ncore id\t\t: {}\npower:\n"
+    text = "\n".join(thread.format(number, *place) for number, place in enumerate(cores))
+    (tmp_path / "cpuinfo").write_text(text)
+    assert read_processor(tmp_path / "cpuinfo") == {"name": "Intel(R) Xeon(R) CPU @ 2.60GHz", "cores": expected}
+
+
+def test_a_kernel_that_does_not_name_its_processor_leaves_the_architecture(tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nBogoMIPS\t: 50.00\n\n")
+    for name in ("cpuinfo", "missing"):
+        assert read_processor(tmp_path / name) == {"name": platform.machine(), "cores": os.cpu_count()}

@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
-from test_write_report import EXTERNAL, Workspace, given_study
+from test_write_report import CONFIG, EXTERNAL, Workspace, given_study
 
+from glioflow.files import read_json, write_json
+from glioflow.report import methods, provenance
+from glioflow.report.checkout import Commit
 from glioflow.report.methods import methods_section
+from glioflow.report.provenance import checkpoint_table
 from glioflow.report.references import bibliography, known_references
 
 
@@ -36,8 +40,6 @@ def test_the_paragraphs_have_cohort_sizes_sequences_folds_epochs_and_versions_as
 
 
 def test_two_versions_of_a_training_are_both_told(make: Callable[[dict], Workspace]) -> None:
-    from glioflow.files import read_json, write_json
-
     workspace = make(EXTERNAL)
     path = workspace.root / "models/net/fold_1/manifest.json"
     manifest = read_json(path)
@@ -45,6 +47,40 @@ def test_two_versions_of_a_training_are_both_told(make: Callable[[dict], Workspa
     text = pasted(workspace)
     assert "nnU-Net 2.7.0 and 2.8.1 and PyTorch 2.1 and of no record" in text
     assert "on NVIDIA A and cpu" in text
+
+
+def test_a_fold_tells_its_gpu_or_its_processors_where_its_training_moved(make: Callable[[dict], Workspace]) -> None:
+    workspace = make(CONFIG)
+    one, other = {"name": "CPU A", "cores": 8}, {"name": "CPU B", "cores": 1}
+    conditions = [{"code": None, "device": "cpu", "versions": {}, "processor": each} for each in (one, other, one)]
+    for fold, told in enumerate(({"trained_with": conditions}, {"gpu": "NVIDIA A", "device": "cuda"})):
+        path = workspace.root / f"models/net/fold_{fold}/manifest.json"
+        write_json(path, {**read_json(path), **told})
+    assert "on NVIDIA A and the processor CPU A (8 cores), then CPU B (1 core)." in pasted(workspace)
+    table = checkpoint_table(workspace.source())
+    assert table is not None
+    assert [[cell.text for cell in row[2:4]] for row in table.rows] == [
+        ["CPU A (8 cores), then CPU B (1 core)", "–"],
+        ["not recorded", "NVIDIA A"],
+    ]
+
+
+def test_a_fold_trained_before_processors_were_recorded_says_so(trained: Workspace) -> None:
+    assert "on cpu (processor not recorded)." in pasted(trained)
+
+
+def test_the_commit_is_in_the_paragraph_on_the_software_and_the_first_version(trained: Workspace, monkeypatch) -> None:
+    changed = Commit("0" * 40, True)
+    for commit, words in ((Commit("0a1b" * 10, False), "commit 0a1b0a1b0a1b"), (changed, "commit 000000000000, changed")):
+        for module in (methods, provenance):
+            monkeypatch.setattr(module, "read_commit", lambda commit=commit: commit)
+        assert f"run by glioflow ({words}), a workflow of Snakemake" in pasted(trained)
+        first = provenance.versions_table(trained.source()).rows[0]
+        assert [(cell.text, cell.title) for cell in first] == [("glioflow", ""), (words, commit.commit), ("", "")]
+    for module in (methods, provenance):
+        monkeypatch.setattr(module, "read_commit", lambda: None)
+    assert "run by glioflow, a workflow of Snakemake" in pasted(trained)
+    assert provenance.versions_table(trained.source()).rows[0][0].text == "python"
 
 
 def test_a_study_without_training_tells_of_none(make: Callable[[dict], Workspace], tmp_path) -> None:

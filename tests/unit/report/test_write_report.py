@@ -714,7 +714,8 @@ def test_the_folds_show_where_training_ended(page: Page) -> None:
     rows = page.table("The folds of net")[1:]
     assert rows[1] == ["1", "5", "4", "3", "4.0", "cpu", "−0.510", "0.800", "0.800", "0.800", "4 May 2024"]
     assert "last training finished 4 May 2024" in page.text
-    assert page.table("The trained networks")[2] == ["1", "1" * 16, "models/net/nnunet/fold_1/checkpoint_final.pth"]
+    checkpoint = "models/net/nnunet/fold_1/checkpoint_final.pth"
+    assert page.table("The trained networks")[2] == ["1", "not recorded", "–", "1" * 16, checkpoint]
 
 
 def problem(case: str = "case_03", severity: str = "warning", kind: str = "empty_label") -> list[str]:
