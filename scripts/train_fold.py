@@ -10,9 +10,9 @@ trained. Key equal and unfinished: training resumes at the last checkpoint that 
 missing. Another key: the fold that is there is archived, under its key, and taken back when that key comes again; nothing
 resumes a stale checkpoint. A finished checkpoint that is not what was trained stops the job.
 
-Versions, code, device and processor are recorded in the fold's folder when a training begins, its checkpoint's SHA-256 when
-it ends; the manifest repeats them, whatever is installed by then. Other code than today's is no reason to train again, unless
-``retrain_on_upgrade`` asks for it.
+Versions, code, device, processor and precision are recorded in the fold's folder when a training begins, its checkpoint's
+SHA-256 when it ends; the manifest repeats them, whatever is installed by then. Other code than today's is no reason to train
+again, unless ``retrain_on_upgrade`` asks for it.
 """
 
 import os
@@ -29,7 +29,7 @@ import pandas as pd
 from glioflow.cohorts.manifests import read_manifest
 from glioflow.console import Console, clock, count, run_script
 from glioflow.files import key_of, read_json, sha256_file, write_json, write_table
-from glioflow.models.devices import claim_device, read_processor
+from glioflow.models.devices import claim_device, read_processor, training_precision
 from glioflow.models.fold_state import (
     FINAL,
     STATE,
@@ -138,11 +138,12 @@ def prepare_validation(fold: Path, key: str, expected: bool, console: Console) -
 def begin_training(fold: Path, device: str, resumed: bool) -> None:
     """Record in the fold's state with what it is trained from now on, after what it was trained with so far if ``resumed``."""
     versions = {"python": platform.python_version(), **{name: installed(name) for name in ("nnunetv2", "torch", "numpy")}}
-    today = {"code": training_code()["code"], "device": device, "processor": read_processor(), "versions": versions}
+    conditions = {"device": device, "processor": read_processor(), "precision": training_precision(device)}
+    today = {"code": training_code()["code"], **conditions, "versions": versions}
     state = read_json(fold / STATE)
     former = state.get("training", {}).get("with", [None]) if resumed else []
-    conditions = former if former[-1:] == [today] else [*former, today]
-    write_json(fold / STATE, {**state, "training": {"with": conditions}})
+    so_far = former if former[-1:] == [today] else [*former, today]
+    write_json(fold / STATE, {**state, "training": {"with": so_far}})
 
 
 def end_training(fold: Path) -> None:

@@ -36,6 +36,20 @@ def read_processor(file: Path = PROCESSORS) -> dict[str, Any]:
     return {"name": " ".join((names or [platform.machine()])[0].split()), "cores": len(cores) or os.cpu_count() or 1}
 
 
+def has_bfloat16(file: Path = PROCESSORS) -> bool:
+    """Tell whether this machine's processor multiplies bfloat16 numbers by instructions of its own (AVX-512 BF16 or AMX)."""
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return flags is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())
+
+
+def training_precision(device: str) -> str:
+    """Return in which numbers the layers of a network compute while it is trained; weights and loss are float32 anyhow."""
+    if device != "cpu":
+        return "float16"  # what nnU-Net asks torch for on a GPU
+    return "bfloat16" if has_bfloat16() else "float32"
+
+
 def list_devices(environment: Mapping[str, str], number: int) -> list[str]:
     """Return the GPUs a job may take, as entries of CUDA_VISIBLE_DEVICES: numbers, or UUIDs of GPUs and of MIG slices.
 
@@ -148,10 +162,3 @@ def claim_device(wanted: str, console: Console) -> Iterator[tuple[str, dict[str,
     with claim_one(names, lock_folder(), console) as entry:
         console.note(f"working on GPU {entry} ({names[entry]})")
         yield "cuda", {VISIBLE: entry}
-
-
-def has_bfloat16(file: Path = Path("/proc/cpuinfo")) -> bool:
-    """Tell whether this machine's processor multiplies bfloat16 numbers by instructions of its own (AVX-512 BF16 or AMX)."""
-    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    return flags is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())

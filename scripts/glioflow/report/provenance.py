@@ -61,9 +61,16 @@ def checkpoint_table(source: Source) -> Table | None:
 
 def processor_words(manifest: Mapping[str, Any]) -> str:
     """Return the processor that a fold was trained on; more than one where its training went on elsewhere."""
-    found = [one.get("processor") for one in manifest.get("trained_with", ())] or [None]
-    words = [f"{one['name']} ({count(one['cores'], 'core')})" if one else NOT_RECORDED for one in found]
+    words = [_processor_words(one) for one in manifest.get("trained_with", ())] or [NOT_RECORDED]
     return ", then ".join(dict.fromkeys(words))
+
+
+def _processor_words(conditions: Mapping[str, Any]) -> str:
+    processor = conditions.get("processor")
+    if not processor:
+        return NOT_RECORDED
+    mixed = ", in bfloat16" if conditions.get("precision") == "bfloat16" else ""
+    return f"{processor['name']} ({count(processor['cores'], 'core')}{mixed})"
 
 
 def gpu_words(manifest: Mapping[str, Any]) -> str:

@@ -7,7 +7,9 @@ import pytest
 import torch
 from conftest import REPO
 
-from glioflow.models.devices import has_bfloat16
+from glioflow.models import devices
+from glioflow.models.devices import has_bfloat16, training_precision
+from glioflow.models.nnunet.commands import ModelFolders, environment
 
 TRAINERS = REPO / "scripts/glioflow/models/nnunet/trainers"
 
@@ -41,6 +43,15 @@ def test_where_the_kernel_says_nothing_there_is_none(tmp_path: Path):
     assert not has_bfloat16(tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nFeatures\t: bf16\n")  # of another architecture
     assert not has_bfloat16(tmp_path / "cpuinfo")
+
+
+def test_only_a_training_on_such_a_processor_is_told_to_use_it(tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("GLIOFLOW_BFLOAT16", raising=False)
+    for has, precision in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(devices, "has_bfloat16", lambda has=has: has)
+        assert (training_precision("cpu"), training_precision("cuda")) == (precision, "float16")
+        folders = ModelFolders("m", tmp_path)
+        assert [("GLIOFLOW_BFLOAT16" in environment(folders, 1, device)) for device in ("cpu", "cuda")] == [has, False]
 
 
 def test_the_output_is_float32_and_close_to_that_of_float32(module):

@@ -18,7 +18,7 @@ import predict_cases
 import train_fold as script
 from glioflow.console import Console, UserError
 from glioflow.files import read_json, sha256_file, write_json, write_table
-from glioflow.models.devices import read_processor
+from glioflow.models.devices import read_processor, training_precision
 from glioflow.models.fold_state import FINAL, STATE, check_checkpoint, locked
 from glioflow.models.nnunet.commands import UNSAVED, ModelFolders, run_nnunet
 from glioflow.models.nnunet.keys import training_code
@@ -215,6 +215,7 @@ def test_what_a_training_begins_and_goes_on_with_is_recorded(fold):
     (today,) = read_json(fold.folder / STATE)["training"]["with"]
     assert {"code": today["code"], **{name: today["versions"][name] for name in ("nnunetv2", "torch")}} == training_code()
     assert today["processor"] == read_processor()
+    assert today["precision"] == training_precision("cpu")
     script.begin_training(fold.folder, "cpu", resumed=True)
     assert read_json(fold.folder / STATE)["training"]["with"] == [today]
     fold.record(**{"with": [FORMER]})

@@ -53,14 +53,15 @@ def test_a_fold_tells_its_gpu_or_its_processors_where_its_training_moved(make: C
     workspace = make(CONFIG)
     one, other = {"name": "CPU A", "cores": 8}, {"name": "CPU B", "cores": 1}
     conditions = [{"code": None, "device": "cpu", "versions": {}, "processor": each} for each in (one, other, one)]
+    conditions[1]["precision"] = "bfloat16"
     for fold, told in enumerate(({"trained_with": conditions}, {"gpu": "NVIDIA A", "device": "cuda"})):
         path = workspace.root / f"models/net/fold_{fold}/manifest.json"
         write_json(path, {**read_json(path), **told})
-    assert "on NVIDIA A and the processor CPU A (8 cores), then CPU B (1 core)." in pasted(workspace)
+    assert "on NVIDIA A and the processor CPU A (8 cores), then CPU B (1 core, in bfloat16)." in pasted(workspace)
     table = checkpoint_table(workspace.source())
     assert table is not None
     assert [[cell.text for cell in row[2:4]] for row in table.rows] == [
-        ["CPU A (8 cores), then CPU B (1 core)", "–"],
+        ["CPU A (8 cores), then CPU B (1 core, in bfloat16)", "–"],
         ["not recorded", "NVIDIA A"],
     ]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from glioflow.console import Console, UserError
 from glioflow.disk import explain_output
 from glioflow.imaging.labels import REGIONS
-from glioflow.models.devices import has_bfloat16
+from glioflow.models.devices import training_precision
 
 PLANS = "glioflowPlans"
 TRAINER = "GlioflowTrainer"
@@ -86,7 +86,7 @@ def environment(folders: ModelFolders, threads: int, device: str) -> dict[str, s
         "nnUNet_def_n_proc": str(threads),
         "nnUNet_compile": "t" if device == "cuda" else "f",
         **({"GLIOFLOW_THREADS": str(threads), **KEPT_MEMORY} if device == "cpu" else {}),
-        **({"GLIOFLOW_BFLOAT16": "1"} if device == "cpu" and has_bfloat16() else {}),
+        **({"GLIOFLOW_BFLOAT16": "1"} if training_precision(device) == "bfloat16" else {}),
         "GLIOFLOW_REGIONS": json.dumps(REGIONS),
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait made training ten times slower on a busy machine
