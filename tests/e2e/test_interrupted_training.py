@@ -140,7 +140,7 @@ def fold(results: Path) -> Path:
 
 
 def outcome(results: Path) -> dict[str, np.ndarray]:
-    """Return the final weights, and the validation masks with and without mirroring."""
+    """Return the final weights, and the validation masks with and without mirroring, with their maps of entropy."""
     checkpoint = torch.load(fold(results) / "checkpoint_final.pth", map_location="cpu", weights_only=False)
     masks = {str(path.relative_to(fold(results))): path for path in fold(results).rglob("*.nii.gz")}
     return {
@@ -153,8 +153,8 @@ def assert_equal(results: Path, other: Path) -> None:
     found, wanted = outcome(results), outcome(other)
     assert found.keys() == wanted.keys()
     assert [name for name in wanted if not np.array_equal(found[name], wanted[name])] == []
-    # 3 validation cases, each with and without mirroring
-    assert sum(name.endswith(".nii.gz") for name in wanted) == 6
+    # 3 validation cases, each with and without mirroring, a mask and its map of entropy
+    assert sum(name.endswith(".nii.gz") for name in wanted) == 12
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
