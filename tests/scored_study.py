@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import write_case
+from filelock import FileLock
 from workflows import build_once, copy_checkout, snakemake
 
 CASES = 4
@@ -47,9 +48,10 @@ def write_study(checkout: Path) -> dict[str, Any]:
 
 
 def run_study(checkout: Path, study: dict[str, Any], dry: bool = True, **changed: Any):
-    """Plan, or run, the study with some keys changed, up to its report and scores."""
-    (checkout / "study.yaml").write_text(yaml.safe_dump(change(study, changed)))
-    return snakemake(checkout, *(["-n"] if dry else []), "--configfile", "study.yaml", "--", "all", "scores")
+    """Plan, or run, the study with some keys changed, up to its report and scores; one at a time in a checkout."""
+    with FileLock(f"{checkout}.lock"):
+        (checkout / "study.yaml").write_text(yaml.safe_dump(change(study, changed)))
+        return snakemake(checkout, *(["-n"] if dry else []), "--configfile", "study.yaml", "--", "all", "scores")
 
 
 def change(study: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import re
 import zipfile
 from pathlib import Path
 
+import yaml
 from conftest import REPO
 from scored_study import build_scored, elsewhere
 from workflows import snakemake
@@ -20,9 +21,9 @@ def test_every_caption_is_of_an_output_and_every_flag_has_a_caption() -> None:
 
 
 def test_the_archive_has_every_category_with_its_captions(tmp_path_factory, tmp_path: Path) -> None:
-    checkout, _ = build_scored(tmp_path_factory)
+    checkout, study = build_scored(tmp_path_factory)
     clone = elsewhere(checkout, tmp_path / "glioflow")
-    (clone / "study.yaml").write_text((checkout / "study.yaml").read_text())
+    (clone / "study.yaml").write_text(yaml.safe_dump(study))
     made = snakemake(clone, "--configfile", "study.yaml", "--report", "report.zip", "--", "report")
     assert made.returncode == 0, made.stdout
     with zipfile.ZipFile(clone / "report.zip") as packed:
