@@ -315,7 +315,7 @@ def test_uncertainty_is_laid_over_the_slices_and_told_in_bits(uncertain: Path) -
     with open_page(uncertain) as page:
         turned(page)
         before = drawn(page)
-        assert page.run("document.querySelector('.viewer-here').textContent").endswith(" · entropy 0.50 bit")
+        assert page.run("document.querySelector('.viewer-here').textContent").endswith(" · entropy 0.5 bit")
         assert "network's probabilities before post-processing" in page.run(
             "document.querySelector('.viewer .viewer-legend').textContent"
         )

@@ -4,6 +4,7 @@ import importlib
 import itertools
 import json
 import multiprocessing
+import subprocess
 import sys
 from math import isnan, log2
 from pathlib import Path
@@ -522,3 +523,21 @@ def test_nnunets_own_command_predicts_with_it(monkeypatch):
     ((arguments, kind, export),) = seen
     assert arguments == ["nnUNetv2_predict", "-i", "here"]
     assert (kind.__name__, export.__name__) == ("MeasuringPredictor", "export_with_map")
+
+
+FOUND_BY_NNUNET = """
+import pickle, sys
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+trainer = object.__new__(recursive_find_trainer_class_by_name("GlioflowTrainer"))
+assert "glioflow_uncertainty" not in sys.modules, "nnU-Net forgets what it found"
+with trainer.measuring():
+    export = sys.modules["nnunetv2.training.nnUNetTrainer.nnUNetTrainer"].export_prediction_from_logits
+    assert export.__name__ == "export_with_map"
+    assert pickle.loads(pickle.dumps(export)) is export
+"""
+
+
+def test_a_process_of_validations_own_can_be_told_to_export_with_a_map(tmp_path):
+    env = environment(ModelFolders("m", tmp_path), 2, "cpu")
+    done = subprocess.run([sys.executable, "-c", FOUND_BY_NNUNET], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

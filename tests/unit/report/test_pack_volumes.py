@@ -65,7 +65,7 @@ def case() -> SimpleNamespace:
     prediction[11:20, 10:20, 5:10] = ED
     prediction[30:32, 30:33, 15] = ED
     channels = {"flair": Channel("FLAIR", image), "t1ce": Channel("FLAIR in place of T1ce", image * 2)}
-    bits = np.round(rng.random(SHAPE) * 255) / 255
+    bits = np.clip(1 - np.hypot(x - 15, y - 15) / 8, 0, 1)  # around the tumour, as such maps are
     uncertainty = Uncertainty(bits, processed=True)
     packed = pack_case(channels, Volume(truth, AFFINE), prediction, ["WT", "ET"], CONVENTION, uncertainty)
     return SimpleNamespace(image=image, truth=truth, prediction=prediction, bits=bits, packed=packed, box=brain)
@@ -97,10 +97,11 @@ def test_intensities_come_back_within_a_few_greys(case: SimpleNamespace) -> None
     assert case.packed["channels"]["t1ce"]["name"] == "FLAIR in place of T1ce"
 
 
-def test_entropy_comes_back_within_half_a_level_cropped_like_the_channels(case: SimpleNamespace) -> None:
+def test_entropy_comes_back_within_some_tenths_of_a_bit_cropped_like_the_channels(case: SimpleNamespace) -> None:
     packed = case.packed["uncertainty"]
     codes = unpack(packed["picture"], case.packed["shape"], case.packed["columns"])
-    assert np.abs(codes / packed["levels"] - case.bits[case.box]).max() <= 0.5 / LEVELS + 1e-9
+    wrong = np.abs(codes / packed["levels"] - case.bits[case.box])
+    assert (wrong.mean() < 0.01, wrong.max() < 0.2) == (True, True), (wrong.mean(), wrong.max())
     assert packed["processed"] is True
 
 
@@ -237,12 +238,15 @@ def test_nothing_in_a_script_names_its_case_and_the_bytes_are_the_same_again(tmp
 def test_a_map_is_packed_with_its_case_and_a_case_without_one_has_none(tmp_path: Path) -> None:
     study = Study(tmp_path)
     bits = np.zeros((12, 14, 10))
-    bits[4, 4, 4], bits[5, 5, 5] = 1, 0.5
+    bits[:, :7], bits[:6, 7:] = 1, 0.5
     path = study.add_map(bits)
     study.run(("other",))
     packed = study.packed()
     codes = unpack(packed["uncertainty"]["picture"], packed["shape"], packed["columns"])
-    assert (codes[4, 4, 4], codes[5, 5, 5], int((codes > 0).sum())) == (LEVELS, LEVELS // 2, 2)
+    bits_back = codes / LEVELS
+    assert bits_back[2, 2, 5] == pytest.approx(1, abs=0.1)
+    assert bits_back[2, -2, 5] == pytest.approx(0.5, abs=0.1)
+    assert bits_back[-2, -2, 5] == pytest.approx(0, abs=0.1)
     assert packed["uncertainty"]["processed"] is False
     assert study.packed("further_01")["uncertainty"] is None
     path.unlink()

@@ -274,7 +274,7 @@
       const place = [...mm].slice(0, 3).map((value) => value.toFixed(1).replace("-", "−")).join(", ");
       const value = values[0].value.toFixed(0).replace("-", "−");
       const both = `truth ${LABELS[code % SIDE]}, prediction ${LABELS[Math.floor(code / SIDE)]}`;
-      const bits = inside && this.bits ? ` · entropy ${this.bits[at].toFixed(2)} bit` : "";
+      const bits = inside && this.bits ? ` · entropy ${this.bits[at].toFixed(1)} bit` : "";
       this.here.textContent = `(${place}) mm, RAS · ${channel} ${value} · ${both}${kind}${bits}`;
     }
 

@@ -414,6 +414,8 @@ class Glioflow(_Trainer):  # type: ignore[misc]
             self.predictor = uncertainty.MeasuringPredictor(*args, **kwargs)
             return self.predictor
 
+        # nnU-Net forgets the modules that it found this class in; a process that exports is told the function by their names.
+        sys.modules[uncertainty.__name__] = uncertainty
         trainer_module.nnUNetPredictor, trainer_module.export_prediction_from_logits = make, uncertainty.export_with_map
         try:
             yield
