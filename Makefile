@@ -62,10 +62,10 @@ demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by de
 	@echo "report: results/report/index.html; the study as one file: results/bundle/demo-1.0.0.zip"
 
 test: setup-dev  ## run the tests, the demo among them (PYTEST="-k name" for some)
-	@$(PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not long" $(PYTEST)
+	@$(PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST)
 
 test-long: setup-dev  ## run what takes longest: every study variant, ten kills, Slurm, a browser
-	@$(PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile -m "long and not studies and not slurm and not chaos" $(PYTEST)
+	@$(PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "long and not studies and not slurm and not chaos" $(PYTEST)
 
 test-studies: setup-dev  ## run the five published systems on miniatures of their data sets, from raw files to the report
 	@$(PYTHON) -m pytest -m studies $(PYTEST)

@@ -82,19 +82,8 @@ def make_study(folder: Path, cases: int, threads: int) -> None:
 def run(folder: Path, threads: int, *arguments: str) -> None:
     """Run Snakemake on the study until it is done."""
     snakefile = str(ROOT / "Snakefile")
-    command = [
-        "-m",
-        "snakemake",
-        "--snakefile",
-        snakefile,
-        "--cores",
-        str(threads),
-        "--configfile",
-        "study.yaml",
-        "--quiet",
-        "all",
-    ]
-    subprocess.run([sys.executable, *command, *arguments], cwd=folder, check=True)
+    command = ["-m", "snakemake", "--snakefile", snakefile, "--configfile", "study.yaml", "--quiet", "all"]
+    subprocess.run([sys.executable, *command, "--cores", str(threads), *arguments], cwd=folder, check=True)
 
 
 def from_key_to_picture_ms(page: Page) -> list[float]:
@@ -130,7 +119,7 @@ def main() -> None:
                 keys += from_key_to_picture_ms(page)
         measured = {
             "build, s": built.seconds,
-            "memory, GB": (built.peak_mb or 0) / 1000,
+            "memory, GB": (built.peak_mb or 0) * 2**20 / 10**9,
             "page, s": statistics.median(ready),
             "filter, ms": statistics.median(keys),
         }

@@ -99,7 +99,7 @@ def other_bundle(checkout: Path, target: Path, **block: Any) -> Path:
 
 def rewrite(bundle: Path, target: Path, change: Callable[[str, bytes], bytes]) -> Path:
     """Write the bundle again with the content of each file changed by a function of its name and content."""
-    with zipfile.ZipFile(bundle) as opened, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as written:
+    with zipfile.ZipFile(bundle) as opened, zipfile.ZipFile(target, "w") as written:
         for info in opened.infolist():
             written.writestr(info.filename, change(info.filename, opened.read(info)))
     return target

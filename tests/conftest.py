@@ -20,6 +20,14 @@ AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 AFFINE[:3, 3] = (0, 11, 0)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that train first and the quick ones last, so that no worker ends with minutes of its own."""
+    rooms = ("e2e", "workflow")
+    items.sort(
+        key=lambda item: rooms.index(room) if (room := item.path.relative_to(REPO / "tests").parts[0]) in rooms else len(rooms)
+    )
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     return REPO

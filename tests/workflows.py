@@ -1,24 +1,20 @@
 """Running the workflow from tests: in a copy of the checkout, with this very Python environment."""
 
-import multiprocessing
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import preloaded
 import pytest
 from filelock import FileLock
 
 REPO = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "workflow")
-# What a plan needs besides glioflow, imported once for all plans.
-PLANNING = multiprocessing.get_context("forkserver")
-PLANNING.set_forkserver_preload(["snakemake.cli", "snakemake.workflow", "pandas", "nibabel", "pydantic", "scipy.ndimage"])
 
 
 def copy_checkout(target: Path) -> Path:
@@ -51,38 +47,15 @@ def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path
 
 
 def snakemake(folder: Path, *arguments: str, cores: int = 2, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run snakemake in ``folder`` and return what it printed, both streams together, in ``stdout``."""
-    arguments = ("--cores", str(cores), *arguments)
-    if "-n" in arguments:
-        return _plan(folder, arguments, env)
-    command = [str(Path(sys.executable).with_name("snakemake")), *arguments]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **env}
-    return subprocess.run(command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    """Run snakemake in ``folder``, with libraries preloaded; ``stdout`` of what is returned has both streams together."""
+    status, said = preloaded.run(folder, ("--cores", str(cores), *arguments), {**os.environ, **env})
+    return subprocess.CompletedProcess(list(arguments), status, stdout=said)
 
 
-def _plan(folder: Path, arguments: tuple[str, ...], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a dry-run in a process forked from one that has imported Snakemake already: most of a plan's time is imports."""
-    with tempfile.NamedTemporaryFile("r") as output:
-        process = PLANNING.Process(target=_run_snakemake, args=(folder, arguments, {**os.environ, **env}, output.name))
-        process.start()
-        process.join()
-        assert process.exitcode is not None
-        return subprocess.CompletedProcess(list(arguments), process.exitcode, stdout=output.read())
-
-
-def _run_snakemake(folder: Path, arguments: tuple[str, ...], env: dict[str, str], output: str) -> None:
-    """Become ``snakemake arguments`` in ``folder``, as from a shell."""
-    with open(output, "w") as stream:
-        for descriptor in (1, 2):
-            os.dup2(stream.fileno(), descriptor)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(env)
-    sys.argv = ["snakemake", *arguments]
-    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != REPO / "scripts"]
-    from snakemake.cli import main
-
-    main(list(arguments))
+def snakemake_from_shell(folder: Path, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
+    """Run snakemake as users do, which takes longer, and return the same: where it counts what a job starts and uses."""
+    command = [str(Path(sys.executable).with_name("snakemake")), "--cores", str(cores), *arguments]
+    return subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def planned_jobs(run: subprocess.CompletedProcess[str]) -> Counter[str]:

@@ -9,7 +9,10 @@ NOT_SEEN = ("NA", "-")  # the job was over before it was looked at
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a job took when it ran last: seconds, seconds of processors and the largest memory in MB; None where not seen."""
+    """What a job took when it ran last: seconds, seconds of processors and the largest memory in MB of 2^20 bytes.
+
+    None where it was not seen.
+    """
 
     seconds: float
     core_seconds: float | None

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from bundles import rewrite
 from scipy.ndimage import binary_dilation, binary_erosion
-from workflows import copy_checkout, planned_jobs, snakemake
+from workflows import copy_checkout, planned_jobs, snakemake, snakemake_from_shell
 
 import rerun_from_bundle
 import verify_bundle
@@ -36,7 +36,7 @@ STRONGLY_MOVED = 0.6  # rho with the planted contrast itself
 def demo(tmp_path_factory):
     """A copy of the checkout in which the demo has run, and what the run printed."""
     checkout = copy_checkout(tmp_path_factory.mktemp("demo") / "glioflow")
-    run = snakemake(checkout, "--quiet", "rules", "--", "all")
+    run = snakemake_from_shell(checkout, "--quiet", "rules", "--", "all")
     assert run.returncode == 0, run.stdout
     return checkout, run.stdout
 

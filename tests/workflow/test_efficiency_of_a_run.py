@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from scored_study import build_scored, elsewhere
-from workflows import planned_jobs, snakemake
+from workflows import planned_jobs, snakemake, snakemake_from_shell
 
 from glioflow.files import read_table
 
@@ -15,6 +15,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     checkout, study = build_scored(tmp_path_factory)
     clone = elsewhere(checkout, tmp_path_factory.mktemp("efficiency") / "glioflow")
     (clone / "study.yaml").write_text(yaml.safe_dump(study))
+    scored = snakemake_from_shell(clone, "--configfile", "study.yaml", "--forcerun", "score_cases", "--", "scores")
+    assert scored.returncode == 0, scored.stdout
     run = snakemake(clone, "--configfile", "study.yaml", "--", "measure_efficiency")
     assert run.returncode == 0, run.stdout
     return clone, run.stdout

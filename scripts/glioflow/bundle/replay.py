@@ -5,6 +5,7 @@ that workflow's. A step runs in a process of its own, as a job does. Outputs get
 report of a study that trains nothing shows it.
 """
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -22,6 +23,8 @@ from glioflow.console import Console, UserError
 from glioflow.stored_paths import set_results_folder
 
 STEPS = "steps.json"  # in a bundle: the steps, makers first
+# What most scripts import besides glioflow: once for all steps, for each of them would take a second over it.
+LIBRARIES = ("jinja2", "matplotlib.pyplot", "nibabel", "pandas", "pydantic", "scipy.ndimage", "scipy.stats", "yaml")
 TABLES, IMAGES = "tables", "images"  # which steps: those that follow from tables, and those that read masks and images
 
 
@@ -108,9 +111,8 @@ def run_step(step: Mapping[str, Any], folder: str) -> None:
 
 def main(folder: str, which: str) -> None:
     """Run the chosen steps one after the other, saying which."""
-    import matplotlib.pyplot  # noqa: F401 - once for all steps
-    import pandas  # noqa: F401
-
+    for library in LIBRARIES:
+        importlib.import_module(library)
     steps = chosen_steps(read_steps(Path(folder)), which)
     fork = multiprocessing.get_context("fork")
     for number, step in enumerate(steps, start=1):

@@ -24,7 +24,7 @@ from glioflow.report.training import epoch_words, loss_words, network_words, opt
 from glioflow.study.metric_registry import find_metric
 from glioflow.study.registry import datasets
 
-MB_PER_GB = 1024
+GB_PER_MB = 2**20 / 10**9  # Snakemake's MB has 2^20 bytes
 
 
 def methods_section(source: Source) -> dict[str, Any]:
@@ -201,4 +201,4 @@ def _time_cell(seconds: float) -> Cell:
 
 def _memory_cell(row: Mapping[str, Any]) -> Cell:
     memory = row["peak_memory_mb"]
-    return Cell(UNDEFINED) if pd.isna(memory) else Cell(number(memory / MB_PER_GB, 2), repr(float(memory)))
+    return Cell(UNDEFINED) if pd.isna(memory) else Cell(number(memory * GB_PER_MB, 2), repr(float(memory)))

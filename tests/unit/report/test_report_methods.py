@@ -109,10 +109,10 @@ def test_the_steps_have_their_jobs_times_and_memory_and_a_row_of_all(trained: Wo
     section = methods_section(trained.source())
     cells = [[cell.text for cell in row] for row in section["jobs"].rows]
     assert cells == [
-        ["split_cohort", "1", "0:00:03", "0:00:03", "0.12"],
-        ["train_fold", "2", "2:01:40", "1:01:40", "6.00"],
+        ["split_cohort", "1", "0:00:03", "0:00:03", "0.13"],
+        ["train_fold", "2", "2:01:40", "1:01:40", "6.44"],
         ["score_cases", "1", "0:00:08", "0:00:08", "–"],
-        ["all", "4", "2:01:51", "1:01:40", "6.00"],
+        ["all", "4", "2:01:51", "1:01:40", "6.44"],
     ]
     assert section["unmeasured"] == 1
 
