@@ -85,6 +85,7 @@ def test_it_verifies_and_is_made_again_to_the_byte(bundle, capsys):
     assert "all is as it was written" in told.out and "compared byte for byte" in told.err
 
 
+@pytest.mark.long
 def test_scores_and_features_are_made_again_from_the_users_own_data(bundle, checkout, capsys):
     assert verify_bundle.main([str(bundle), "--data", str(checkout.parent / "home")]) == 0
     assert verify_bundle.main([str(bundle), "--data", str(checkout / "config")]) == 2

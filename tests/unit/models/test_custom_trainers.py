@@ -77,6 +77,7 @@ def look_up(folder: Path, name: str) -> dict:
     return json.loads(done.stdout.rpartition("FOUND ")[2])
 
 
+@pytest.mark.long
 def test_nnunet_finds_a_trainer_on_top_of_a_users_class_that_imports_its_neighbours(mine, tmp_path):
     assert write_trainer(tmp_path / "model", f"{mine}:MyTrainer") == "GlioflowTrainer_MyTrainer"
     mine.write_text("the model keeps the code that it was planned with")
@@ -87,6 +88,7 @@ def test_nnunet_finds_a_trainer_on_top_of_a_users_class_that_imports_its_neighbo
     assert copied == {"my_trainer.py", "beside.py", "rates.py", "__init__.py"}
 
 
+@pytest.mark.long
 def test_nnunet_finds_a_trainer_inside_a_package_that_imports_relatively_and_late(tmp_path):
     home = tmp_path / "home" / "lab"
     write(home / "__init__.py", "from lab import settings\n")
@@ -112,6 +114,7 @@ def attempt(folder: Path, spec: str) -> list[str]:
     return try_trainer(os.pathsep.join([str(TRAINERS), str(folder)]), write_trainer(folder, spec))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -129,6 +132,7 @@ def test_a_trainer_that_cannot_train_is_told_before_anything_is_trained(tmp_path
         attempt(tmp_path / "model", f"{file}:T")
 
 
+@pytest.mark.long
 def test_methods_that_glioflow_takes_the_place_of_are_named(mine, tmp_path):
     mine.write_text(MINE + "\n\nclass Heir(MyTrainer):\n    def initialize(self):\n        super().initialize()\n")
     assert attempt(tmp_path / "model", f"{mine}:Heir") == ["run_training"]

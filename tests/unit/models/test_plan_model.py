@@ -171,6 +171,7 @@ def test_a_custom_trainer_is_brought_to_nnunet_and_told_what_of_it_has_no_effect
     assert "GlioflowTrainer_Mine: glioflow has its own run_training; the trainer's have no effect" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_custom_trainer_that_cannot_be_imported_stops_the_planning(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import a_package_that_nobody_has\nfrom nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n\n\n"
