@@ -24,7 +24,7 @@ from typing import NoReturn
 
 LIBRARIES = (
     "snakemake.cli", "snakemake.workflow", "pandas", "nibabel", "pydantic", "scipy.ndimage", "scipy.stats", "yaml", "jinja2",
-    "matplotlib.pyplot",
+    "matplotlib.pyplot", "smart_open",
 )  # fmt: skip
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(list(LIBRARIES))

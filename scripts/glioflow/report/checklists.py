@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from glioflow.console import count
-from glioflow.files import read_table
 from glioflow.models.nnunet.keys import installed
 from glioflow.report.references import known_references
 from glioflow.report.source import Source
@@ -60,7 +59,7 @@ def holds(source: Source, evidence: Evidence) -> bool:
             return not value
         return value == evidence.equals if evidence.equals is not None else bool(value)
     if evidence.table:
-        found = [any(_has(path, evidence) for path in group) for group in table_groups(source, evidence.table)]
+        found = [any(_has(source, path, evidence) for path in group) for group in table_groups(source, evidence.table)]
         return bool(found) and all(found)
     if evidence.fold:
         folds = [fold for manifests in source.folds.values() for fold in manifests]
@@ -99,11 +98,11 @@ def table_groups(source: Source, pattern: str) -> Iterator[list[Path]]:
     yield [source.root / pattern]
 
 
-def _has(path: Path, evidence: Evidence) -> bool:
+def _has(source: Source, path: Path, evidence: Evidence) -> bool:
     """Tell whether a table has values, as many different ones as are asked for, in a column."""
     if not path.exists():
         return False
-    table = read_table(path)
+    table = source.table(*path.relative_to(source.root).parts)
     for name, value in evidence.where.items():
         table = table[table[name].astype(str) == value] if name in table else table.iloc[:0]
     columns = evidence.columns or [str(evidence.column)]
