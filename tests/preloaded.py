@@ -8,6 +8,7 @@ a job uses is not: Snakemake's benchmark sees a client that waits.
 
 import atexit
 import contextlib
+import ctypes
 import json
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+PR_SET_PDEATHSIG = 1  # prctl(2)
 LIBRARIES = (
     "snakemake.cli", "snakemake.workflow", "pandas", "nibabel", "pydantic", "scipy.ndimage", "scipy.stats", "yaml", "jinja2",
     "matplotlib.pyplot", "smart_open",
@@ -79,7 +81,8 @@ def _snakemake() -> None:
 
 
 def _serve(server: socket.socket) -> NoReturn:
-    """Fork for every script that a client hands over; the fork tells the client its exit status."""
+    """Fork for every script that a client hands over; the fork tells the client its exit status. Ends with its Snakemake."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     while True:
         connection, _ = server.accept()
         if not os.fork():
