@@ -10,7 +10,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from composite import Composite, build_composite
 
 from glioflow.evaluation import conventions as conventions_module
 from glioflow.evaluation.conventions import Convention
@@ -40,12 +39,6 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set GLIOFLOW_REAL_DATA to a folder of real MRI")
     return folder
-
-
-@pytest.fixture(scope="session")
-def composite(tmp_path_factory: pytest.TempPathFactory) -> Composite:
-    """The study of every kind of model, after it ran; change it in a copy only."""
-    return build_composite(tmp_path_factory)
 
 
 def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:

@@ -20,7 +20,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from composite import PHANTOM, PLANS, TRAINED
 from scored_study import write_study
 from workflows import copy_checkout, planned_jobs, snakemake
 
@@ -33,6 +32,11 @@ LONGEST_DELAY_S = 4.0  # from when a job is first seen to the kill: most jobs he
 LIMIT_S = 600  # of one run; longer than that, it hangs
 NO_TABLES = ("logs", "benchmarks", "cache", "nnunet")
 
+PHANTOM = {"dataset": "phantom", "shape": [32, 40, 32], "spacing_mm": [5, 5, 5]}
+TRAINED = {
+    "folds": 2, "epochs": 2, "iterations_per_epoch": 2, "validation_iterations": 1, "device": "cpu", "threads": 1,
+}  # fmt: skip
+PLANS = {"patch_size": [32, 40, 32], "batch_size": 1, "n_stages": 3, "base_features": 4}
 STUDY = {
     "cohorts": {
         "own": {**PHANTOM, "cases": 4, "seed": 1, "planted": {}},

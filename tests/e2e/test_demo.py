@@ -43,7 +43,7 @@ def demo(tmp_path_factory):
 
 def checkpoints(checkout: Path) -> dict[str, str]:
     """Return the SHA-256 of every final checkpoint, as the files are now."""
-    found = sorted((checkout / "results/models").rglob("checkpoint_final.pth"))
+    found = sorted((checkout / "results").rglob("checkpoint_final.pth"))
     return {str(path.relative_to(checkout)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 

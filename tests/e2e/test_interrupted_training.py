@@ -1,4 +1,7 @@
-"""A training that is killed, asked to stop, robbed of its disk or of its checkpoint ends as if nothing had happened."""
+"""A training that is killed, asked to stop, robbed of its disk or of its checkpoint ends as if nothing had happened.
+
+Once it is killed as a job of Snakemake's; then the job is started without Snakemake, and much oftener.
+"""
 
 import json
 import os
@@ -18,9 +21,12 @@ import pandas as pd
 import pytest
 import torch
 from conftest import REPO
+from variants import Variant, build_variant
+
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 EPOCHS, SAVE_EVERY = 18, 2
-# What is trained: the prepared cases of the composite study's model ``classes``, with settings that have much to lose.
+# What is trained: the prepared cases of the small MSD study, whose network has a softmax, with settings that have much to lose.
 SETTINGS = {
     "epochs": 14, "iterations_per_epoch": 4, "save_every": SAVE_EVERY, "tta": "both", "optimiser": "ranger",
     "schedule": "cosine", "initial_lr": 1e-3,
@@ -38,23 +44,23 @@ from train_fold import main
 results, limit = Path(sys.argv[2]), int(sys.argv[3])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-model = results / "models/classes"
-prepared, fold = model / "nnunet/preprocessed/Dataset001_classes", model / "fold_0"
+model = results / "models/unet"
+prepared, fold = model / "nnunet/preprocessed/Dataset001_unet", model / "fold_0"
 def named(**values):
     return Namedlist(fromdict=values)
 inputs = named(
-    manifest=results / "cohorts/other/manifest.csv", dataset=model / "nnunet/raw/Dataset001_classes/dataset.json",
+    manifest=results / "cohorts/task01/manifest.csv", dataset=model / "nnunet/raw/Dataset001_unet/dataset.json",
     splits=prepared / "splits_final.json", plans=prepared / "glioflowPlans.json",
 )
 params = named(
-    configuration="3d_fullres", channels=["t1", "t1ce", "t2", "flair"], device="cpu", trainer="GlioflowTrainer",
+    configuration="3d_fullres", channels=["flair", "t1", "t1ce", "t2"], device="cpu", trainer="GlioflowTrainer",
     probabilities=None, retrain_on_upgrade=False, root=str(model / "nnunet"),
 )
 class Names(dict):
-    model, fold = "classes", "0"
+    model, fold = "unet", "0"
 if __name__ == "__main__":
     run_script(main, SimpleNamespace(
-        rule="train_fold", wildcards=Names(model="classes", fold="0"), log=[str(results / "train.log")],
+        rule="train_fold", wildcards=Names(model="unet", fold="0"), log=[str(results / "train.log")],
         threads=1, resources={},
         params=params, input=inputs, output=named(manifest=fold / "manifest.json", curves=fold / "curves.csv"),
     ))
@@ -106,13 +112,18 @@ def epochs(said: str) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def prepared(composite, tmp_path_factory):
+def msd(tmp_path_factory) -> Variant:
+    return build_variant(tmp_path_factory, "msd_unet3d_cpu")
+
+
+@pytest.fixture(scope="module")
+def prepared(msd, tmp_path_factory):
     """Results up to the preprocessed cases, under other settings."""
-    source, results = composite.checkout / "results", tmp_path_factory.mktemp("interrupted") / "results"
-    (results / "cohorts/other").mkdir(parents=True)
-    shutil.copy(source / "cohorts/other/manifest.csv", results / "cohorts/other")
+    source, results = msd.results, tmp_path_factory.mktemp("interrupted") / "results"
+    (results / "cohorts/task01").mkdir(parents=True)
+    shutil.copy(source / "cohorts/task01/manifest.csv", results / "cohorts/task01")
     for part in ("raw", "preprocessed"):
-        shutil.copytree(source / "models/classes/nnunet" / part, results / "models/classes/nnunet" / part)
+        shutil.copytree(source / "models/unet/nnunet" / part, results / "models/unet/nnunet" / part)
     (plans,) = results.rglob("glioflowPlans.json")
     described = json.loads(plans.read_text())
     described["glioflow"] |= SETTINGS
@@ -136,7 +147,7 @@ def undisturbed(copy_of):
 
 
 def fold(results: Path) -> Path:
-    return next(results.glob("models/classes/nnunet/results/*/*/fold_0"))
+    return next(results.glob("models/unet/nnunet/results/*/*/fold_0"))
 
 
 def outcome(results: Path) -> dict[str, np.ndarray]:
@@ -157,10 +168,18 @@ def assert_equal(results: Path, other: Path) -> None:
     assert sum(name.endswith(".nii.gz") for name in wanted) == 12
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.long)])
-def test_kills_at_random_moments_and_one_in_validation_change_nothing(undisturbed, copy_of, kills):
+def test_killed_under_snakemake_it_resumes_where_it_was_saved_and_leaves_no_process(msd):
+    assert "[train_fold unet 0] epoch 2/3" in msd.killed
+    assert msd.left == []
+    assert "[train_fold unet 0] resuming from the last checkpoint" in msd.said
+    assert "[train_fold unet 0] epoch 3/3" in msd.said
+    assert "[train_fold unet 0] epoch 1/3" not in msd.said
+    assert pd.read_csv(msd.results / "models/unet/fold_0/curves.csv")["epoch"].tolist() == [0, 1, 2]
+
+
+def test_kills_at_random_moments_and_one_in_validation_change_nothing(undisturbed, copy_of):
     results, moments, last = copy_of(), random.Random(8), 0
-    for _ in range(kills):
+    for _ in range(10):
         training = Training(results)
         lines = moments.choice([0, 1, 2])  # epochs that end before the kill; none: while it starts
         training.wait_for_epochs(lines)
@@ -234,9 +253,9 @@ def test_neither_a_full_disk_nor_a_damaged_checkpoint_costs_more_than_some_epoch
 
 def test_a_changed_label_retrains_only_the_folds_that_train_on_it(undisturbed, tmp_path):
     results = Path(shutil.copytree(undisturbed, tmp_path / "results"))
-    members = json.loads(next(results.glob("models/classes/nnunet/preprocessed/*/splits_final.json")).read_text())[0]
+    members = json.loads(next(results.glob("models/unet/nnunet/preprocessed/*/splits_final.json")).read_text())[0]
     weights = (fold(results) / "checkpoint_final.pth").read_bytes()
-    table = results / "cohorts/other/manifest.csv"
+    table = results / "cohorts/task01/manifest.csv"
     manifest = pd.read_csv(table, dtype=str).set_index("case_id")
 
     def change_label_of(case: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import blosc2
 import numpy as np
 import pytest
+from variants import build_variant
 
 from glioflow.console import Console
 from glioflow.models.nnunet.commands import PREPARE, ModelFolders, environment, run_nnunet
@@ -49,18 +50,19 @@ def is_running(process: Path) -> bool:
 
 
 @pytest.mark.long
-def test_plans_and_cases_are_those_of_nnunets_own_commands(composite, tmp_path):
-    ours = composite.checkout / "results/models/classes/nnunet"
-    other = tmp_path / "models/classes/nnunet"  # as deep as in the results, since dataset.json has relative paths
+def test_plans_and_cases_are_those_of_nnunets_own_commands(tmp_path_factory, tmp_path):
+    msd = build_variant(tmp_path_factory, "msd_unet3d_cpu")
+    ours = msd.results / "models/unet/nnunet"
+    other = tmp_path / "models/unet/nnunet"  # as deep as in the results, since dataset.json has relative paths
     shutil.copytree(ours / "raw", other / "raw")
-    (tmp_path / "cohorts").symlink_to(composite.checkout / "results/cohorts")
-    folders = ModelFolders("classes", other)
+    (tmp_path / "cohorts").symlink_to(msd.results / "cohorts")
+    folders = ModelFolders("unet", other)
     env = environment(folders, 2, "cpu")
     mine = ours / "preprocessed" / folders.dataset
 
     def run(command: str, *arguments: object) -> None:
         program = Path(sys.executable).with_name(command)
-        subprocess.run([program, *map(str, arguments)], env=env, cwd=composite.checkout, check=True, capture_output=True)
+        subprocess.run([program, *map(str, arguments)], env=env, cwd=msd.checkout, check=True, capture_output=True)
 
     run("nnUNetv2_plan_and_preprocess", "-d", 1, "--no_pp", "-pl", "ExperimentPlanner", "-npfp", 2, "--no_pbar")
     plans, own = (json.loads((folder / "nnUNetPlans.json").read_text()) for folder in (folders.preprocessed, mine))
