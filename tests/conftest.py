@@ -15,16 +15,27 @@ from glioflow.evaluation import conventions as conventions_module
 from glioflow.evaluation.conventions import Convention
 
 REPO = Path(__file__).resolve().parents[1]
+LONGEST_FIRST = (
+    "e2e/test_study_variants",
+    "e2e/",
+    "workflow/test_bundle",
+    "workflow/",
+    "unit/report/test_write_report",
+    "unit/report/",
+    "unit/models/",
+)
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 AFFINE[:3, 3] = (0, 11, 0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that train first and the quick ones last, so that no worker ends with minutes of its own."""
-    rooms = ("e2e", "workflow")
-    items.sort(
-        key=lambda item: rooms.index(room) if (room := item.path.relative_to(REPO / "tests").parts[0]) in rooms else len(rooms)
-    )
+    """Put the files that take longest first and the quick ones last, so that no worker ends with minutes of its own."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(REPO / "tests").as_posix()
+        return next((number for number, room in enumerate(LONGEST_FIRST) if folder.startswith(room)), len(LONGEST_FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
