@@ -48,7 +48,7 @@ from glioflow.study.configuration import TableCohort
 from glioflow.study.duplicate_keys import duplicate_keys
 from glioflow.workflow.checks import load_study
 
-SECONDS = float(os.environ.get("GLIOFLOW_FUZZ_SECONDS", "2.5"))  # of each reader
+SECONDS = float(os.environ.get("GLIOFLOW_FUZZ_SECONDS", "1"))  # of each reader
 SEED = int(os.environ.get("GLIOFLOW_FUZZ_SEED", "0"))
 LONGEST_S = 10  # of one file, on a busy machine
 MEMORY_BYTES = 2_000_000_000  # that a reader may take for a file of a few kB

@@ -79,6 +79,7 @@ def test_every_job_has_its_script_inputs_outputs_params_and_times(bundle):
 # ---- verifiable
 
 
+@pytest.mark.long
 def test_it_verifies_and_is_made_again_to_the_byte(bundle, capsys):
     assert verify_bundle.main([str(bundle), "--recompute"]) == 0
     told = capsys.readouterr()
@@ -164,6 +165,7 @@ def test_only_listed_covariates_go_along(bundle):
     assert b"physician" not in contents(bundle)["results/report/index.html"]
 
 
+@pytest.mark.long
 def test_volumes_of_the_reports_viewer_go_along_with_images_alone(bundle, pseudonymised, checkout):
     packed = {path.name for path in (checkout / "results/report/viewer/m/given").glob("*.js")}
     assert len(packed) == 4
@@ -175,6 +177,7 @@ def test_volumes_of_the_reports_viewer_go_along_with_images_alone(bundle, pseudo
         assert "results/report/viewer/niivue.js" in files
 
 
+@pytest.mark.long
 def test_pseudonyms_take_the_place_of_every_id_and_dates_move(pseudonymised, checkout):
     files = contents(pseudonymised)
     ids = [*CASES, *(case.partition("_")[0] for case in CASES)]
@@ -191,6 +194,7 @@ def test_pseudonyms_take_the_place_of_every_id_and_dates_move(pseudonymised, che
     assert key and all(key not in content for content in files.values())
 
 
+@pytest.mark.long
 def test_a_pseudonymised_bundle_verifies_as_well(pseudonymised, checkout):
     assert verify_bundle.main([str(pseudonymised), "--recompute"]) == 0
 
@@ -198,6 +202,7 @@ def test_a_pseudonymised_bundle_verifies_as_well(pseudonymised, checkout):
 # ---- reproducible
 
 
+@pytest.mark.long
 def test_the_same_results_give_the_same_bytes_elsewhere(bundle, checkout, tmp_path):
     target = tmp_path / "elsewhere/glioflow"
     left = target / "results/bundle/.mini-1.0.0.building/crate"

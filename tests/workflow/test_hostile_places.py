@@ -14,6 +14,8 @@ from conftest import write_case
 from scored_study import CASES
 from workflows import copy_checkout, planned_jobs, snakemake
 
+pytestmark = pytest.mark.long
+
 SCORES = "scores/m/given.csv"
 RESULTS = "Ergebnisse für später"
 STUDY_FILE = "meine Studie (ä).yaml"

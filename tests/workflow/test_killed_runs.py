@@ -12,6 +12,8 @@ import pytest
 import yaml
 from workflows import copy_checkout, planned_jobs, snakemake
 
+pytestmark = pytest.mark.long
+
 PHANTOM = {"dataset": "phantom", "cases": 6, "planted": {}, "shape": [40, 48, 40], "spacing_mm": [4, 4, 4]}
 TRUTH = "results/cohorts/a/phantom.csv"
 COMMAND = ("--configfile", "study.yaml", "--", TRUTH)

@@ -49,6 +49,8 @@ CHANGES = {
     "shape": ({"quality": {"shape": "TC"}}, "measure_shapes"),
     "title": ({"report": {"title": "Other"}}, "write_report"),
 }
+# One of each rule is planned by `make test`, the others by `make test-long`.
+OFTEN = ("covariates", "test_fraction", "label_scheme", "regions", "rank_by", "bin_width", "follow", "shape", "title")
 
 
 def test_a_clone_with_copied_results_has_nothing_to_do(finished, tmp_path: Path):
@@ -75,7 +77,7 @@ def without_notes(finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return elsewhere(finished[0], tmp_path_factory.mktemp("clone") / "glioflow")
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.long) for name in CHANGES])
 def test_a_changed_setting_is_seen_with_and_without_snakemakes_notes(finished, without_notes: Path, name: str):
     checkout, study = finished
     changed, rule = CHANGES[name]

@@ -9,6 +9,8 @@ import yaml
 from scored_study import build_scored, elsewhere, run_study
 from workflows import snakemake
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:

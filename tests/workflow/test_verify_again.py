@@ -5,9 +5,12 @@ import os
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from conftest import save, write_case
 from workflows import copy_checkout, snakemake
+
+pytestmark = pytest.mark.long
 
 
 def test_images_are_read_again_when_they_changed_or_when_it_is_asked_for(tmp_path):

@@ -28,6 +28,7 @@ def report(folder) -> str:
     return " ".join(text.replace("&#39;", "'").replace("\u00a0", " ").split())
 
 
+@pytest.mark.long
 @pytest.mark.real_data
 def test_wrong_label_schemes_of_real_masks_and_of_their_truth_are_in_the_report(checkout, real_data, tmp_path):
     data = real_data / "brats2018_given"
