@@ -1,6 +1,6 @@
 """A training that is killed, asked to stop, robbed of its disk or of its checkpoint ends as if nothing had happened.
 
-Once it is killed as a job of Snakemake's; then the job is started without Snakemake, and much oftener.
+Once it is killed as a job of Snakemake; then the job is started by itself, and killed many times.
 """
 
 import json
