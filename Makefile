@@ -64,7 +64,7 @@ demo: setup  ## run config/config.yaml from nothing to its report (CORES=2 by de
 test: setup-dev  ## run the tests, the demo among them (PYTEST="-k name" for some)
 	@$(PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(PYTEST)
 
-test-long: setup-dev  ## run what takes longest: every study variant, killed trainings, Slurm, a browser
+test-long: setup-dev  ## run what takes longest: every study variant, killed runs and trainings, Slurm, a browser
 	@$(PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "long and not studies and not slurm and not chaos" $(PYTEST)
 
 test-studies: setup-dev  ## run the five published systems on miniatures of their data sets, from raw files to the report
